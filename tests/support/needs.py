@@ -1,4 +1,4 @@
-"""Programs that a test needs and that no Python package brings."""
+"""Programs that a test needs and that no Python package provides."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-#: Where the Debian package has another name than the program.
+#: Debian packages with another name than the program.
 _PACKAGES = {
     "dbus-daemon": "dbus",
     "dbus-run-session": "dbus",
@@ -21,8 +21,8 @@ _PACKAGES = {
 
 
 def needs(program: str) -> str:
-    """The path of `program`. Without it the test is skipped and says what is missing; under `KEYTURN_REQUIRE_ALL=1`,
-    where everything is meant to be there, it fails instead."""
+    """Return the path of `program`. Without it the test is skipped with the missing program as reason; under
+    `KEYTURN_REQUIRE_ALL=1`, where everything is expected to be installed, it fails instead."""
     path = shutil.which(program)
     if path is not None:
         return path

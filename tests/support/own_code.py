@@ -1,4 +1,4 @@
-"""Which lines of code are keyturn's own, whatever the folder is called in which it lies."""
+"""Detection of keyturn's own code, independent of the name of the folder that it is in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 
 def _folder(package: str) -> str:
-    """Where a package lies, found without running it."""
+    """Return the folder of a package without importing it."""
     spec = find_spec(package)
     assert spec is not None
     assert spec.submodule_search_locations
@@ -18,5 +18,5 @@ _FOLDERS = (_folder("keyturn"), _folder("keyturn_tui"))
 
 
 def is_ours(filename: str) -> bool:
-    """Whether a file of that name, as a code object has it, belongs to the core or to the app."""
+    """Return True if a file name, as a code object has it, belongs to the core or to the app."""
     return filename.startswith(_FOLDERS)

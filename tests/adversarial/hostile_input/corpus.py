@@ -1,6 +1,6 @@
-"""Names and messages that somebody means badly, or that no program expects: by kind, each one only once.
+"""Hostile and unexpected names and messages, grouped by kind. Each appears once.
 
-What would act if a shell, a terminal, a markup reader or a parser took it for its own makes a file called `MARKER`.
+A string that a shell, terminal, markup reader or parser would execute creates a file named `MARKER`.
 """
 
 from __future__ import annotations
@@ -132,10 +132,10 @@ BY_KIND: dict[str, tuple[str, ...]] = {
     "long": _NAMES_LONG, "raw bytes": _RAW, "surrogates": _SURROGATES,
 }  # fmt: skip
 
-#: All of them, in the order of the kinds, none twice.
+#: All strings in the order of their kinds, without duplicates.
 NAMES: tuple[str, ...] = tuple(dict.fromkeys(text for kind in BY_KIND.values() for text in kind))
 
-#: What may come as a message only: a name of that length is refused by the system before keyturn sees it.
+#: Strings that can only be messages, because the system refuses a name of that length before keyturn sees it.
 MESSAGES: tuple[str, ...] = (
     *NAMES,
     "x" * (1 << 20),
@@ -146,14 +146,15 @@ MESSAGES: tuple[str, ...] = (
 
 
 def spread(texts: tuple[str, ...], number: int) -> tuple[str, ...]:
-    """About `number` of `texts`, at even distances from first to last."""
+    """Return about `number` of `texts` at even distances, the first and the last included."""
     if number >= len(texts):
         return texts
     return tuple(texts[nth * len(texts) // number] for nth in range(number))
 
 
 def as_argument(texts: tuple[str, ...]) -> Iterator[str]:
-    """Those that the system hands over as an argument or a variable: no NUL, and bytes that Python decodes to this."""
+    """Return the texts that the system can pass as an argument or variable: no NUL, and bytes that Python
+    decodes to this."""
     for text in texts:
         try:
             raw = os.fsencode(text)
@@ -164,7 +165,7 @@ def as_argument(texts: tuple[str, ...]) -> Iterator[str]:
 
 
 def as_text(texts: tuple[str, ...]) -> Iterator[str]:
-    """Those that a UTF-8 file can hold."""
+    """Return the texts that a UTF-8 file can hold."""
     for text in texts:
         try:
             text.encode("utf-8")
@@ -174,7 +175,7 @@ def as_text(texts: tuple[str, ...]) -> Iterator[str]:
 
 
 def as_folder(texts: tuple[str, ...]) -> Iterator[str]:
-    """Those that a folder can be called."""
+    """Return the texts that can be folder names."""
     for text in as_argument(texts):
         if text not in ("", ".", "..") and "/" not in text and len(os.fsencode(text)) <= 255:
             yield text

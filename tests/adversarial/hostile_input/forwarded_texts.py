@@ -1,4 +1,5 @@
-"""Texts in what programs, far machines and near machines ask of keyturn and tell it, where it lends sessions on."""
+"""Hostile texts in requests to endpoints and forwarded sockets, and in the answers that keyturn gets
+there."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ from tests.core.delivery.endpoint.exec_program import PRINT_ENVIRON, Program, re
 BIN = Path(sys.executable).parent
 ROLE = "\n[profile {0}]\nrole_arn = arn:aws:iam::123456789012:role/Deploy\nsource_profile = ci\nregion = eu-west-1\n"
 LOOT = (b"ASIA", b"wJalrX", b"SecretAccessKey")
-#: What a far end understands as credentials.
+#: Credentials in the form that a remote client accepts.
 DOCUMENT = {
     "Version": 1, "AccessKeyId": "ASIAQQQQQQQQQQQQQQQQ", "SecretAccessKey": "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY01",
     "SessionToken": "FwoGZXIvYXdzEXAMPLETOKEN", "Expiration": "2036-01-01T00:00:00Z", "AccountId": "123456789012",
@@ -38,27 +39,17 @@ SHELLS = ("sh", "bash", "fish", "powershell", "cmd", "json")
 
 
 def raw_of(text: str) -> bytes:
-    """A text as bytes that need not be UTF-8."""
+    """Return a text as bytes, which need not be UTF-8."""
     return text.encode("utf-8", "surrogatepass")
 
 
-# -- an endpoint's own program, or whoever else finds the port
+# -- the endpoint: its own program, or any process that finds the port
 
 
 @contextmanager
 def program(machine: Verbs) -> Iterator[Program]:
-    """One that runs by `exec role --endpoint`."""
-    words = (
-        str(BIN / "keyturn"),
-        "exec",
-        "role",
-        "--endpoint",
-        "--",
-        sys.executable,
-        "-I",
-        "-c",
-        PRINT_ENVIRON,
-    )
+    """Start a program with `exec role --endpoint`."""
+    words = (str(BIN / "keyturn"), "exec", "role", "--endpoint", "--", sys.executable, "-I", "-c", SHOW)
     with subprocess.Popen(
         words, env=machine.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -70,8 +61,8 @@ def program(machine: Verbs) -> Iterator[Program]:
 
 
 def requests(machine: Verbs, texts: tuple[str, ...]) -> None:
-    """Each of `texts` as path, host, token, header and method of a request that is right but for that, and as all of it:
-    what comes back is one of three refusals, whatever was said, or nothing."""
+    """Send each of `texts` as path, host, token, header and method of an otherwise valid request, and as the
+    whole request. The answer is one of three refusals, or none."""
     refusals = {http.refusal_response(verdict) for verdict in list(http.RequestStatus)[1:]}
     with program(machine) as target:
         holes = (
@@ -91,7 +82,7 @@ def requests(machine: Verbs, texts: tuple[str, ...]) -> None:
 
 
 def endpoint_words(machine: Verbs, texts: tuple[str, ...]) -> None:
-    """Each of `texts` in an error that the program is told, and in credentials that it is given."""
+    """Send each of `texts` to the program in an error and in credentials."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
     for text in texts:
         fields = dict.fromkeys(("AccessKeyId", "SecretAccessKey", "SessionToken", "AccountId"), text or "x")
@@ -107,7 +98,7 @@ def endpoint_words(machine: Verbs, texts: tuple[str, ...]) -> None:
 
 
 def programs(machine: Verbs, texts: tuple[str, ...]) -> None:
-    """Each of `texts` as the name of a profile that has an endpoint, and as a program that is not there."""
+    """Use each of `texts` as the name of a profile with an endpoint, and as a program that does not exist."""
     config, ran = machine.config.read_text(), 0
     for text in as_argument(texts):
         machine.judged("exec", "role", "--endpoint", "--", f"no-such-folder/{text}")
@@ -122,12 +113,13 @@ def programs(machine: Verbs, texts: tuple[str, ...]) -> None:
     assert ran, "some names are names"
 
 
-# -- the far end of an SSH line
+# -- the remote end of an SSH connection
 
 
 def far_questions(machine: Verbs, texts: tuple[str, ...]) -> None:
-    """Each of `texts` asked for over the forwarded socket, every second one named in `config.toml`, and as a whole line."""
-    # The file is read anew each time: what is named in it is as long as names are.
+    """Request each of `texts` over the forwarded socket, every second one named in `config.toml`, and send
+    each as a whole line."""
+    # The file is read again for each request, so the names in it have ordinary lengths.
     named = [text for text in as_text(texts[::2]) if 0 < len(text) < 10_000]
     _forward(machine, named)
     for text in texts:
@@ -153,8 +145,8 @@ def _forward(machine: Verbs, names: list[str]) -> None:
 
 
 def _is_refusal(answer: bytes) -> bool:
-    """Whether an answer is one error in a line, harmless in all that is meant to be shown; or there is none, for a line that
-    is too long."""
+    """Return True if an answer is one error in one line, harmless in everything that is shown. No answer is
+    accepted for a line that is too long."""
     if any(word in answer for word in LOOT) or b"unforeseen" in answer:
         return False
     if not answer:
@@ -163,11 +155,11 @@ def _is_refusal(answer: bytes) -> bool:
     return answer.count(b"\n") == 1 and found["ok"] is False and not foreign(found["error"]["line"])
 
 
-# -- the near end, which a far keyturn has to believe in nothing but credentials
+# -- the local end: a remote keyturn must accept nothing from it but credentials
 
 
 class Near:
-    """Answers whatever it is told to."""
+    """Server that gives the answer set by the test."""
 
     def __init__(self) -> None:
         self.answer = b""
@@ -175,7 +167,7 @@ class Near:
 
 @contextmanager
 def near() -> Iterator[tuple[Near, str]]:
-    """One that answers, and the path of its socket at the far end."""
+    """Run a server and yield it with the path of its socket at the remote end."""
     told = Near()
 
     class Answering(socketserver.StreamRequestHandler):
@@ -198,7 +190,7 @@ def near() -> Iterator[tuple[Near, str]]:
 
 
 def near_answers(machine: Verbs, texts: tuple[str, ...]) -> None:
-    """Each of `texts` as error and as credentials from another machine, in their shape and out of it."""
+    """Send each of `texts` as error and as credentials from another machine, well-formed and malformed."""
     far = {"KEYTURN_HOME": str(machine.folder / "far"), "AWS_CONFIG_FILE": str(machine.folder / "none")}
     with near() as (told, path):
         environ = {**far, "AWS_SHARED_CREDENTIALS_FILE": far["AWS_CONFIG_FILE"], "KEYTURN_FORWARDED": path}
@@ -234,12 +226,12 @@ def _answers(text: str, nth: int) -> Iterator[bytes]:
     yield b'{"ok":true,"result":' + raw_of(text) + b"}\n"
 
 
-# -- what is printed for others to read
+# -- output that other programs read
 
 
 def printed(machine: Verbs, texts: tuple[str, ...]) -> None:
-    """Each of `texts` as a name that is forwarded, as a host and as a path, in lines for ssh: there is one block of two lines,
-    and the rest is comment. And each as the whole of `config.toml`."""
+    """Print ssh configuration lines with each of `texts` as forwarded name, host and path: one block of two
+    lines, the rest comments. Then use each as the whole `config.toml`."""
     for text in as_text(texts):
         _forward(machine, [text or "x"])
         _is_a_block(machine, "box", "agent", "ssh-config", "box")

@@ -1,10 +1,10 @@
-"""Whether what came out can do anything to a terminal, judged without a word of the product's own rules."""
+"""Test that output cannot affect a terminal, independently of the product's own rules."""
 
 from __future__ import annotations
 
 import unicodedata
 
-#: Default_Ignorable_Code_Point of Unicode, and the blank that is a symbol (U+2800).
+#: Default_Ignorable_Code_Point of Unicode, and the blank symbol U+2800.
 _IGNORABLE = frozenset(
     (
         0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), *range(0x200B, 0x2010),
@@ -16,14 +16,14 @@ _CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def is_foreign(ch: str) -> bool:
-    """Whether a terminal could obey `ch`, or a reader would not see it or see it elsewhere."""
+    """Return True if a terminal could obey `ch`, or a reader would not see it or see it elsewhere."""
     return unicodedata.category(ch) in _CATEGORIES or ord(ch) in _IGNORABLE
 
 
 def foreign(output: bytes | str) -> list[str]:
-    """The characters of a program's output that are none of its business; its own line ends are.
+    """Return the characters that a program's output must not contain; its own line ends are allowed.
 
-    Bytes that are no UTF-8 count: a terminal in another encoding obeys them.
+    Bytes that are not UTF-8 count, because a terminal in another encoding obeys them.
     """
     text = output if isinstance(output, str) else output.decode("utf-8", "surrogateescape")
     if text.isascii() and text.replace("\n", "").isprintable():

@@ -1,6 +1,7 @@
-"""The console script, called many times: each call is a process of its own, forked after the imports.
+"""Run the console script many times. Each call is a process of its own, forked after the imports.
 
-Reads one JSON line a call (`words`, `environ`, `folder`), answers one JSON line (`code`, `out`, `err`; bytes as Latin-1).
+Reads one JSON line per call (`words`, `environ`, `folder`) and answers one JSON line (`code`, `out`, `err`;
+bytes as Latin-1).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SECONDS = 60
 
 
 def call(words: list[str], environ: dict[str, str], folder: str) -> dict[str, object]:
-    """One run of the console script."""
+    """Run the console script once."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         pid = os.fork()
         if pid == 0:
@@ -48,7 +49,7 @@ def call(words: list[str], environ: dict[str, str], folder: str) -> dict[str, ob
 
 
 def _code(words: list[str]) -> int:
-    """As the interpreter ends a program."""
+    """Return the exit code that the interpreter would end with."""
     try:
         code = start.main(words)
     except SystemExit as end:

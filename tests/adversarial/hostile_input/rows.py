@@ -1,4 +1,4 @@
-"""Profiles that are hostile in every field, and files that cannot be read for hostile reasons."""
+"""Profiles with hostile text in every field, and files with hostile reasons for being unreadable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.tui.sample_profiles import NOW
 
 
 def hostile(name: str, nth: int) -> Profile:
-    """A profile with `name` in every field that holds a text; a number makes it one of its own."""
+    """Return a profile with `name` in every text field; the number makes it unique."""
     return Profile(
         name + str(nth),
         managed=nth % 2 == 0,

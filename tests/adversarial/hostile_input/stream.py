@@ -1,4 +1,4 @@
-"""The bytes that a terminal gets, read by a grammar of what Textual itself sends: whatever does not fit is foreign."""
+"""Grammar of the bytes that Textual itself sends to a terminal. Everything else is foreign."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from tests.adversarial.hostile_input.harmless_output import is_foreign
 
-#: Colours and attributes, cursor placement, and the modes that Textual switches on, off or asks for.
+#: Colours and attributes, cursor placement, and the modes that Textual sets, resets or queries.
 _OWN = re.compile(
     rb"\x1b\[[0-9;]*m"
     rb"|\x1b\[[0-9]+;[0-9]+H"
@@ -18,7 +18,7 @@ _OWN = re.compile(
 
 
 def foreign_in(stream: bytes) -> list[str]:
-    """What is neither printable text nor a line end nor a sequence of Textual's own."""
+    """Return everything that is neither printable text, a line end nor a sequence of Textual's own."""
     text = _OWN.sub(b"", stream).decode("utf-8", "surrogateescape")
     return [
         text[max(0, at - 20) : at + 20] for at, ch in enumerate(text) if ch not in "\r\n" and is_foreign(ch)

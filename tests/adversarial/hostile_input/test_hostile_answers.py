@@ -1,4 +1,4 @@
-"""What AWS, or whoever answers in its place, and foreign programs say is shown as text and never obeyed."""
+"""Text from AWS, from an impostor and from foreign programs is shown as text and never obeyed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ region = eu-west-1
 [profile tool]
 credential_process = {tool}
 """
-#: Says what stands in two files, and ends as a third one says.
+#: Prints the contents of two files and exits with the code in a third one.
 TOOL = """#!/bin/sh
 cat "{folder}/out"
 cat "{folder}/err" >&2
@@ -44,7 +44,7 @@ _NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 
 
 class Script:
-    """Answers every call of STS and IAM with a text in the places that AWS fills with names of other people's choice."""
+    """Answers every STS and IAM call with a text in the fields whose content other people choose."""
 
     def __init__(self) -> None:
         self.text = "arn:aws:sts::123456789012:assumed-role/Deploy/x"
@@ -87,7 +87,7 @@ def _is_raw(text: str) -> bool:
 
 @contextmanager
 def scripted() -> Iterator[tuple[Script, str]]:
-    """A server on loopback that follows a script, and its URL."""
+    """Run a server on loopback that follows a script, and yield it with its URL."""
     script = Script()
 
     class Handler(BaseHTTPRequestHandler):
@@ -101,7 +101,7 @@ def scripted() -> Iterator[tuple[Script, str]]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's own name
-            """Nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
@@ -117,7 +117,7 @@ def scripted() -> Iterator[tuple[Script, str]]:
 
 @contextmanager
 def adopted(folder: Path) -> Iterator[tuple[Verbs, Script]]:
-    """A machine on which keyturn manages `ci` and `role`, its vault open, its AWS the script."""
+    """Return a machine on which keyturn manages `ci` and `role`, with an open vault and the script as AWS."""
     with scripted() as (script, url):
         extra = {"AWS_ENDPOINT_URL_STS": url, "AWS_ENDPOINT_URL_IAM": url, "AWS_MAX_ATTEMPTS": "1"}
         with Verbs(folder, extra) as machine:
@@ -146,7 +146,7 @@ def adopted(folder: Path) -> Iterator[tuple[Verbs, Script]]:
 
 
 def answers(machine: Verbs, script: Script, texts: tuple[str, ...]) -> None:
-    """Each of `texts` as a refusal, as names in a good answer, and as the whole answer."""
+    """Answer with each of `texts` as an error, as names in a valid answer, and as the whole answer."""
     before = script.calls
     for nth, text in enumerate(texts):
         script.text = text
@@ -165,7 +165,8 @@ def answers(machine: Verbs, script: Script, texts: tuple[str, ...]) -> None:
 
 
 def processes(machine: Verbs, texts: tuple[str, ...]) -> None:
-    """Each of `texts` on stdout and stderr of a foreign `credential_process`, and in the fields of its document."""
+    """Put each of `texts` on stdout and stderr of a foreign `credential_process`, and in the fields of its
+    document."""
     (machine.folder / "code").write_text("0")
     for nth, text in enumerate(texts):
         document = {
@@ -197,7 +198,7 @@ def processes(machine: Verbs, texts: tuple[str, ...]) -> None:
         machine.judged("refresh", "tool")
 
 
-#: What `keyturn set` takes.
+#: Keys that `keyturn set` accepts.
 SETTINGS = (
     "region", "renew", "duration", "mfa_serial", "external_id", "role_session_name", "source_identity", "tags", "transitive_tags",
     "policy", "policy_arns", "rotation_days", "session",
@@ -205,7 +206,7 @@ SETTINGS = (
 
 
 def settings(machine: Verbs, script: Script, texts: tuple[str, ...]) -> None:
-    """Each of `texts` as the value of a setting, the key of one, and what the setting then makes of a refresh."""
+    """Use each of `texts` as value and as key of a setting, and refresh with that setting."""
     for nth, text in enumerate(texts):
         script.mode = ("fine", "refused")[nth % 2]
         for key in spread(SETTINGS[nth % 3 :], 4):
@@ -226,7 +227,7 @@ def place(tmp_path: Path) -> Iterator[tuple[Verbs, Script]]:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Verbs, Script]]:
-    """The same for the samples of every day, all on one machine."""
+    """Share one machine among the samples that run every time."""
     with adopted(tmp_path_factory.mktemp("shared") / "machine") as found:
         yield found
 

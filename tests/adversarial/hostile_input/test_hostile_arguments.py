@@ -1,4 +1,4 @@
-"""Any text as an argument or in the environment: refused in one line or taken for what it is, never obeyed."""
+"""Any text as an argument or in the environment is refused in one line or taken literally, never obeyed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CREDENTIALS = """\
 aws_access_key_id = AKIAQQQQQQQQQQQQQQQQ
 aws_secret_access_key = wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY00
 """
-#: Places where a text is refused by the same few lines whatever it is: every sixth text goes there too.
+#: Places where the same few lines refuse any text: only every sixth text is tried there.
 RARE = (
     ("list", "--json", "--filter", "TEXT"), ("refresh", "--", "TEXT"), ("refresh", "--mfa-code", "TEXT", "ci"), ("vault", "TEXT"),
     ("deliver", "--to", "nowhere", "--", "TEXT"), ("deliver", "ci", "--to", "TEXT"), ("agent", "TEXT"), ("list", "TEXT"),
@@ -39,7 +39,7 @@ RARE = (
     ("vault", "unlock", "--passphrase-fd", "TEXT"), ("agent", "status", "--json", "TEXT"), ("refresh", "--due", "--json", "--", "TEXT"),
     ("exec", "TEXT", "--endpoint", "--", "true"), ("env", "--shell", "json", "--", "TEXT"), ("exec", "ci", "--min-left", "TEXT", "--", "true"),
 )  # fmt: skip
-#: Variables that some part of keyturn, click, Textual or botocore reads.
+#: Variables that keyturn, click, Textual or botocore reads.
 VARIABLES = (
     "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE", "AWS_ENDPOINT_URL_STS", "TERM",
     "LC_ALL", "COLUMNS", "LINES", "NO_COLOR", "KEYTURN_SANDBOX", "AWS_LOGIN_CACHE_DIRECTORY", "AWS_CONFIG_FILE",
@@ -48,7 +48,7 @@ VARIABLES = (
 
 
 def every_verb() -> Iterator[tuple[str, ...]]:
-    """All verbs that there are, by the command line itself; but for those that would make a file called like the text."""
+    """Yield all verbs of the command line, except those that would create a file named like the text."""
 
     def below(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         for name, command in group.commands.items():
@@ -61,7 +61,7 @@ def every_verb() -> Iterator[tuple[str, ...]]:
 
 
 def arguments(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
-    """Each of `texts` in every place of every verb that takes one."""
+    """Put each of `texts` in every argument of every verb."""
     machine.config.write_text(CONFIG)
     machine.credentials.write_text(CREDENTIALS)
     files = machine.config.read_bytes(), machine.credentials.read_bytes()
@@ -79,7 +79,7 @@ def arguments(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, obj
                 machine.judged(*words)
             for words in every_verb() if nth % 6 == 1 else ():
                 machine.judged(*words, "--", *[text] * 2)
-            # A folder that is not there: an export never comes to writing.
+            # The folder does not exist, so an export never writes.
             machine.judged("vault", "export", "--yes", "--", f"no-such-folder/{text}")
         machine.check(
             wrong=(machine.config.read_bytes(), machine.credentials.read_bytes()) != files,
@@ -94,7 +94,7 @@ def _starts_the_app_or_a_sandbox(words: tuple[str, ...]) -> bool:
 
 
 def variables(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
-    """Each of `texts` in every variable at once, then as the profile and the region alone."""
+    """Put each of `texts` in all variables at once, then in the profile and the region alone."""
     machine.config.write_text(CONFIG)
     machine.credentials.write_text(CREDENTIALS)
     with machine:

@@ -1,4 +1,4 @@
-"""The corpus is what it says, and `safe` keeps its promise for every string of it and for every character there is."""
+"""The corpus is as described, and `safe` keeps its promise for every string in it and for every character."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def test_safe_leaves_nothing_foreign_in_any_string_and_a_second_time_changes_not
 
 
 def look_at(codes: Iterable[int]) -> None:
-    """What `safe` lets through is harmless and has one width, for the table of the verbs and for Textual's layout."""
+    """Assert that the output of `safe` is harmless and has the same width in the verbs' table and in
+    Textual's layout."""
     for code in codes:
         text = f"a{chr(code)}"
         shown, last = safe(text), neutralize(text)
@@ -64,7 +65,7 @@ def test_no_character_that_there_is_gets_through_if_it_can_do_harm_or_shift_othe
 
 
 def test_what_differs_before_differs_after_unless_only_a_blank_does() -> None:
-    """Two names that look alike by what cannot be seen are told apart."""
+    """Two names that differ only in invisible characters are distinguishable."""
     blanks = {ord(ch): " " for text in NAMES for ch in text if unicodedata.category(ch) == "Zs"}
     seen: dict[str, str] = {}
     for text in NAMES:

@@ -1,4 +1,5 @@
-"""Any text in any file that keyturn reads: shown for what it is or named as a fault, in a line, and never obeyed."""
+"""Any text in any file that keyturn reads is shown literally or reported as a fault in one line, never
+obeyed."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from tests.adversarial.hostile_input.verbs import Verbs
 KEYS = "aws_access_key_id = AKIAQQQQQQQQQQQQQQQQ\naws_secret_access_key = wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY00\n"
 ROLE = "role_arn = arn:aws:iam::123456789012:role/Deploy\nsource_profile = ci\n"
 CI = f"[ci]\n{KEYS}"
-#: The config and the credentials file around a text, one place at a time: one bad place makes a whole file unreadable.
+#: Config and credentials file around a text, one place at a time, because one bad place makes a whole file
+#: unreadable.
 PLACES: tuple[tuple[str, str], ...] = (
     ("[profile {0}]\nregion = eu-west-1\n" + ROLE, CI),
     ("[{0}]\nregion = x\n", CI),
@@ -54,7 +56,7 @@ PLACES: tuple[tuple[str, str], ...] = (
 
 
 def files(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
-    """Each of `texts` in every place of the shared files, under the verbs that show or plan."""
+    """Put each of `texts` in every place of the shared files and run the verbs that show or plan."""
     with machine:
         for nth, text in enumerate(texts):
             for place, (config, credentials) in enumerate(PLACES):
@@ -87,7 +89,7 @@ def files(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object]
 
 
 def _names(machine: Verbs) -> set[str]:
-    """The profiles that botocore itself finds; none of a file that it refuses."""
+    """Return the profiles that botocore finds; none if it refuses the file."""
     found: set[str] = set()
     for path, build in ((machine.config, True), (machine.credentials, False)):
         try:
@@ -98,12 +100,12 @@ def _names(machine: Verbs) -> set[str]:
     return found
 
 
-#: What a broken program leaves in a JSON document where a text belongs.
+#: Values that a faulty program may leave in a JSON document in place of a text.
 ODD = ("5", "null", "[]", "{}", "true", "1e999", "-1e999", "NaN", "9" * 5000, "[" * 3000, '"0001-01-01T00:00:00Z"', '"9999-12-31T23:59:59-23:59"', '"\\ud800"')  # fmt: skip
 
 
 def _indexes(value: str) -> Iterator[str]:
-    """`index.json` with one JSON value everywhere, then in one place at a time."""
+    """Yield `index.json` with one JSON value everywhere, then in one place at a time."""
     session = '{{"key_id": {0}, "issued": {1}, "expires": {2}, "arn": {3}}}'
     put = '{{"path": {0}, "section": {1}, "key_ids": [{2}], "expires": "2020-01-01T00:00:00Z", "made": true, "region": {3}}}'
     fine = '"2026-01-01T00:00:00Z"'
@@ -131,7 +133,7 @@ def _indexes(value: str) -> Iterator[str]:
 
 
 def _definitions(text: str) -> Iterator[str]:
-    """`profiles.toml` with a text in every field, as a name, and as the whole file."""
+    """Yield `profiles.toml` with a text in every field, as a name, and as the whole file."""
     fields = (
         "key",
         "role_arn",
@@ -153,7 +155,7 @@ def _definitions(text: str) -> Iterator[str]:
 
 
 def own_files(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
-    """Each of `texts` in keyturn's own files, under the verbs that read them."""
+    """Put each of `texts` in keyturn's own files and run the verbs that read them."""
     machine.config.write_text("[profile managed]\nregion = eu-west-1\n")
     machine.credentials.write_text(CI)
     index, definitions = machine.own / "state" / "index.json", machine.own / "config" / "profiles.toml"
@@ -189,7 +191,7 @@ def own_files(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, obj
 
 
 def caches(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
-    """Each of `texts` in the caches that AWS's own tools keep."""
+    """Put each of `texts` in the caches of AWS's own tools."""
     machine.config.write_text(
         "[profile sso]\nsso_session = x\nsso_account_id = 123456789012\nsso_role_name = r\n"
         "[sso-session x]\nsso_start_url = https://x.example\nsso_region = us-east-1\n"
@@ -235,7 +237,8 @@ def caches(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object
 
 
 def folders(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
-    """Files that AWS tools refuse, and files that cannot be written, in folders called like each of `texts`."""
+    """Put files that AWS tools refuse, and files that cannot be written, in folders named like each of
+    `texts`."""
     with machine:
         for text in texts:
             folder = machine.home / "folders" / text / "x"

@@ -1,4 +1,4 @@
-"""Endpoints, forwarded sockets and the lines that are printed for them: nothing that is asked there or comes from there is
+"""Requests to endpoints and forwarded sockets, answers from them, and the lines printed for them are not
 obeyed, repeated or believed."""
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A name or a path in a `credential_process` line or a section header is read back as itself, or refused (safety.md, D1, D2)."""
+"""A name or path in a `credential_process` line or a section header is read back unchanged, or refused
+(safety.md, D1, D2)."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ PRINTER = '#!/bin/sh\nprintf \'%s\\0\' "$0" "$@"\n'
 
 
 def lines(program: str, names: tuple[str, ...]) -> Iterator[tuple[list[str], str]]:
-    """The argv that is meant and the line, for all names that are not refused."""
+    """Return the intended argv and the line, for all names that are not refused."""
     for name in names:
         try:
             text = format_line(program, name)
@@ -60,7 +61,7 @@ def test_botocore_and_shlex_split_the_line_into_exactly_our_words(
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 def test_a_shell_splits_the_line_into_exactly_our_words(shell: str, tmp_path: Path) -> None:
-    """Go, JavaScript and Java hand the line to `sh -c`."""
+    """Go, JavaScript and Java pass the line to `sh -c`."""
     program = tmp_path / "a folder (with) 'all' [of] {it} & more; é *" / "keyturn"
     program = Path(str(program).replace("'", "_").replace(";", "_"))
     program.parent.mkdir()

@@ -1,4 +1,4 @@
-"""A question on a terminal: hostile names stand in it as plain text, and the answer changes nothing."""
+"""Hostile names in a question on a terminal are plain text, and the answer changes nothing."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.adversarial.hostile_input.stream import foreign_in
 
 Record = Callable[[str, object], None]
 KEYTURN = Path(sys.executable).with_name("keyturn")
-#: So many names in one question.
+#: Number of names in one question.
 TOGETHER = 40
 
 
 def _sections(folder: Path) -> Iterator[tuple[str, str]]:
-    """Every name that a profile can have which may be adopted, with its section of the credentials file."""
+    """Yield every adoptable profile name with its section of the credentials file."""
     file = folder / "tried"
     for number, name in enumerate(as_argument(NAMES)):
         keys = f"aws_access_key_id = AKIA{number:016d}\naws_secret_access_key = {number:040d}\n"
@@ -45,7 +45,7 @@ def _sections(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _asked(home: Path, *words: str) -> bytes:
-    """What `keyturn WORDS` writes to a terminal on which somebody types `n`."""
+    """Return the terminal output of `keyturn WORDS` when the answer is `n`."""
     pid, terminal = pty.fork()
     if pid == 0:
         environ = {

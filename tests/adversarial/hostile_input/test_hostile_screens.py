@@ -1,5 +1,5 @@
-"""Every screen shows foreign text as text: no crash, no action that it could name, nothing for a terminal to obey
-(safety.md, D3 and D4)."""
+"""Every screen shows foreign text as text: no crash, no action that it could name, nothing for a terminal to
+obey (safety.md, D3 and D4)."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ IDS = ["120x36", "80x24-ascii"]
 
 
 class Looked:
-    """What was seen, screen by screen."""
+    """Collected faults, screen by screen."""
 
     def __init__(self) -> None:
         self.screens = 0
 
     def at(self, driven: Driven, *, ascii_only: bool) -> str:
-        """The screen as it stands, judged."""
+        """Check the current screen."""
         assert driven.app.is_running
         assert driven.app.fault is None
         text = driven.text
@@ -64,7 +64,7 @@ class Looked:
 
 
 def clickable(screen: Screen[object]) -> list[object]:
-    """What a click would run, or a terminal open, wherever a piece of text on the screen says so."""
+    """Return the actions and links that the text segments of the screen carry."""
     return [
         segment.style.meta or segment.style.link
         for strip in screen._compositor.render_strips()
@@ -87,7 +87,7 @@ async def dialogs(
     record: Record,
     each: int = 6,
 ) -> None:
-    """Each of `texts` in every place of every dialog, or of `each` dialogs in turn."""
+    """Put each of `texts` in every place of every dialog, or of `each` dialogs in turn."""
     looked = Looked()
     keeper = MemoryService([hostile("x", 1)], vault=VaultState.LOCKED)
     async with drive(keeper, size, Options(ascii=ascii_only)) as driven:
@@ -122,7 +122,7 @@ async def dialogs(
 async def details(
     drive: Drive, texts: tuple[str, ...], size: tuple[int, int], *, ascii_only: bool, record: Record
 ) -> None:
-    """The detail of a profile with each of `texts` in every field."""
+    """Show the detail of a profile with each of `texts` in every field."""
     looked = Looked()
     rows = [hostile(text, nth) for nth, text in enumerate(texts)]
     async with drive(MemoryService(rows, problems=PROBLEMS), size, Options(ascii=ascii_only)) as driven:
@@ -167,9 +167,9 @@ async def test_the_list_with_every_name(
 async def timeline(
     drive: Drive, rows: Sequence[Profile], size: tuple[int, int], *, ascii_only: bool = False
 ) -> tuple[int, int]:
-    """A lane for each session and each key of `rows`, on the whole screen, page by page.
+    """Show a timeline row for each session and each key of `rows`, on the whole screen, page by page.
 
-    :returns: screens looked at, and those on which the line of now was seen to be straight.
+    :returns: the number of screens checked, and of those on which the line of the present was straight.
     """
     looked, straight = Looked(), 0
     async with drive(MemoryService(rows, problems=PROBLEMS), size, Options(ascii=ascii_only)) as driven:
@@ -184,7 +184,7 @@ async def timeline(
 
 
 def _columns_of_now(text: str, mark: str) -> int:
-    """1 where the line of now is in sight, else 0."""
+    """Return 1 if the line of the present is visible, else 0."""
     columns = {cell_len(line[: line.index(mark)]) for line in text.splitlines() if mark in line}
     assert len(columns) <= 1, "the line of now is straight, whatever the names"
     return len(columns)
@@ -208,7 +208,8 @@ async def test_the_timeline_without_room_for_a_chart(drive: Drive, record_proper
 
 
 async def strip(drive: Drive, texts: Sequence[str], record: Record) -> None:
-    """Each of `texts` as a profile, or as a login, among the five that end first: as time goes by, all have their turn."""
+    """Show each of `texts` as a profile, or as a login, among the five that expire first: all appear as the
+    clock moves."""
     first = NOW + timedelta(minutes=1, seconds=-NOW.second)
     rows = [
         replace(
@@ -292,7 +293,8 @@ async def test_a_filter_from_the_command_line_is_shown_and_not_obeyed(drive: Dri
 
 
 async def every_text(drive: Drive, size: tuple[int, int], *, ascii_only: bool, record: Record) -> None:
-    """Half of the corpus in the dialogs, two for each text in turn, the other half in the detail."""
+    """Use half of the corpus in the dialogs, two dialogs per text in turn, and the other half in the
+    detail."""
     half = NAMES[ascii_only::2] + MESSAGES[-4:]
     await dialogs(drive, half, size, ascii_only=ascii_only, record=record, each=2)
     await details(drive, NAMES[1 - ascii_only :: 2], size, ascii_only=ascii_only, record=record)

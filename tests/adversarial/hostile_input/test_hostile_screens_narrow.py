@@ -1,5 +1,5 @@
-"""The other half of the campaign over the screens, for the other core: a small terminal that shows ASCII only, and the timeline
-in such as leave no room for a chart."""
+"""The other half of the campaign over the screens, for the second core: a small terminal that shows ASCII
+only, and the timeline in terminals without room for a chart."""
 
 from __future__ import annotations
 

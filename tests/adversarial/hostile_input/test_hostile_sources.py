@@ -1,5 +1,5 @@
-"""No place in verbs or app writes text of unknown origin: each is a literal, a number, or has passed `safe` (by reading the
-sources, so that a new place counts from the day it is written)."""
+"""No place in the command line or the app writes text of unknown origin: each is a literal, a number, or has
+passed `safe`. The sources are parsed, so a new place counts from the day it is written."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 CLI, TUI = ROOT / "core" / "keyturn" / "cli", ROOT / "tui" / "keyturn_tui"
-#: What puts text before a person: the name of a call whose first argument is the text (the second, of `os.write`).
+#: Calls that show text to the user; the text is their first argument (the second of `os.write`).
 SINKS = {
     "echo", "secho", "print", "write", "notify", "Content", "Segment", "getpass", "prompt", "from_markup", "set_title", "Text",
     "Static", "Label", "panic", "bell", "copy_to_clipboard", "open_url",
 }  # fmt: skip
-#: Attributes that Textual shows, as markup where they are no `Content`.
+#: Attributes that Textual shows, as markup unless they are `Content`.
 SHOWN = {"border_title", "border_subtitle", "tooltip", "placeholder", "title", "sub_title"}
-#: What gives harmless text whatever it is given, or no text at all.
+#: Calls that return harmless text for any argument, or no text at all.
 CLEANERS = {
     "safe",
     "fit",
@@ -33,7 +33,7 @@ CLEANERS = {
     "round",
     "sum",
 }
-#: What keeps harmless text harmless.
+#: Calls that keep harmless text harmless.
 KEEPERS = {
     "join",
     "strip",
@@ -46,7 +46,8 @@ KEEPERS = {
     "title",
     "removeprefix",
 }
-#: Made by keyturn, secret on purpose, or only numbers and words of our own: the place, the expression, and why.
+#: Places with text made by keyturn, secret on purpose, or of numbers and literals only: the place, the
+#: expression, and the reason.
 KNOWN = {
     ("sessions.py", "document"): "JSON, ASCII only, which AWS clients read",
     ("prompts.py", "recovery_key.reveal()"): "an age identity is upper-case letters and digits",
@@ -83,7 +84,7 @@ KNOWN = {
 
 
 class Function:
-    """What one function's names stand for, as far as it says so itself."""
+    """The values that the names of one function stand for, as far as the function itself assigns them."""
 
     def __init__(self, file: Path, node: ast.AST) -> None:
         self.file = file
@@ -109,7 +110,7 @@ class Function:
     def unclean(  # noqa: C901, PLR0912  # one case for each kind of expression
         self, node: ast.expr, seen: frozenset[str] = frozenset()
     ) -> Iterator[str]:
-        """The parts of an expression that may hold foreign text."""
+        """Yield the parts of an expression that may hold foreign text."""
         if (self.file.name, ast.unparse(node)) in KNOWN:
             return
         match node:
@@ -127,7 +128,7 @@ class Function:
             case ast.IfExp(body=body, orelse=other):
                 yield from self.unclean(body, seen)
                 yield from self.unclean(other, seen)
-            case ast.BinOp(left=left, op=ast.Mult()):  # a literal, so many times
+            case ast.BinOp(left=left, op=ast.Mult()):  # a literal, repeated
                 yield from self.unclean(left, seen)
             case ast.BinOp(left=left, right=right):
                 yield from self.unclean(left, seen)
@@ -166,7 +167,8 @@ def _name(node: ast.expr) -> str:
 
 
 def places(source: str, file: Path) -> Iterator[tuple[int, Function, ast.expr, ast.AST]]:
-    """Every text that is put before a person: its line, the function around it, the text, and what shows it."""
+    """Yield every text that is shown to the user: its line, the enclosing function, the text, and the call
+    that shows it."""
     tree = ast.parse(source)
     scopes: list[ast.AST] = [
         each for each in ast.walk(tree) if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))
@@ -183,7 +185,7 @@ def places(source: str, file: Path) -> Iterator[tuple[int, Function, ast.expr, a
 
 
 def faults(source: str, file: Path) -> list[str]:
-    """What is shown without having been made harmless."""
+    """Return the texts that are shown without having been made harmless."""
     found = []
     for line, inside, text, node in places(source, file):
         found += [f"{file.name}:{line}: {part}" for part in inside.unclean(text)]
@@ -207,7 +209,8 @@ def test_whatever_is_put_before_a_person_is_a_literal_or_was_made_harmless() -> 
 
 
 def test_the_app_uses_no_widget_that_reads_markup() -> None:
-    """Of Textual's own widgets only the field is used; our lines are drawn by `StyledLines`, segment by segment."""
+    """The text field is the only widget of Textual's own that is used; other lines are drawn by
+    `StyledLines`, segment by segment."""
     for file in TUI.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("textual.widgets"):

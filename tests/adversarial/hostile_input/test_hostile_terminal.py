@@ -1,4 +1,5 @@
-"""On a real terminal: no byte but Textual's own and plain text arrives, and foreign text takes the cells it is given."""
+"""On a real terminal, only Textual's own bytes and plain text arrive, and foreign text takes the cells that
+it is given."""
 
 from __future__ import annotations
 
@@ -118,12 +119,12 @@ def test_the_grammar_knows_what_is_foreign() -> None:
 
 
 def _environ(home: Path) -> dict[str, str]:
-    """Without the sizes that a test runner sets, which Textual would believe."""
+    """Return the environment without the sizes set by a test runner, because Textual would believe them."""
     return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "TERM": "xterm-256color"}
 
 
 def measured(texts: Iterable[str], folder: Path, name: str) -> dict[str, int]:
-    """How many cells tmux gives each text: where its cursor stands after it."""
+    """Return the number of cells that tmux gives each text, from its cursor position after the text."""
     asked, answer = folder / "asked.json", folder / "answer.json"
     asked.write_text(json.dumps(list(texts)))
     tmux = [needs("tmux"), "-L", f"hostile-{name}-{os.getpid()}", "-f", "/dev/null"]
@@ -162,7 +163,7 @@ def test_a_terminal_gives_every_harmless_character_the_cells_that_it_is_counted_
 
 
 def test_columns_stand_where_they_stand_whatever_is_in_them(tmp_path: Path) -> None:
-    """Drawn by the app into tmux: every line of the list takes the whole width and ends in its border."""
+    """The app draws into tmux: every line of the list takes the whole width and ends in its border."""
     tmux = [needs("tmux"), "-L", f"hostile-columns-{os.getpid()}", "-f", "/dev/null"]
     environ = _environ(tmp_path)
     program = [sys.executable, "-m", "tests.tui.pty_child", "hostile-wide"]

@@ -1,4 +1,4 @@
-"""Calls of the console script, each judged: nothing foreign comes out, nothing is done, and the person gets one line."""
+"""Judged calls of the console script: no foreign output, no side effect, and one line for the user."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.adversarial.hostile_input.harmless_output import foreign
 
 ROOT = Path(__file__).parents[3]
 PASSPHRASE = "correct horse battery staple"
-#: What README.md documents.
+#: The exit codes that README.md documents.
 CODES = range(6)
 _OURS = "keyturn: "
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one call gave."""
+    """The result of one call."""
 
     words: tuple[str, ...]
     code: int
@@ -38,9 +38,9 @@ class Outcome:
 
 @dataclass
 class Verbs:
-    """A person's machine on which verbs are called, and the tally of what was looked at.
+    """A user's machine on which verbs are called, with a tally of the checks.
 
-    :param folder: an absent or empty one; it holds the home, and an empty folder to stand in.
+    :param folder: absent or empty; it holds the home and an empty working directory.
     """
 
     folder: Path
@@ -75,7 +75,7 @@ class Verbs:
         self._child.communicate()
 
     def call(self, *words: str, environ: Mapping[str, str] = types.MappingProxyType({})) -> Outcome:
-        """One call, not judged."""
+        """Call a verb without judging the result."""
         asked = {"words": words, "environ": {**self.environ, **environ}, "folder": str(self.here)}
         assert self._child.stdin is not None
         assert self._child.stdout is not None
@@ -91,10 +91,10 @@ class Verbs:
         own: bytes = b"\n",
         environ: Mapping[str, str] = types.MappingProxyType({}),
     ) -> Outcome:
-        """One call, looked at in every way; what is wrong is kept until :meth:`assert_harmless`.
+        """Call a verb and check the result in every way; faults are collected until :meth:`assert_harmless`.
 
-        :param plan: it shows a change on stderr, beside the errors.
-        :param own: what the verb prints of itself: another line end, an indentation.
+        :param plan: True if the verb shows a change on stderr, beside the errors.
+        :param own: the verb's own control characters: another line end, an indentation.
         """
         done = self.call(*words, environ=environ)
         shown = " ".join(ascii(word[:60]) for word in words)
@@ -116,12 +116,12 @@ class Verbs:
         return done
 
     def check(self, *, wrong: bool, what: str) -> None:
-        """Keep one more fault."""
+        """Record a fault."""
         if wrong:
             self.wrong.append(what)
 
     def assert_harmless(self, record: Callable[[str, object], None], strings: int) -> None:
-        """All that was looked at is in order, no command ran, and only keyturn's own files came to be."""
+        """Assert that no check failed, no command ran, and only keyturn's own files were created."""
         record("hostile: strings", strings)
         record("hostile: outputs looked at", self.outputs)
         record("hostile: foreign control bytes", len(self.foreign))
@@ -146,7 +146,7 @@ def _all(folder: Path) -> Iterable[Path]:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether keyturn itself names files so: known names, or a digest or a number beside one."""
+    """Return True if keyturn itself uses such file names: known names, or a digest or number beside one."""
     name = path.name
     bare = name.removeprefix(".").removesuffix(".lock").removesuffix(".new")
     return (

@@ -1,4 +1,5 @@
-"""Runs in a terminal and asks it where the cursor stands after each text: `width_child.py ASKED ANSWER`, two JSON files."""
+"""Runs in a terminal and queries its cursor position after each text: `width_child.py ASKED ANSWER`, two JSON
+files."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from pathlib import Path
 
 
 def width(text: str) -> int:
-    """Cells from the left edge to the cursor after `text`, by the terminal's own report."""
+    """Return the cells from the left edge to the cursor after `text`, as the terminal itself reports them."""
     os.write(1, b"\r\x1b[2K" + text.encode() + b"\x1b[6n")
     report = b""
     while not report.endswith(b"R"):

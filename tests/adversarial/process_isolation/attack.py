@@ -1,6 +1,7 @@
-"""What another process tries on a process of keyturn's. Run as a user: `attack.py PID`; prints what worked as JSON.
+"""Attacks on a process of keyturn by another process. Run as a user: `attack.py PID`; prints the successful
+ones as JSON.
 
-Standard library only, and nothing of keyturn's.
+Standard library only; imports nothing of keyturn.
 """
 # ruff: noqa: T201, PTH123, PTH208, PTH115
 
@@ -64,7 +65,7 @@ def ptraces(kind: int) -> Callable[[int], bool]:
 
 
 def reads_by_vm(pid: int) -> bool:
-    # Where nothing lies the answer is EFAULT; who may not ask at all is told EPERM.
+    # An unmapped address gives EFAULT; a caller without permission gets EPERM.
     here = ctypes.create_string_buffer(8)
     local, remote = Part(ctypes.cast(here, ctypes.c_void_p), 8), Part(0x400000, 8)
     done = LIBC.process_vm_readv(pid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)

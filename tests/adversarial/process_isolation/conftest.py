@@ -1,4 +1,4 @@
-"""Two ordinary users beside each other, and what a person of them has: a vault, files, an agent."""
+"""Two ordinary users on one machine; the first has a vault, files and an agent."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def skip_or_fail(reason: str) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def signals() -> Iterator[None]:
-    """Programs start as from a person's shell: what started the tests may have had these ignored, which is inherited."""
+    """Reset signal handlers as in a user's shell, because ignored signals of the test runner would be
+    inherited."""
     before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGQUIT, signal.SIGHUP)}
     yield
     for number, handler in before.items():
@@ -43,7 +44,7 @@ def signals() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def ground() -> Iterator[Path]:
-    """A folder that everybody may enter, with a path short enough for a socket."""
+    """Return a folder that everybody may enter, with a path short enough for a socket."""
     folder = Path(tempfile.mkdtemp(prefix="kt-"))
     folder.chmod(0o755)
     yield folder
@@ -62,14 +63,14 @@ def installation(ground: Path) -> Installation:
 
 @dataclass
 class Owner:
-    """Somebody with an open vault."""
+    """A user with an open vault."""
 
     user: User
     recovery_key: str
     agent: int
 
     def is_as_before(self) -> bool:
-        """Whether the agent still answers."""
+        """Return True if the agent still answers."""
         done = self.user.keyturn("agent", "status", "--json")
         return f'"pid": {self.agent}' in done.stdout
 
@@ -90,7 +91,7 @@ def agent_of(user: User) -> int:
 
 
 def founded(user: User) -> str:
-    """Makes a vault; gives its recovery key."""
+    """Create a vault and return its recovery key."""
     user.writes(user.home / ".aws" / "credentials", CREDENTIALS)
     done = user.keyturn("vault", "init", "--slot", "passphrase", fds={"--passphrase-fd": PASSPHRASE})
     assert done.returncode == 0, done.stderr
@@ -101,7 +102,7 @@ def founded(user: User) -> str:
 
 @pytest.fixture(scope="module")
 def owner(installation: Installation, ground: Path) -> Iterator[Owner]:
-    """Alice, with a vault that her agent holds open."""
+    """Return Alice, whose agent holds her vault open."""
     alice = User(ALICE, installation, ground / "alice")
     key = founded(alice)
     yield Owner(alice, key, agent_of(alice))
@@ -110,5 +111,5 @@ def owner(installation: Installation, ground: Path) -> Iterator[Owner]:
 
 @pytest.fixture(scope="module")
 def stranger(installation: Installation, ground: Path) -> User:
-    """Bob."""
+    """Return Bob."""
     return User(BOB, installation, ground / "bob")

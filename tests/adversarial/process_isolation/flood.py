@@ -1,6 +1,7 @@
-"""A client that asks too much. Run as a user: `flood.py SOCKET WAY COUNT`; prints how many answers it got as JSON.
+"""A client that sends too many requests. Run as a user: `flood.py SOCKET WAY COUNT`; prints the number of
+answers as JSON.
 
-Standard library only, and nothing of keyturn's.
+Standard library only; imports nothing of keyturn.
 """
 # ruff: noqa: T201
 
@@ -49,7 +50,7 @@ def at_once(path: str, count: int) -> int:
 
 
 def half_said(path: str, count: int) -> int:
-    """All of them say half of something and stay, while one asks."""
+    """Send half a request on all connections and keep them open, then send one whole request."""
     many = []
     for _ in range(count):
         with contextlib.suppress(OSError):
@@ -63,7 +64,7 @@ def half_said(path: str, count: int) -> int:
 
 
 def announced(path: str, count: int) -> int:
-    """`count` bytes are promised in words that are none of the protocol's, then nothing comes."""
+    """Announce `count` bytes in words that are not of the protocol, then send nothing."""
     with connected(path) as one:
         one.sendall(b"Content-Length: %d\r\n" % count + count.to_bytes(8, "big") + b"\n")
         answered(one)
@@ -71,7 +72,7 @@ def announced(path: str, count: int) -> int:
 
 
 def sent(path: str, count: int) -> int:
-    """`count` bytes without an end, as far as they are taken."""
+    """Send `count` bytes without a line end, as far as they are accepted."""
     part = b"x" * (1 << 20)
     with connected(path) as one, contextlib.suppress(OSError):
         for _ in range(count // len(part)):

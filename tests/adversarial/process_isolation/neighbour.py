@@ -1,7 +1,8 @@
-"""A neighbour of the same user who watches every process from its first moment: takes whatever its pipes carry, its
-descriptors, its environment. Run as a user: `neighbour.py`; a line on standard input ends it, and it prints all that it got.
+"""A process of the same user that watches every new process: takes the contents of its pipes, its descriptors
+and its environment. Run as a user: `neighbour.py`; a line on standard input ends it, and it prints
+everything it got.
 
-Standard library only, and nothing of keyturn's.
+Standard library only; imports nothing of keyturn.
 """
 # ruff: noqa: T201, PTH123, PTH208
 
@@ -19,7 +20,7 @@ PIDFD_OPEN, PIDFD_GETFD = 434, 438
 
 
 class Watched:
-    """One process."""
+    """A watched process."""
 
     def __init__(self, pid: str) -> None:
         self.pid = pid

@@ -1,4 +1,4 @@
-"""Ordinary users of this machine, with an installation of keyturn that they can reach and not change."""
+"""Ordinary users of this machine, with an installation of keyturn that they can read but not change."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ import keyturn_sandbox
 import keyturn_tui
 from tests.support.needs import needs
 
-#: Numbers without a name, which the kernel does not ask for. Nobody else's, also where several of these tests run at once: they count the processes of a user. Below 65536, beyond
-#: which a container may have none.
+#: User ids without a name, which the kernel does not require. No other process may use them, also when
+#: several of these tests run at once, because the tests count the processes of a user. They are below 65536,
+#: because a container may have none beyond.
 ALICE = 20_000 + os.getpid() % 20_000 * 2
 BOB = ALICE + 1
 _LEFT_OUT = {"cryptography", "cffi", "pycparser", "secretstorage", "keyturn"}
@@ -32,7 +33,7 @@ _SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Installation:
-    """A folder that everybody may read: a Python environment of the system's own Python with keyturn in it."""
+    """A folder that everybody may read: a virtual environment of the system's Python with keyturn in it."""
 
     folder: Path
 
@@ -46,9 +47,9 @@ class Installation:
 
 
 def install(folder: Path, python: str) -> Installation:
-    """Copies what runs here to `folder`.
+    """Copy the installed packages to `folder`.
 
-    :param python: an interpreter that everybody may run, of the version that runs here.
+    :param python: an interpreter that everybody may run, of the running version.
     """
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     packages = folder / "lib" / version / "site-packages"
@@ -73,7 +74,7 @@ def install(folder: Path, python: str) -> Installation:
 
 
 def _needed(name: str, seen: set[str] | None = None) -> Iterator[importlib.metadata.Distribution]:
-    """The distributions that `name` needs, directly or not."""
+    """Yield the distributions that `name` needs, directly or indirectly."""
     seen = set() if seen is None else seen
     for asked in importlib.metadata.requires(name) or ():
         found = re.match(r"[A-Za-z0-9._-]+", asked)
@@ -101,7 +102,7 @@ def _copy(distribution: importlib.metadata.Distribution, packages: Path) -> None
 
 
 def common_python() -> str | None:
-    """A Python of this version that an ordinary user can run."""
+    """Return a Python of this version that an ordinary user can run."""
     twice = "import subprocess, sys; print(sys.version_info[:2], flush=True); sys.exit(subprocess.call([sys.executable, '-V']))"
     for python in (str(Path(sys.executable).resolve()), "/usr/bin/python3", "/usr/local/bin/python3"):
         try:
@@ -120,7 +121,7 @@ def common_python() -> str | None:
 
 
 def become(uid: int) -> list[str]:
-    """What goes before a command to run it as `uid`, without any right of root's."""
+    """Return the command prefix that runs a program as `uid` without any privilege of root."""
     return [
         needs("setpriv"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs", "--bounding-set=-all",
         "--inh-caps=-all",
@@ -129,7 +130,7 @@ def become(uid: int) -> list[str]:
 
 @dataclass
 class User:
-    """An ordinary user with a home that the others may enter, as Debian makes them."""
+    """An ordinary user with a home that others may enter, as Debian creates them."""
 
     uid: int
     installation: Installation
@@ -148,7 +149,7 @@ class User:
     def run(
         self, *words: str, fds: Mapping[str, str] | None = None, extra: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """A program as this user; options that take a descriptor get what is to be read from it."""
+        """Run a program as this user; options that take a descriptor get the given text to read from it."""
         with _readable(fds or {}) as (options, opened):
             return subprocess.run(
                 [*become(self.uid), *words, *options], env={**self.environ, **(extra or {})},
@@ -157,7 +158,7 @@ class User:
             )  # fmt: skip
 
     def exit_code(self, *words: str, fds: Mapping[str, str] | None = None) -> int:
-        """The same for a program whose output nobody waits for, whoever holds it open."""
+        """Run a program without waiting for its output, which another process may hold open."""
         with _readable(fds or {}) as (options, opened):
             return subprocess.run(
                 [*become(self.uid), *words, *options], env=self.environ, stdin=subprocess.DEVNULL,
@@ -171,7 +172,7 @@ class User:
         return self.run(self.installation.keyturn, *words, fds=fds, extra=extra)
 
     def python(self, script: Path, *words: str) -> subprocess.CompletedProcess[str]:
-        """One of this folder's scripts."""
+        """Run one of this folder's scripts."""
         reachable = self.installation.folder / script.name
         if not reachable.exists():
             shutil.copy(script, reachable)
@@ -179,11 +180,11 @@ class User:
         return self.run(self.installation.python, "-I", str(reachable), *words)
 
     def starts(self, *words: str, extra: Mapping[str, str] | None = None) -> OnTerminal:
-        """A program as this user, on a terminal of its own."""
+        """Start a program as this user, on a terminal of its own."""
         return OnTerminal([*become(self.uid), *words], {**self.environ, **(extra or {})})
 
     def writes(self, path: Path, content: str, mode: int = 0o600) -> None:
-        """A file of this user's."""
+        """Write a file of this user."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
         path.chmod(mode)
@@ -195,7 +196,7 @@ class User:
 
 @contextmanager
 def _readable(fds: Mapping[str, str]) -> Iterator[tuple[list[str], list[int]]]:
-    """Options with the numbers of descriptors from which their texts can be read, and these numbers."""
+    """Return the options with descriptors from which their texts can be read, and these descriptors."""
     options, opened = [], []
     try:
         for option, text in fds.items():
@@ -221,7 +222,7 @@ class OnTerminal:
             os.execve(command[0], command, dict(environ))  # noqa: S606  # a program of ours
 
     def says(self, wanted: bytes) -> None:
-        """Waits for it."""
+        """Wait until the program writes the text."""
         end = time.monotonic() + _SECONDS
         while wanted not in self.said:
             assert time.monotonic() < end, (wanted, self.said[-1500:])
@@ -237,7 +238,7 @@ class OnTerminal:
         os.write(self._fd, keys)
 
     def ends(self) -> None:
-        """Takes the terminal away, and what runs on it with it."""
+        """Close the terminal and end the program on it."""
         os.close(self._fd)
         end = time.monotonic() + 10
         while os.waitpid(self.pid, os.WNOHANG) == (0, 0):

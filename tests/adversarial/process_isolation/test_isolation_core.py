@@ -1,4 +1,5 @@
-"""A process of keyturn's that dies leaves no core file, and after a lock no process is left that held the identity."""
+"""A process of keyturn that dies leaves no core file, and after a lock no process remains that held the
+identity."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from tests.adversarial.process_isolation.conftest import PASSPHRASE, Owner, Reco
 from tests.adversarial.process_isolation.ordinary import User, become
 
 PATTERN = Path("/proc/sys/kernel/core_pattern")
-#: Takes the soft limit back up from within, as far as it may go, then dies with a secret in memory.
+#: Raises the soft limit again from within, as far as allowed, then dies with a secret in memory.
 DIE = """
 import contextlib, os, resource, sys
 sys.path.insert(0, os.getcwd())
@@ -36,7 +37,7 @@ def cores(folder: Path) -> list[Path]:
 
 
 def dies(user: User, folder: Path, *words: str) -> None:
-    """Run the program until it aborts, or until its child has."""
+    """Run the program until it, or its child, aborts."""
     done = subprocess.run(
         ["sh", "-c", 'ulimit -c unlimited; exec "$@"', "sh", *become(user.uid), user.installation.python, "-I", "-c", DIE, *words],
         cwd=folder, env=user.environ, capture_output=True, check=False, timeout=60,
@@ -46,7 +47,7 @@ def dies(user: User, folder: Path, *words: str) -> None:
 
 @pytest.fixture
 def graveyard(owner: Owner) -> Path:
-    """A folder where core files fall, on a machine whose kernel writes them beside the program."""
+    """Return the folder of core files, on a machine whose kernel writes them beside the program."""
     pattern = PATTERN.read_text().strip()
     if "/" in pattern or pattern.startswith("|"):
         skip_or_fail(f"core files go to {pattern} here")
@@ -79,7 +80,7 @@ def test_the_agent_leaves_no_core(owner: Owner, number: signal.Signals) -> None:
     agent = owner.agent
     os.kill(agent, number)
     assert gone(agent)
-    # The agent works in the root folder.
+    # The agent's working directory is the root folder.
     assert not list(Path("/").glob("core*"))
     owner.unlocks()
 
@@ -117,7 +118,7 @@ def test_after_a_lock_amid_an_unlock_nothing_is_left_but_what_was_unlocked(owner
 
 
 def processes_of(uid: int) -> set[int]:
-    """Every process of a user that still has memory."""
+    """Return every process of a user that still has memory."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""The endpoint of an ordinary user's program: closed to every other user, and its process to everybody."""
+"""The endpoint of an ordinary user's program is closed to every other user, and its process to everybody."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.core.delivery.endpoint.exec_program import PRINT_ENVIRON, Program, re
 
 @contextmanager
 def sandbox(user: User) -> Iterator[Mapping[str, str]]:
-    """An AWS that belongs to `user`; gives the environment that leads to it."""
+    """Start a sandbox that belongs to `user` and return the environment that leads to it."""
     process = subprocess.Popen(
         [*become(user.uid), user.installation.python, "-I", "-m", "keyturn_sandbox", "--home", str(user.home / "aws")],
         env=user.environ, stdout=subprocess.PIPE, text=True, cwd="/",
@@ -36,7 +36,7 @@ def sandbox(user: User) -> Iterator[Mapping[str, str]]:
 
 @pytest.fixture(scope="module")
 def owned(installation: Installation, ground: Path) -> Iterator[tuple[User, Program]]:
-    """Alice, and a program of hers with an endpoint."""
+    """Return Alice with a program that has an endpoint."""
     alice = User(ALICE, installation, ground / "alice")
     with sandbox(alice) as told:
         alice.environ |= told

@@ -1,4 +1,4 @@
-"""Another user gets nothing of a person's files and socket, and what another user planted is refused, not used."""
+"""Another user gets nothing from a user's files and socket, and planted files are refused, not used."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ print(json.dumps(worked))
 """
 
 
-#: Adds a line by the one writer of the shared files; exits as a verb would.
+#: Adds a line through the only writer of the shared files; exits as a verb would.
 EDIT = """
 import sys
 from pathlib import Path
@@ -54,7 +54,7 @@ except KeyturnError as error:
 
 
 def of_keyturn(user: User) -> list[Path]:
-    """Every file and folder that keyturn made in a home, the AWS files included."""
+    """Return every file and folder that keyturn made in a home, the AWS files included."""
     return sorted(
         path
         for folder in (".config", ".local", ".aws")
@@ -90,7 +90,7 @@ def test_everything_that_keyturn_made_is_its_users_alone(owner: Owner) -> None:
 
 @contextmanager
 def listening(path: Path) -> Iterator[list[bytes]]:
-    """A planted agent; gives what it was told."""
+    """Run a planted agent and yield the data that it received."""
     heard: list[bytes] = []
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(path))
@@ -133,7 +133,7 @@ PLANTED = ("an open folder", "a link to a folder", "a file", "an open folder wit
 def test_a_planted_place_for_the_socket_is_refused_and_told_nothing(
     owner: Owner, stranger: User, ground: Path, what: str
 ) -> None:
-    """The fallback in the shared temporary folder, where another user came first."""
+    """The fallback is in the shared temporary folder, where another user came first."""
     alice = owner.user
     shared = ground / f"tmp{PLANTED.index(what)}"
     shared.mkdir()
@@ -176,7 +176,8 @@ def _socket_of(user: User, extra: dict[str, str]) -> str:
 
 
 def _refused(user: User, extra: dict[str, str]) -> None:
-    """A vault is made and used in spite of it, without an agent, and nothing is asked of the planted one."""
+    """Assert that a vault is created and used without an agent, and that the planted agent is sent
+    nothing."""
     done = user.keyturn(
         "vault", "init", "--slot", "passphrase", fds={"--passphrase-fd": PASSPHRASE}, extra=extra
     )

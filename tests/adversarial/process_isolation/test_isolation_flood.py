@@ -1,4 +1,4 @@
-"""Whatever its own user's programs send it, the agent stays up, small, and leaves no connection behind."""
+"""The agent stays up, stays small and leaks no connection, whatever its own user's programs send."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.adversarial.process_isolation.conftest import Owner, Record
 from tests.adversarial.process_isolation.test_isolation_files import of_keyturn
 
 FLOOD = Path(__file__).with_name("flood.py")
-#: MiB. An agent at rest with boto3 loaded has about 50.
+#: In MiB. An idle agent with boto3 loaded has about 50.
 MOST = 80
 
 
 def peak(pid: int) -> int:
-    """MiB that a process has held at once at most."""
+    """Return the peak resident size of a process in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) // 1024
 
@@ -35,7 +35,7 @@ def flooded(owner: Owner, way: str, count: int) -> int:
 
 
 def calm(owner: Owner, before: int) -> int:
-    """How many descriptors are open once the last connection has been let go."""
+    """Return the number of open descriptors once the last connection is closed."""
     end = time.monotonic() + 60
     while descriptors(owner.agent) > before and time.monotonic() < end:
         time.sleep(0.05)

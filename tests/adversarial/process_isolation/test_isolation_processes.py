@@ -1,5 +1,5 @@
-"""No other process, of the same user or of another, sees into one of keyturn's that holds a secret, or gets what it is
-handed."""
+"""No process, of the same user or another, can look into a process of keyturn that holds a secret, or get the
+secrets passed to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEIGHBOUR = Path(__file__).with_name("neighbour.py")
 
 
 def attacked(attacker: User, pid: int, *words: str) -> tuple[int, set[str]]:
-    """How much was tried on a process, and what worked."""
+    """Return the number of attacks on a process, and the successful ones."""
     done = attacker.python(ATTACK, str(pid), *words)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -40,7 +40,7 @@ def on_terminal(running: OnTerminal, wanted: bytes) -> Iterator[OnTerminal]:
 
 @contextmanager
 def asking(owner: Owner, *words: str) -> Iterator[int]:
-    """A verb that waits for a passphrase on its terminal, half of which is typed."""
+    """Start a verb that waits for a passphrase on its terminal, with half of it typed."""
     user = owner.user
     with on_terminal(user.starts(user.installation.keyturn, *words), b"assphrase") as running:
         running.types(PASSPHRASE[:10].encode())
@@ -49,7 +49,7 @@ def asking(owner: Owner, *words: str) -> Iterator[int]:
 
 @contextmanager
 def app_unlocking(owner: Owner) -> Iterator[int]:
-    """The app, with half a passphrase typed into its dialog."""
+    """Start the app with half a passphrase typed into its dialog."""
     user = owner.user
     # A program in the temporary folder does not offer to adopt.
     elsewhere = {"TMPDIR": str(user.home)}
@@ -116,7 +116,7 @@ def test_nobody_sees_into_the_app(owner: Owner, stranger: User, whose: str, reco
 
 
 class Neighbour:
-    """The neighbour at work."""
+    """A running neighbour process."""
 
     def __init__(self, user: User) -> None:
         script = user.installation.folder / NEIGHBOUR.name
@@ -130,7 +130,7 @@ class Neighbour:
         assert self._process.stdout.readline() == b"watching\n"
 
     def loot(self) -> tuple[int, bytes, list[str]]:
-        """How many descriptors it took, all that it read, and the command lines that it saw."""
+        """Return the number of descriptors it took, everything it read, and the command lines it saw."""
         told = json.loads(self._process.communicate(b"\n", timeout=30)[0])
         return told["took"], base64.b64decode(told["all"]), told["commands"]
 
@@ -215,7 +215,7 @@ def test_nobody_sees_into_the_child_that_opens_the_passphrase_once_it_has_it(
     done.set()
     watcher.join()
     assert seen, "the child was not met at work"
-    # At the end of its work there is nothing left to attack, and every attempt is told so.
+    # Once its work is done there is nothing left to attack, and every attempt reports that.
     assert seen == [set()]
     record_property("isolation: attempts denied, child at work against the same user", 18)
 
@@ -230,7 +230,8 @@ def _with_command(word: bytes) -> Iterator[int]:
 
 
 def _is_working(pid: int) -> bool:
-    """Whether it has closed itself, by whose its folder in /proc is; scrypt begins after that."""
+    """Return True if the process has closed itself, told by the owner of its folder in /proc; scrypt begins
+    after that."""
     try:
         return Path(f"/proc/{pid}/environ").stat().st_uid == 0
     except OSError:

@@ -1,4 +1,4 @@
-"""Every secret that the stand-in for AWS makes, from the first one on."""
+"""A record of every secret that the AWS stand-in makes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from keyturn_sandbox.id_generator import IdGenerator
 
 @contextmanager
 def minted() -> Iterator[list[Secret]]:
-    """The list of all secrets and tokens that any sandbox of this process makes meanwhile; it goes on growing."""
+    """Yield the list of all secrets and tokens made by sandboxes of this process inside the block; it keeps
+    growing."""
     made: list[Secret] = []
     before = IdGenerator.secret, IdGenerator.session_token
 
@@ -23,8 +24,8 @@ def minted() -> Iterator[list[Secret]]:
         made.append(before[1](self, least))
         return made[-1]
 
-    IdGenerator.secret, IdGenerator.session_token = secret, session_token  # type: ignore[method-assign]  # listened to, not changed
+    IdGenerator.secret, IdGenerator.session_token = secret, session_token  # type: ignore[method-assign]  # type: ignore[method-assign]  # recorded, not changed
     try:
         yield made
     finally:
-        IdGenerator.secret, IdGenerator.session_token = before  # type: ignore[method-assign]  # as it was
+        IdGenerator.secret, IdGenerator.session_token = before  # type: ignore[method-assign]  # type: ignore[method-assign]  # restored

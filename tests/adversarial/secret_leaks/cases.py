@@ -1,4 +1,5 @@
-"""What is done with a secret in hand while something unforeseen happens, and what must hold afterwards."""
+"""Operations with a secret in memory during which an exception is raised, and the conditions that must hold
+afterwards."""
 
 from __future__ import annotations
 
@@ -15,22 +16,22 @@ from tests.adversarial.secret_leaks.leak_bench import NEW_PASSPHRASE, PASSPHRASE
 
 @dataclass(frozen=True)
 class Case:
-    """Something that is done with a secret in hand."""
+    """An operation with a secret in memory."""
 
     name: str
     words: tuple[Any, ...]
     beginning: str = "adopted"
     act: str = "verb"
     reads: dict[str, str] = field(default_factory=lambda: {"--recovery-key-fd": ""}, repr=False)
-    """Options that take a descriptor, and what can be read there; empty for the recovery key."""
+    """Options that take a descriptor, with the text to read there; empty for the recovery key."""
     writes: tuple[str, ...] = ()
     has_agent: bool = False
     gives: bool = False
-    """Whether its stdout is where a secret belongs."""
+    """True if its stdout is meant to hold a secret."""
     is_whole: bool = False
-    """Whether what it gives is a document, which comes whole from a verb that succeeds or not at all."""
+    """True if its output is a document, which must be complete or absent."""
     most: int = 16
-    """How many moments the campaign tries."""
+    """Number of moments that the campaign tries."""
 
     def task(self, bench: Bench) -> Task:
         reads = {option: text or bench.recovery_key for option, text in self.reads.items()}
@@ -90,16 +91,16 @@ AGENT = Case(
 
 @dataclass
 class Ended:
-    """What runs with an exception in them came to."""
+    """The result of runs with an exception in them."""
 
     wrong: list[str] = field(default_factory=list)
     raised: int = 0
     in_spite: int = 0
-    """How many did what was asked in spite of it."""
+    """Number of runs that did their work in spite of the exception."""
 
 
 def recorded(bench: Bench, case: Case) -> Said:
-    """A run in which nothing goes wrong, with its moments."""
+    """Return a run without exceptions, with its moments."""
     bench.put_back(case.beginning)
     said = bench.run(case.task(bench), "record")
     assert said.code == 0, (case.name, said.code, said.stderr)
@@ -108,7 +109,7 @@ def recorded(bench: Bench, case: Case) -> Said:
 
 
 def spread(moments: Sequence[Moment], most: int) -> list[Moment]:
-    """Moments to try, from the first to the last: each pair of functions once before any comes twice."""
+    """Return moments to try, from first to last: each pair of functions once before any repeats."""
     firsts: dict[tuple[str, str], Moment] = {}
     for one in moments:
         firsts.setdefault((one.caller, one.called), one)
@@ -119,7 +120,7 @@ def spread(moments: Sequence[Moment], most: int) -> list[Moment]:
 
 
 def bursts(bench: Bench, case: Case, most: int) -> Ended:
-    """Raises at moments of `case`, one run each."""
+    """Raise at moments of `case`, one run each."""
     smooth = recorded(bench, case)
     ended = Ended()
     for number, moment in enumerate(spread(smooth.moments, most)):
@@ -140,7 +141,7 @@ def _burst(bench: Bench, case: Case, moment: Moment, kind: str, smooth: Said) ->
 
 
 def shown(said: Said, smooth: Said, *, is_whole: bool) -> list[str]:
-    """What is wrong with what a person sees of a verb."""
+    """Return the faults in the visible output of a verb."""
     wrong = []
     if "Traceback" in said.stderr or 'File "' in said.stderr:
         wrong.append("a traceback")
@@ -159,16 +160,16 @@ def shown(said: Said, smooth: Said, *, is_whole: bool) -> list[str]:
 
 
 def _words(said: Said) -> list[list[str]]:
-    """Its lines without what is another each time."""
+    """Return its lines without the parts that vary from run to run."""
     return [re.findall(r"[a-z]{3,}", line)[:3] for line in said.stdout.splitlines()]
 
 
-#: What a client makes of an agent that says nothing, or is gone.
+#: Lines of a client whose agent says nothing or is gone.
 _NO_ANSWER = (*(kind.__name__ for kind in (NoAgent, AgentNotRunning, AgentUnresponsive, TimeoutError)), "")
 
 
 def shown_by_agent(said: Said) -> list[str]:
-    """What is wrong with what an agent answers: one line of JSON each, or nothing."""
+    """Return the faults in the answers of an agent: one line of JSON each, or nothing."""
     lines = [line for line in said.stdout.splitlines() if line not in _NO_ANSWER]
     bad = [line[:80] for line in lines if not _is_answer(line)]
     wrong = [f"no answer of the agent's: {bad}"] if bad else []

@@ -1,9 +1,9 @@
-"""An exception at a chosen moment while a secret is in memory somewhere near.
+"""An exception at a chosen moment while a secret is in memory.
 
-A moment is the entry of a function of keyturn's, or of one that keyturn's code called, while that function or one of its
-callers holds a secret. One run records its moments; another run of the same raises at one of them. Only the recording
-looks at variables; to raise, the names of a function and its caller are compared and nothing else, so that it costs next
-to nothing.
+A moment is the entry of a function of keyturn, or of one that keyturn's code called, while that function or
+one of its callers holds a secret. One run records its moments; another run of the same operation raises at
+one of them. Only the recording looks at variables. Raising compares the names of a function and its caller
+and nothing else, so it costs next to nothing.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from typing import Any, NamedTuple
 from keyturn.model.secret import Secret
 from tests.support.own_code import is_ours
 
-#: In the app a secret may lie in any widget once one of these has come up.
+#: Screens of the app after which any widget may hold a secret.
 _SECRET_SCREENS = tuple(f"dialogs{os.sep}{name}.py" for name in ("unlock", "create_vault", "mfa"))
 _DEPTH = 2
 _CALLERS = 8
-#: The first times that a function is called by another; what comes after is more of the same.
+#: Number of calls of one function by another that are recorded; later calls add nothing new.
 _FIRST_TIMES = 6
 
-#: `interrupt` is for verbs: on the app's terminal Ctrl-C is a key like any other.
+#: `interrupt` is for verbs only, because on the app's terminal Ctrl-C is an ordinary key.
 KINDS = ("runtime", "memory", "os", "key", "unicode", "value", "interrupt")
 
 
 def raised(kind: str, secret: str) -> BaseException:
-    """An exception of `kind`, with the secret where such exceptions carry what they are about. What a system error is
-    about is a path, which a person is meant to see."""
+    """Return an exception of `kind` with the secret in the place where such exceptions carry their subject. A
+    system error carries a path, which may be shown."""
     made: dict[str, BaseException] = {
         "runtime": RuntimeError(f"unforeseen: secret_access_key={secret!r}"),
         "memory": MemoryError(),
@@ -47,7 +47,7 @@ def raised(kind: str, secret: str) -> BaseException:
 
 
 class Moment(NamedTuple):
-    """Where and when: a function, its caller, and how often it had called it before."""
+    """A position in a run: a function, its caller, and the number of earlier calls between them."""
 
     caller: str
     called: str
@@ -64,7 +64,7 @@ Trace = Callable[[FrameType, str, Any], None]
 
 
 def begin(trace: Trace) -> None:
-    """From now on, in every thread that starts or runs Python code here."""
+    """Trace every thread that starts or runs Python code from now on."""
     threading.settrace(trace)
     sys.settrace(trace)
 
@@ -78,7 +78,7 @@ class Bursting:
     """Raises at one moment.
 
     :param kind: one of `KINDS`.
-    :param mark: a file that is made just before.
+    :param mark: a file that is created just before.
     """
 
     def __init__(self, moment: Moment, kind: str, secret: str, mark: Path) -> None:
@@ -110,7 +110,7 @@ class Bursting:
 
 
 class Recording:
-    """Notes every moment of a run.
+    """Records every moment of a run.
 
     :param secrets: the values to look for.
     """
@@ -127,7 +127,8 @@ class Recording:
         code, caller = frame.f_code, frame.f_back
         if caller is None or not (is_ours(code.co_filename) or is_ours(caller.f_code.co_filename)):
             return
-        # Code is told apart by where it lies: to compare it costs more than all else here.
+        # Code is identified by its location, because comparing code objects costs more than everything else
+        # here.
         pair = id(caller.f_code), id(code)
         with self._lock:
             nth = self._seen.get(pair, 0)
@@ -139,7 +140,7 @@ class Recording:
             self.moments.append(here)
 
     def counts(self, frame: FrameType) -> bool:
-        """Whether a secret is in a variable of this call's or of a caller's."""
+        """Return True if a variable of this call or of a caller holds a secret."""
         one: FrameType | None = frame
         for _ in range(_CALLERS):
             if one is None:
@@ -162,7 +163,8 @@ class Recording:
 
 
 class ScreenRecording(Recording):
-    """The same for the app: every call counts from the first one of a screen that a secret is typed into or shown on."""
+    """Recording for the app: counts every call from the first one of a screen on which a secret is typed or
+    shown."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         super().__init__(secrets)
@@ -177,7 +179,7 @@ class ScreenRecording(Recording):
 
 
 def _parts(value: Any) -> Sequence[Any]:
-    """What lies in a container or in an object of keyturn's."""
+    """Return the contents of a container or of an object of keyturn."""
     if isinstance(value, dict):
         return list(value.values())[:50]
     if isinstance(value, list | tuple):
@@ -185,12 +187,12 @@ def _parts(value: Any) -> Sequence[Any]:
     if not type(value).__module__.startswith("keyturn"):
         return ()
     names = getattr(type(value), "__slots__", None) or getattr(value, "__dict__", None) or ()
-    # A plain look: properties would run code of their own.
+    # Attributes are read directly, because properties would run code of their own.
     return [_attribute(value, str(name)) for name in list(names)[:20]]
 
 
 def _attribute(value: object, name: str) -> object:
     try:
         return object.__getattribute__(value, name)
-    except Exception:  # noqa: BLE001 - what cannot be read holds nothing
+    except Exception:  # noqa: BLE001 - an unreadable attribute holds nothing
         return None

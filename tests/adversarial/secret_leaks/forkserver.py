@@ -1,9 +1,10 @@
-"""A process with everything imported that forks one child per task, so that hundreds of runs cost little.
+"""A process with all imports loaded that forks one child per task, so that hundreds of runs are cheap.
 
-Tasks come as lines of JSON on standard input: `act` (`verb`, `agent` or `app`), `words`, `environ`, `secrets`, `moment`
-(where to raise; `"record"` to note all; empty for neither), `kind`, `reads` (options with a descriptor to read, and what
-from), `writes` (the same for one that is written to), `has_agent`, `out` (a folder for what it says), `terminal` (for the
-app). The answer is one line of JSON: the exit code, minus the number of a signal that ended it, or `"late"`.
+Tasks are lines of JSON on standard input: `act` (`verb`, `agent` or `app`), `words`, `environ`, `secrets`,
+`moment` (where to raise; `"record"` to record all; empty for neither), `kind`, `reads` (options with a
+descriptor to read, and the text), `writes` (the same for descriptors that are written to), `has_agent`, `out`
+(a folder for output), `terminal` (for the app). The answer is one line of JSON: the exit code, minus the
+number of the signal that ended the child, or `"late"`.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ from tests.adversarial.secret_leaks.exception_bursts import Bursting, Moment, Re
 from tests.core.vault import weak_age
 
 _SECONDS = 120.0
-#: Without what :func:`_before_the_end` puts before it.
+#: The original without the wrapper of :func:`_before_the_end`.
 _leave = os._exit
 
 
 def main() -> None:
     boto3.client("sts", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="y")
-    # Scrypt would be most of the time, and is not what this is about.
+    # Scrypt would take most of the time, and is not under test here.
     passphrase.seal = weak_age.seal
     print("ready", flush=True)  # noqa: T201 - the protocol
     for line in sys.stdin:
@@ -47,7 +48,7 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             _run(task)
-        # Left to the test where it has a terminal to read from.
+        # The test provides it where there is a terminal to read from.
         print(json.dumps({"code": _waited(pid)}), flush=True)  # noqa: T201 - the protocol
 
 
@@ -96,7 +97,7 @@ def _run(task: dict[str, Any]) -> NoReturn:
 
 
 def _attend(task: dict[str, Any]) -> None:
-    """Gets ready to record moments or to raise at one; begun by the act itself."""
+    """Prepare to record moments or to raise at one; the operation itself begins the trace."""
     out = Path(task["out"])
     if task["moment"] == "record":
         recording = (ScreenRecording if task["act"] == "app" else Recording)(task["secrets"])
@@ -108,7 +109,8 @@ def _attend(task: dict[str, Any]) -> None:
 
 
 def _before_the_end(act: Callable[[], object]) -> None:
-    """Whatever way this process or one that it forks ends. The one that the agent leaves behind has nothing to tell."""
+    """Run before this process or a fork of it ends, in any way. The process that the agent leaves behind
+    records nothing."""
     leave = os._exit
 
     def left(code: int) -> NoReturn:
@@ -116,7 +118,7 @@ def _before_the_end(act: Callable[[], object]) -> None:
         act()
         leave(code)
 
-    os._exit = left  # type: ignore[assignment]  # all of them end by it
+    os._exit = left  # type: ignore[assignment]  # type: ignore[assignment]  # every way to end calls it
 
 
 def _begin(task: dict[str, Any]) -> None:
@@ -150,7 +152,7 @@ def _no_agent(*_: object, **__: object) -> None:
 
 
 def _agent(task: dict[str, Any]) -> int:
-    """An agent in a child of its own, with the exception in it, and a client that asks it everything."""
+    """Run an agent in a child of its own with the exception in it, and a client that sends every request."""
     from keyturn.agent.__main__ import open_service
     from keyturn.agent.daemon import run_agent
     from keyturn.storage.paths import paths_for
@@ -182,7 +184,7 @@ def _agent(task: dict[str, Any]) -> int:
     except KeyturnError as error:
         said.append(error.line().encode())
     (Path(task["out"]) / "stdout").write_bytes(b"".join(said))
-    # The agent wrote its moments itself when it ended; this process has none.
+    # The agent wrote its own moments when it ended; this process has none.
     _leave(0)
 
 

@@ -1,5 +1,5 @@
-"""Sessions lent on: to a program by an endpoint, to another machine by a forwarded socket, to roles by one MFA code. What is
-lent goes where it is meant for, and everything else beside it is looked through."""
+"""Sessions passed on: to a program by an endpoint, to another machine by a forwarded socket, to roles by one
+MFA code. The sessions go only to their destination, and all other output is searched."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ from tests.adversarial.secret_leaks.verb_flow import Flow, without_lent
 from tests.core.delivery.endpoint.exec_program import PRINT_ENVIRON, Program, read_reply
 from tests.end_to_end.person import BIN
 
-#: Named in `config.toml`: one that is given, one that has a long-term key to give and nothing else, one that is none.
+#: Profiles in `config.toml`: one that is given, one that has only a long-term key, one that does not exist.
 FORWARDED = ("ci-release", "acme-build", "nothing-like-it")
-#: Asked for over the forwarded socket, and never given.
+#: Names requested over the forwarded socket and never given.
 KEPT = ("ci-audit", "acme-alice", *FORWARDED[1:], "../x", "\0mfa\0x", "\x1b]52;c;x\x07", "x" * 5000)
 
 
 def by_endpoint(one: Flow, *options: str, locks: bool = False) -> None:
-    """A program with an endpoint: its right request, wrong ones with secrets in them, its files and its processes.
+    """Run a program with an endpoint and search its valid request, invalid ones with secrets in them, its
+    files and its processes.
 
-    :param locks: whether it is asked once more while the vault is locked.
+    :param locks: True to send another request while the vault is locked.
     """
     with _program(one, *options) as program:
         one.search.add("the endpoint's token", program.token)
@@ -79,7 +80,8 @@ def _program(one: Flow, *options: str) -> Iterator[Program]:
 
 
 def _wrong(one: Flow, program: Program) -> Iterator[bytes]:
-    """Requests that get nothing, in which the token, the path and long-term secrets stand where an answer might repeat them."""
+    """Send requests that get nothing, with the token, the path and long-term secrets where an answer might
+    repeat them."""
     secret = one.made[0].reveal()
     for text in (program.token, secret):
         yield program.request(line=f"GET /{text} HTTP/1.1")
@@ -95,13 +97,13 @@ def _wrong(one: Flow, program: Program) -> Iterator[bytes]:
 
 
 def _names(one: Flow, *values: str) -> set[str]:
-    """What values are called in the search."""
+    """Return the names of values in the search."""
     one.learn()
     return {one.search.needles[value.encode()][0] for value in values}
 
 
 class Line:
-    """Carries a forwarded socket as SSH would, and keeps what goes over it."""
+    """Carries a forwarded socket as SSH would, and keeps the data that passes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -109,7 +111,7 @@ class Line:
         self.answered: list[bytes] = []
 
     def ask(self, raw: bytes) -> dict[str, Any]:
-        """What the near agent answers to a line that no keyturn need have written."""
+        """Return the local agent's answer to a line that keyturn itself would not write."""
         with socket.socket(socket.AF_UNIX) as far:
             far.connect(str(self.path))
             far.sendall(raw)
@@ -144,9 +146,10 @@ def _carried(near: str) -> Iterator[Line]:
 
 
 def to_another_machine(one: Flow, *verbs: tuple[str, ...]) -> None:
-    """All that is asked for over a forwarded socket, and what comes back: the session of one profile, and no more.
+    """Send every request over a forwarded socket and search the answers: they hold the session of one
+    profile, and nothing else.
 
-    :param verbs: what keyturn at the far end is asked to do besides `credential-process`.
+    :param verbs: verbs that keyturn at the remote end runs besides `credential-process`.
     """
     places = paths_for(one.person.environ)
     places.config_file.write_text(f"forward = {json.dumps(FORWARDED)}\n")
@@ -170,7 +173,8 @@ def to_another_machine(one: Flow, *verbs: tuple[str, ...]) -> None:
 
 
 def _looked_through(one: Flow, number: int, answer: bytes) -> bool:
-    """Whether an answer lends something. A session with an end may be in it, and nothing else, its own source included."""
+    """Return True if an answer contains a session. It may hold temporary credentials and nothing else, not
+    even their source."""
     result = json.loads(answer).get("result", {})
     lends = "SecretAccessKey" in result
     lent = _names(one, result["SecretAccessKey"], result["SessionToken"]) if lends else set()
@@ -180,7 +184,7 @@ def _looked_through(one: Flow, number: int, answer: bytes) -> bool:
 
 
 def _far(one: Flow, line: Line) -> dict[str, str]:
-    """The environment of a machine with nothing in it, which lies in the sandbox so that its files are looked through."""
+    """Return the environment of an empty machine inside the sandbox, so that its files are searched."""
     home = one.sandbox.folder / "far"
     home.mkdir(exist_ok=True)
     return {
@@ -190,7 +194,7 @@ def _far(one: Flow, line: Line) -> dict[str, str]:
 
 
 def device_sessions(one: Flow) -> int:
-    """Makes sure that the sessions which codes were given for are searched for, and gives how many there are."""
+    """Add the sessions made with MFA codes to the search, and return their number."""
     index = json.loads((paths_for(one.person.environ).state_dir / "index.json").read_bytes())
     found = [each["session"] for device in index["devices"].values() for each in device["held"].values()]
     for key_id in found:
@@ -201,8 +205,8 @@ def device_sessions(one: Flow) -> int:
 
 
 def by_device(one: Flow) -> None:
-    """One code for a role, then no more: what it was given for lies in the vault alone, while it counts, when a person has
-    ended it, and when the vault is locked."""
+    """Use one code for a role, then none. Its session is in the vault alone: while it is valid, after the
+    user has ended it, and while the vault is locked."""
     one.does("refresh", "prod-admin", "--mfa-code", one.code("alice"))
     assert device_sessions(one) == 1
     front = CredentialService.from_environ(one.person.environ, use_agent=False)
@@ -222,14 +226,14 @@ def by_device(one: Flow) -> None:
 
 
 def briefly(one: Flow) -> None:
-    """One of each, for every day."""
+    """Run one of each, as the ordinary suite does."""
     assert device_sessions(one) == 1
     to_another_machine(one)
     by_endpoint(one)
 
 
 def lending(one: Flow) -> None:
-    """Everything of this module, and what the agent prints for others to read."""
+    """Run everything in this module, and the lines that the agent prints for other programs."""
     for words in (
         ("pause",),
         ("status",),

@@ -1,4 +1,4 @@
-"""A sandbox with a vault, put back as it was before each run, and the process that runs things in it."""
+"""A sandbox with a vault, restored before each run, and the process that executes the runs."""
 
 from __future__ import annotations
 
@@ -41,34 +41,34 @@ USERS = (("444455556666", "ci-deploy"), ("111122223333", "alice"))
 
 @dataclass(frozen=True)
 class Task:
-    """What is done in one run."""
+    """The operation of one run."""
 
     act: str
     """`verb`, `agent` or `app`."""
     words: Sequence[Any]
     reads: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Options that take a descriptor to read from, and what can be read there."""
+    """Options that take a descriptor to read from, with the text to read there."""
     writes: Sequence[str] = ()
     """Options that take a descriptor to write to."""
     has_agent: bool = False
-    """Whether an agent can be started."""
+    """True if an agent can be started."""
 
 
 @dataclass
 class Said:
-    """What a run left behind."""
+    """The output of a run."""
 
     code: int | str
     stdout: str
     stderr: str
     moments: list[Moment]
     raised: bool
-    """Whether the moment came at which something was to be raised."""
+    """True if the moment of the exception was reached."""
 
 
 @dataclass
 class Bench:
-    """One sandbox, and its states that runs begin with."""
+    """One sandbox with the states that runs begin with."""
 
     sandbox: Sandbox
     made: list[Secret]
@@ -86,7 +86,7 @@ class Bench:
         assert self._server.stdout.readline() == "ready\n"
 
     def close(self) -> None:
-        """Ends the process, and takes away what it wrote."""
+        """End the process and remove the files that it wrote."""
         self._server.communicate()
         shutil.rmtree(self.out)
 
@@ -99,7 +99,7 @@ class Bench:
         return self.sandbox.folder / "keyturn", self.sandbox.home / ".aws"
 
     def keep(self, beginning: str) -> None:
-        """What is there now can be begun with."""
+        """Save the current state as a beginning."""
         for folder in self._folders:
             kept = self.out / beginning / folder.name
             if folder.exists():
@@ -108,19 +108,20 @@ class Bench:
                 kept.mkdir(parents=True)
 
     def put_back(self, beginning: str) -> None:
-        """As it was."""
+        """Restore a saved beginning."""
         shutdown.lock(Path(socket_path(self.environ)))
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(self.out / beginning / folder.name, folder, symlinks=True)
-        # A file that was just written is waited for, as another program may still be writing it.
+        # An old time of change, because keyturn waits for a recently changed file: another program may still
+        # be writing it.
         for path in self._folders[1].iterdir():
             os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 60))
 
     def run(
         self, task: Task, moment: Moment | str = "", kind: str = "runtime", secrets: Sequence[str] = ()
     ) -> Said:
-        """One run in a process of its own."""
+        """Run a task in a process of its own."""
         self.begin(task, moment, kind, secrets)
         return self.finished()
 
@@ -132,9 +133,9 @@ class Bench:
         secrets: Sequence[str] = (),
         terminal: str = "",
     ) -> None:
-        """Starts a run; :meth:`finished` waits for it.
+        """Start a run; :meth:`finished` waits for it.
 
-        :param moment: where to raise; `record` to note all moments.
+        :param moment: where to raise; `record` to record all moments.
         """
         for name in ("stdout", "stderr", "moments", "raised", "written", "export.age"):
             (self.out / name).unlink(missing_ok=True)
@@ -150,12 +151,12 @@ class Bench:
 
     @property
     def is_raised(self) -> bool:
-        """Whether the exception of this run has been raised."""
+        """Return True if the exception of this run has been raised."""
         return (self.out / "raised").exists()
 
     @property
     def is_over(self) -> bool:
-        """Whether :meth:`finished` need not wait."""
+        """Return True if :meth:`finished` need not wait."""
         assert self._server.stdout is not None
         return bool(select.select([self._server.stdout], [], [], 0)[0])
 
@@ -170,7 +171,7 @@ class Bench:
         return Said(code, said[0], said[1], noted, self.is_raised)
 
     def learn(self) -> None:
-        """Takes up the secrets that the stand-in made meanwhile."""
+        """Add the secrets that the stand-in has made since."""
         self.search.add("recovery key", self.recovery_key)
         self.search.add("passphrase", PASSPHRASE)
         self.search.add("new passphrase", NEW_PASSPHRASE)
@@ -178,9 +179,9 @@ class Bench:
             self.search.add(f"secret {number}", secret.reveal())
 
     def hits(self, said: Said, *, gives: bool) -> list[Hit]:
-        """What is found in all that a run said and left.
+        """Return the hits in all output and files of a run.
 
-        :param gives: its stdout is where a secret belongs.
+        :param gives: True if its stdout is meant to hold a secret.
         """
         self.learn()
         found = self.search.look("stderr", said.stderr.encode())
@@ -189,12 +190,12 @@ class Bench:
         return found + self.left()
 
     def left(self) -> list[Hit]:
-        """What is found in keyturn's own files."""
+        """Return the hits in keyturn's own files."""
         return self.search.look_in_folder(self.sandbox.folder / "keyturn")
 
     def lost(self) -> list[str]:
-        """The long-term secrets that are neither in a shared file nor in the vault; which must open, where there is
-        one, and by the passphrase too."""
+        """Return the long-term secrets that are neither in a shared file nor in the vault. The vault, if
+        there is one, must open, also by the passphrase."""
         files = Person(self.sandbox).files()
         missing = [key for key in self.keys if not any(key.encode() in (data or b"") for data in files)]
         front = CredentialService.from_environ(self.environ, use_agent=False)
@@ -211,8 +212,8 @@ def _sockets(folder: str, names: list[str]) -> list[str]:
 
 @contextmanager
 def bench(folder: Path) -> Iterator[Bench]:
-    """A seeded sandbox with three beginnings: `bare`, without a vault; `founded`, with one and nothing adopted yet;
-    `adopted`, with two keys and what depends on them in the vault."""
+    """Return a seeded sandbox with three beginnings: `bare`, without a vault; `founded`, with a vault and
+    nothing adopted; `adopted`, with two keys and their dependents in the vault."""
     with minted() as made, Sandbox(folder / "sandbox") as sandbox:
         users = [sandbox.state.user("aws", *one) for one in USERS]
         one = Bench(sandbox, made, tuple(user.keys[0].secret.reveal() for user in users if user))
@@ -239,7 +240,7 @@ def _founded(one: Bench) -> str:
 
 
 def on_terminal(width: int = 100, height: int = 30) -> tuple[int, str]:
-    """A terminal for the app: our end, and the name of the other."""
+    """Open a terminal for the app and return our end and the name of the other."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
     name = os.ttyname(theirs)

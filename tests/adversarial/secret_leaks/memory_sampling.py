@@ -1,4 +1,4 @@
-"""Command lines and environments of every process that comes up, as fast as they can be read."""
+"""Sampling of the command lines and environments of all new processes, as fast as they can be read."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _PAUSE = 0.0005
 
 
 class Sampler:
-    """Reads `/proc/PID/cmdline` and `environ` of all processes younger than itself until it is left.
+    """Reads `/proc/PID/cmdline` and `environ` of all processes younger than itself until the block ends.
 
-    What is read is kept once, whatever process and moment it came from.
+    Equal contents are kept once, for all processes and moments.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
-"""`--canaries`: what each test of the ordinary suite printed, logged and left in its folders is looked through for the
-secrets that its sandboxes made. A test that leaked fails."""
+"""`--canaries`: search everything that each test of the ordinary suite printed, logged and left in its
+folders for the secrets of its sandboxes. A test that leaked fails."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import pytest
 from tests.adversarial.secret_leaks.canary_secrets import minted
 from tests.adversarial.secret_leaks.secret_search import Search, files_below
 
-#: Where the AWS tools keep secrets in clear, a config file that a link leads to, and the sandbox's own MFA devices.
+#: Files that may hold secrets: plaintext files of AWS tools, the target of a linked config file, and the
+#: sandbox's own MFA devices.
 SINKS = (".aws", "dotfiles-config", "mfa.json")
 
 
 class Canaries:
-    """A plugin."""
+    """A pytest plugin that searches for leaked secrets."""
 
     def __init__(self) -> None:
         self._until_the_end = ExitStack()
@@ -34,7 +35,7 @@ class Canaries:
         for secret in self._made[self._known :]:
             self.search.add(f"secret {self._known}", secret.reveal())
             self._known += 1
-        base = item.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]  # there is no other way to it
+        base = item.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]  # type: ignore[attr-defined]  # pytest has no public way
         found = [str(hit) for path in self._written(base) for hit in self.search.look_in_file(path)]
         for when, kind, text in item._report_sections:
             found += map(str, self.search.look(f"{kind} of {when}", text.encode("utf-8", "replace")))
@@ -43,7 +44,7 @@ class Canaries:
             pytest.fail("secrets were found:\n" + "\n".join(found), pytrace=False)
 
     def _written(self, base: Path) -> Iterator[Path]:
-        """What was written since the last look, but for where secrets belong."""
+        """Return the files written since the last look, except those that may hold secrets."""
         for path in files_below(base):
             try:
                 status = path.stat()

@@ -1,4 +1,5 @@
-"""A working day in the app on a real terminal, every screen of it, its scrollback and all that was sent looked through."""
+"""A working day in the app on a real terminal, with every screen, its scrollback and all sent bytes
+searched."""
 
 from __future__ import annotations
 
@@ -13,13 +14,13 @@ from tests.end_to_end.terminal import Terminal, terminal
 
 _KEY_CHARACTERS = "[02-9AC-HJ-NP-Z]"
 _RECOVERY = re.compile(rf"AGE-SECRET-KEY-1{_KEY_CHARACTERS}{{58}}")
-#: Shown once, on purpose, on the one screen that has it typed back.
+#: Names in the search of the recovery key, which is shown once, on the screen that has it typed back.
 SHOWN_ONCE = ("recovery key", "recovery key, small")
 
 
 @dataclass
 class Watched:
-    """A terminal whose every step is looked through."""
+    """A terminal that is searched at every step."""
 
     one: Flow
     screen: Terminal
@@ -29,7 +30,7 @@ class Watched:
     _seen: set[str] = field(default_factory=set)
 
     def step(self, *parts: str) -> str:
-        """Waits for what the screen must show, and looks through it and its scrollback, colours and all."""
+        """Wait until the screen shows the text, then search it and its scrollback, colours included."""
         text = self.screen.shows(*parts)
         self.steps += 1
         self.one.learn()
@@ -39,7 +40,7 @@ class Watched:
         return text
 
     def finds(self, name: str) -> None:
-        """Puts the cursor on one profile by the filter."""
+        """Put the cursor on one profile by the filter."""
         self.screen.press("Escape")
         self.screen.press("/")
         self.screen.press("C-u")
@@ -54,7 +55,7 @@ class Watched:
         self.step(name)
 
     def types(self, text: str) -> None:
-        """Types a secret, looks at the screen with it in its field, and enters it."""
+        """Type a secret, search the screen with the secret in its field, and press Enter."""
         self.screen.type_unseen(text)
         self.step()
         self.screen.press("Enter")
@@ -62,7 +63,7 @@ class Watched:
 
 @contextmanager
 def watched(one: Flow, folder: Path, name: str, width: int, height: int) -> Iterator[Watched]:
-    """The app; afterwards all bytes that it has sent have been looked through too."""
+    """Run the app; afterwards search all bytes that it has sent."""
     sent = folder / "sent"
     with terminal(name, one.person.environ, width=width, height=height) as screen:
         screen.records(sent)
@@ -74,8 +75,8 @@ def watched(one: Flow, folder: Path, name: str, width: int, height: int) -> Iter
 
 
 def working_day(at: Watched) -> None:
-    """Adopted with a new vault, refreshed with and without codes, right and wrong ones, seen in time, locked, unlocked,
-    stopped and given back; every screen and dialog opened once."""
+    """Adopt with a new vault, refresh with and without codes, right and wrong ones, open the timeline, lock,
+    unlock, stop and release; open every screen and dialog once."""
     at.step("Profiles", "Quit")
     at.finds("personal")
     at.screen.press("m")
@@ -119,12 +120,13 @@ def _with_codes(at: Watched) -> None:
     at.step("refreshed acme-alice")
     at.finds("prod-admin")
     at.screen.press("r")
-    # By the same code: the app asks for no other.
+    # Uses the same code: the app asks for no other.
     at.step("refreshed prod-admin")
 
 
 def _timeline(at: Watched) -> None:
-    """All lives and ages, the shown span changed and moved, and in the narrow form that has no chart."""
+    """Show all sessions and key ages, change and move the time window, and use the narrow form without a
+    chart."""
     at.screen.press("t")
     at.step("3 Timeline", "sort: expiry", "prod-admin")
     for key, seen in (
@@ -163,7 +165,7 @@ def _locked(at: Watched) -> None:
 
 
 def _asked_for_it(at: Watched, wrong: str) -> None:
-    """The passphrase, of which a wrong one is typed first."""
+    """Type a wrong passphrase, then the right one."""
     at.step("assphrase")
     at.types(at.one.new_secret(wrong))
     at.step("Wrong passphrase")
@@ -171,7 +173,7 @@ def _asked_for_it(at: Watched, wrong: str) -> None:
 
 
 def _vault_made(at: Watched) -> None:
-    """Goes through the Create vault screen, too short a passphrase and one that differs included."""
+    """Go through the Create vault screen, including a passphrase that is too short and one that differs."""
     at.step("Create vault", "Passphrase")
     at.types("short")
     at.step("Too short")

@@ -1,4 +1,4 @@
-"""Looking for secrets wherever they could have got to: as they are, in pieces, and in the usual encodings."""
+"""Search for secrets in any place: as they are, in pieces, and in the usual encodings."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-#: So much of a secret is a leak already; by chance it is found nowhere.
+#: Length of a part of a secret that counts as a leak; it does not occur by chance.
 PIECE = 12
-#: All session tokens of AWS begin alike, and all recovery keys.
+#: Common beginnings of AWS session tokens and of recovery keys.
 _COMMON = ("IQoJb3JpZ2luX2Vj", "AGE-SECRET-KEY-1", "age-secret-key-1")
 _ESCAPE = re.compile(rb"\x1b(?:\][^\x07\x1b]*(?:\x07|\x1b\\)|\[[0-?]*[ -/]*[@-~]|[@-_])")
 _TAG = re.compile(rb"<[^<>]{0,400}>")
@@ -22,8 +22,8 @@ _READ = 1 << 20
 
 
 def forms(value: str) -> dict[str, bytes]:
-    """Every text by which `value` would be recognized, by the name of the form. Values under eight characters are
-    looked for as whole words only, see :meth:`Search.look`."""
+    """Return every text by which `value` would be recognized, by the name of the form. Values under eight
+    characters are searched as whole words only, see :meth:`Search.look`."""
     raw = value.encode()
     found = {"plain": raw}
     if len(value) < 8:
@@ -45,7 +45,7 @@ def forms(value: str) -> dict[str, bytes]:
     found["utf-16"] = value.encode("utf-16-le")
     found["reversed"] = raw[::-1]
     for shift in range(3):
-        # The outermost characters depend on what stands beside the secret.
+        # The outermost characters depend on the bytes beside the secret.
         whole = base64.b64encode(b"\0" * shift + raw)
         inner = whole[(0, 2, 3)[shift] : len(raw) * 4 // 3 - 2]
         found[f"base64 {shift}"] = inner
@@ -55,7 +55,7 @@ def forms(value: str) -> dict[str, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A secret that was found; says which and where, not what."""
+    """A secret that was found: its name and place, not its value."""
 
     secret: str
     form: str
@@ -67,7 +67,7 @@ class Hit:
 
 @dataclass
 class Search:
-    """Secrets by name, and what has been looked through."""
+    """Secrets by name, and the places that have been searched."""
 
     needles: dict[bytes, tuple[str, str]] = field(default_factory=dict, repr=False)
     words: dict[str, str] = field(default_factory=dict, repr=False)
@@ -76,7 +76,7 @@ class Search:
     size: int = 0
 
     def add(self, name: str, value: str) -> None:
-        """One more secret. A value under eight characters (an MFA code) counts as found where it stands alone."""
+        """Add a secret. A value under eight characters (an MFA code) counts as found only as a whole word."""
         self.names.add(name)
         if len(value) < 8:
             self.words[value] = name
@@ -85,9 +85,9 @@ class Search:
             self.needles.setdefault(needle, (name, form))
 
     def look(self, place: str, data: bytes, *, but: Iterable[str] = ()) -> list[Hit]:
-        """What is found in `data`, as it is and as a person would read it off a screen.
+        """Return the hits in `data`, as it is and as a user would read it on a screen.
 
-        :param but: names of secrets that belong there.
+        :param but: names of secrets that are allowed there.
         """
         self.places += 1
         self.size += len(data)
@@ -111,7 +111,7 @@ class Search:
         return sorted(hits, key=str)
 
     def look_in_file(self, path: Path, *, but: Iterable[str] = ()) -> list[Hit]:
-        """The same for a file of any size, which is read in parts that overlap, and for its name."""
+        """Search the name and the contents of a file of any size, which is read in overlapping parts."""
         hits = self.look(f"the name of {path}", str(path).encode("utf-8", "surrogateescape"), but=but)
         overlap = max(map(len, self.needles), default=0)
         with path.open("rb") as file:
@@ -122,7 +122,7 @@ class Search:
         return hits
 
     def look_in_folder(self, folder: Path, *, leave: Iterable[Path] = ()) -> list[Hit]:
-        """The same for every file below `folder`, hidden ones and targets of links included."""
+        """Search every file below `folder`, including hidden ones and targets of links."""
         left = {path.resolve() for path in leave}
         return [
             hit for path in files_below(folder) if path.resolve() not in left for hit in self._tried(path)
@@ -136,7 +136,7 @@ class Search:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Every regular file below `folder`."""
+    """Yield every regular file below `folder`."""
     for path in folder.rglob("*"):
         try:
             if path.is_file():
@@ -146,7 +146,7 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 def as_read(data: bytes) -> bytes:
-    """A terminal's stream, a picture or a screen without what stands between the characters that a person reads:
-    sequences, tags, frames, blanks and line ends."""
+    """Return a terminal's stream, a picture or a screen without everything between the characters that a user
+    reads: sequences, tags, frames, blanks and line ends."""
     text = html.unescape(_TAG.sub(b"", _ESCAPE.sub(b"", data)).decode("utf-8", "replace"))
     return _FRAME.sub("", text).encode()

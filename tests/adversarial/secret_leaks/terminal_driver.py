@@ -1,4 +1,4 @@
-"""The app on a terminal, driven by what it shows, with an exception in it at a chosen moment."""
+"""The app on a terminal, driven by the texts that it shows, with an exception at a chosen moment."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from tests.adversarial.secret_leaks.exception_bursts import Moment
 from tests.adversarial.secret_leaks.leak_bench import PASSPHRASE, Bench, Said, Task, on_terminal
 from tests.adversarial.secret_leaks.secret_search import Hit, as_read
 
-#: With it the app gives the screen back to what was on it before.
+#: The sequence by which the app restores the previous screen.
 _BACK = b"\x1b[?1049l"
 _RECOVERY = re.compile(r"AGE-SECRET-KEY-1[02-9AC-HJ-NP-Z]{58}")
-#: How long nothing that was waited for may come, before the app is left; then how long it may take to end.
+#: Seconds without the expected text before the app is left; then seconds that it may take to end.
 _QUIET, _SECONDS = 3.0, 100.0
 
 Keys = str | Callable[[str], str]
-"""What is typed; made from all that could be read since the step before, where it depends on that."""
+"""Keys to type, or a function that makes them from the output since the previous step."""
 
 
 @dataclass(frozen=True)
 class Walk:
-    """A way through the app on which secrets are typed and shown."""
+    """A path through the app on which secrets are typed and shown."""
 
     name: str
     words: tuple[str, ...]
     beginning: str
     steps: tuple[tuple[str, Keys], ...]
-    """What must be read on the screen, without its blanks, and what is typed then."""
+    """Texts that must appear on the screen, without blanks, and the keys typed then."""
 
 
 def _proof(text: str) -> str:
@@ -40,7 +40,8 @@ def _proof(text: str) -> str:
 
 
 def walks(bench: Bench) -> tuple[Walk, Walk]:
-    """A vault made while a key is adopted, its recovery key shown; and one opened for a session that takes an MFA code."""
+    """Return the paths: a vault created while a key is adopted, with its recovery key shown; and one unlocked
+    for a session with an MFA code."""
 
     def code(_: str) -> str:
         bench.sandbox.move_clock(61)
@@ -64,26 +65,26 @@ def walks(bench: Bench) -> tuple[Walk, Walk]:
 
 @dataclass
 class Walked:
-    """How it ended."""
+    """The result of a path."""
 
     said: Said
     stream: bytes = field(repr=False)
     done: int
-    """How many steps were gone."""
+    """Number of completed steps."""
 
     @property
     def after(self) -> str:
-        """What stands on the terminal once the app is gone."""
+        """Return the text on the terminal after the app has ended."""
         return self.stream.rpartition(_BACK)[2].decode("utf-8", "replace")
 
     @property
     def is_given_back(self) -> bool:
-        """Whether the terminal is as it was."""
+        """Return True if the terminal is restored."""
         return _BACK in self.stream
 
 
 def walk(bench: Bench, way: Walk, moment: Moment | str = "", kind: str = "runtime") -> Walked:
-    """Goes a way until its end, or until the app stops for the exception; then leaves the app by its keys."""
+    """Follow a path to its end, or until the app stops for the exception; then leave the app by its keys."""
     bench.put_back(way.beginning)
     ours, theirs = on_terminal()
     task = Task("app", way.words)
@@ -113,7 +114,7 @@ class _Stream:
         os.close(self._descriptor)
 
     def take(self) -> bool:
-        """Whether there was something; waits a moment for it."""
+        """Read what is available, waiting for a moment. Return True if there was any."""
         if not select.select([self._descriptor], [], [], 0.05)[0]:
             return False
         with suppress(OSError):
@@ -124,7 +125,7 @@ class _Stream:
 
     @property
     def read(self) -> str:
-        """What could be read since something was typed."""
+        """Return the text read since the last keys were typed."""
         return as_read(bytes(self.all[self._since :])).decode("utf-8", "replace")
 
     def types(self, keys: str) -> None:
@@ -134,7 +135,7 @@ class _Stream:
 
 
 def _comes(bench: Bench, stream: _Stream, wanted: str) -> bool:
-    """Whether it comes; once the exception was raised it may stay away."""
+    """Return True if the text appears; after the exception was raised it may be absent."""
     end = time.monotonic() + _SECONDS
     while wanted not in stream.read:
         if stream.take():
@@ -148,7 +149,7 @@ def _comes(bench: Bench, stream: _Stream, wanted: str) -> bool:
 
 
 def _leave(bench: Bench, stream: _Stream) -> None:
-    """Esc closes what is open; q leaves."""
+    """Leave the app: Esc closes an open screen, q quits."""
     end = time.monotonic() + _SECONDS
     again = time.monotonic() + _QUIET
     while not bench.is_over and time.monotonic() < end:
@@ -164,7 +165,7 @@ def _leave(bench: Bench, stream: _Stream) -> None:
 
 
 def wrong_on_screen(bench: Bench, walked: Walked) -> list[str]:
-    """What is wrong with what was shown, and with what stands on the terminal afterwards."""
+    """Return the faults in the output and in the text left on the terminal."""
     bench.learn()
     shown = [name for name in bench.search.names if name.startswith(("MFA code", "recovery key"))]
     hits: list[Hit] = bench.search.look("the screen", walked.stream, but=shown)
@@ -174,7 +175,7 @@ def wrong_on_screen(bench: Bench, walked: Walked) -> list[str]:
     wrong += ["a recovery key afterwards"] * len(kept)
     lines = _lines(walked.after)
     if len(lines) == 2 and lines[0].endswith("quit before AWS answered. Nothing is lost; run it again."):
-        lines = lines[1:]  # said of what was under way, beside the fault that ended the app
+        lines = lines[1:]  # printed about the running operations, beside the fault that ended the app
     if not walked.is_given_back:
         wrong.append(f"the terminal is not given back: {walked.stream[-300:]!r}")
     elif walked.said.code == 0 and lines:
@@ -185,6 +186,6 @@ def wrong_on_screen(bench: Bench, walked: Walked) -> list[str]:
 
 
 def _lines(text: str) -> Sequence[str]:
-    # The last sequence gives the mouse pointer back, which Textual may do after it has left its screen.
+    # The last sequence restores the mouse pointer, which Textual may do after it has left its screen.
     plain = re.sub(r"\x1b\]22;default\x07|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b[=>78]", "", text)
     return [line.strip() for line in plain.splitlines() if line.strip()]

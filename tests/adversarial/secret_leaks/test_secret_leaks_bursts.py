@@ -1,5 +1,4 @@
-"""Whatever goes wrong in a verb while a secret is in memory, nobody is told it, one line says what happened, and
-nothing is lost."""
+"""Any failure in a verb while a secret is in memory leaks nothing, prints one line, and loses nothing."""
 
 from __future__ import annotations
 
@@ -41,7 +40,7 @@ def test_an_exception_at_every_kind_of_moment(ground: Bench, case: Case, record_
 
 @pytest.mark.timeout(400)
 def test_moments_are_told_from_each_other_and_the_exception_is_raised(ground: Bench) -> None:
-    """The check itself: moments are many and of many kinds, and one that is raised at changes the end."""
+    """A check of the harness: moments are many and of many kinds, and raising at one changes the result."""
     case = VERBS[4]
     moments = recorded(ground, case).moments
     assert len({(one.caller, one.called) for one in moments}) > 30

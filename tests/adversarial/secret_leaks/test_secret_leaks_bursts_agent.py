@@ -1,5 +1,5 @@
-"""The same for the agent, which holds the identity: what asks it gets one line of its protocol or nothing, and nobody
-else gets anything."""
+"""Any failure in the agent, which holds the identity: its client gets one line of the protocol or nothing,
+and no other place gets anything."""
 
 from __future__ import annotations
 

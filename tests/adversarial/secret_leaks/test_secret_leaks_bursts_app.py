@@ -1,5 +1,5 @@
-"""Whatever goes wrong in the app while a passphrase or a code is typed or a recovery key shown: the terminal is given
-back with one line and no secret on it, the log holds none, and nothing is lost. Or the app goes on."""
+"""Any failure in the app while a passphrase or a code is typed or a recovery key is shown: the terminal is
+restored with one line and no secret on it, the log holds none, and nothing is lost. Or the app continues."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 def bursts_on_the_way(bench: Bench, nth: int, most: int) -> Ended:
-    """Raises at moments of one of the ways, one run each."""
+    """Raise at moments of one of the paths, one run each."""
     way = walks(bench)[nth]
     smooth = walk(bench, way, "record")
     assert smooth.done == len(way.steps), smooth.stream[-2000:]

@@ -1,4 +1,4 @@
-"""Nor does a secret get out where everything that tells more is turned on."""
+"""No secret leaks with all debug output turned on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.adversarial.secret_leaks.memory_sampling import Sampler
 from tests.adversarial.secret_leaks.test_secret_leaks_flow import Record, report
 from tests.adversarial.secret_leaks.verb_flow import brief, flow, founding, locking, rotating, working
 
-#: Runs before keyturn does, in every Python that does not refuse it.
+#: Runs before keyturn in every Python that does not refuse it.
 _SITECUSTOMIZE = """
 import logging
 logging.basicConfig(level=logging.DEBUG)
@@ -21,7 +21,7 @@ for name in ("botocore", "boto3", "urllib3", "asyncio", "keyring", "keyturn"):
 
 
 def telling(folder: Path) -> dict[str, str]:
-    """An environment in which Python, botocore and Textual tell all they can."""
+    """Return an environment in which Python, botocore and Textual print all debug output."""
     place = folder / "site"
     place.mkdir()
     (place / "sitecustomize.py").write_text(_SITECUSTOMIZE)

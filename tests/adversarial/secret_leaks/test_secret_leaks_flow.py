@@ -1,4 +1,4 @@
-"""No secret of a whole working life gets where it does not belong: output, files, command lines, environments."""
+"""No secret of a whole working life leaks: output, files, command lines, environments."""
 
 from __future__ import annotations
 

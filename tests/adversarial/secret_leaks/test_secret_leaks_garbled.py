@@ -1,4 +1,4 @@
-"""Credentials that another program garbled do not come back in the words of what refuses them."""
+"""Credentials that another program garbled are not repeated in the error that refuses them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_garbled_credential_is_refused_before_it_is_sent(
 
 
 def test_a_complaint_that_repeats_a_header_shows_no_token() -> None:
-    """As Python's HTTP client words it, in botocore's clothes, and by itself."""
+    """The error is worded as by Python's HTTP client, inside a botocore error and by itself."""
     from botocore.exceptions import HTTPClientError
 
     complaint = ValueError(f"Invalid header value {TOKEN.encode() + bytes([10])!r}")

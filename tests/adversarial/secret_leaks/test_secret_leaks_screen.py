@@ -1,5 +1,5 @@
-"""No secret on a terminal where the app runs: not on any screen, not in its scrollback, not in a byte that was sent. Nor with
-everything told that Python, botocore and Textual can tell, which the agent does not even listen to."""
+"""No secret appears on a terminal where the app runs: not on a screen, not in its scrollback, not in the sent
+bytes. This holds with all debug output of Python, botocore and Textual, which the agent ignores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.adversarial.secret_leaks.test_secret_leaks_flow import Record, report
 from tests.adversarial.secret_leaks.verb_flow import flow, made_vault
 from tests.support.needs import needs
 
-#: What makes an interpreter, or what runs in it, tell more.
+#: Variables that make an interpreter or its libraries print more.
 TELLING = ("PYTHON", "TEXTUAL", "LD_", "MALLOC_")
 
 

@@ -1,4 +1,4 @@
-"""The search itself: a secret that got out is found, whatever way and in whatever clothes."""
+"""The search finds a leaked secret in every form and place."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`--canaries` itself: a test that prints or leaves a secret of its sandbox fails, one that keeps it in its place does
-not."""
+"""`--canaries`: a test that prints or leaves a secret of its sandbox fails, and a test that keeps it in its
+place passes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Everything that keyturn does for a person, with secrets that can be told from all others, and every place they could
-have got to looked through."""
+"""All operations of keyturn with recognizable secrets, with every possible place searched afterwards."""
 
 from __future__ import annotations
 
@@ -19,17 +18,17 @@ from tests.adversarial.secret_leaks.memory_sampling import Sampler
 from tests.adversarial.secret_leaks.secret_search import Hit, Search
 from tests.end_to_end.person import BIN, Person
 
-#: Other tools keep secrets here, in clear, and so does the sandbox for its own MFA devices.
+#: Files in which other tools keep plaintext secrets, and the sandbox its own MFA devices.
 _OTHERS = ("home/.aws/sso", "home/.aws/cli", "home/.aws/web-identity-token", "mfa.json")
 _ENDPOINT = (b"AWS_CONTAINER_CREDENTIALS_FULL_URI", b"AWS_CONTAINER_AUTHORIZATION_TOKEN")
 _KEYS = (b"AWS_SECRET_ACCESS_KEY", b"AWS_SESSION_TOKEN")
-#: Nobody answers here.
+#: An address that does not answer.
 NOWHERE = "http://127.0.0.1:9"
 
 
 @dataclass
 class Flow:
-    """A person whose every act is watched."""
+    """A user whose every operation is watched."""
 
     sandbox: Sandbox
     made: list[Secret]
@@ -55,18 +54,18 @@ class Flow:
         self.learn()
 
     def learn(self) -> None:
-        """Takes up what the stand-in has made meanwhile."""
+        """Add the secrets that the stand-in has made since."""
         for number, secret in enumerate(self.made):
             self.search.add(f"secret {number}", secret.reveal())
 
     def new_secret(self, name: str) -> str:
-        """A passphrase to look for from now on."""
+        """Return a new passphrase and add it to the search."""
         value = secrets.token_urlsafe(18)
         self.search.add(name, value)
         return value
 
     def code(self, device: str) -> str:
-        """A code that was not used yet, to look for from now on."""
+        """Return an unused MFA code and add it to the search."""
         self.sandbox.move_clock(61)
         value = self.sandbox.totp(device)
         self.search.add(f"MFA code {value[:2]}….", value)
@@ -80,10 +79,10 @@ class Flow:
         gives: bool = False,
         extra: Mapping[str, str] | None = None,
     ) -> str:
-        """`keyturn WORDS`; what it says is looked through. Gives its stdout.
+        """Run `keyturn WORDS`, search its output and return its stdout.
 
-        :param code: the exit code that must come; None for any.
-        :param gives: its stdout is where a secret belongs.
+        :param code: the expected exit code; None for any.
+        :param gives: True if its stdout is meant to hold a secret.
         """
         done = self.person.run(str(BIN / "keyturn"), *words, fds=fds, extra=extra)
         self.took(words, done, gives=gives)
@@ -96,7 +95,7 @@ class Flow:
     def took(
         self, words: tuple[str, ...], done: subprocess.CompletedProcess[str], *, gives: bool = False
     ) -> None:
-        """Looks through what a command said."""
+        """Search the output of a command."""
         self.commands += 1
         self.learn()
         label = " ".join(word for word in words if not word.isdigit())
@@ -105,10 +104,10 @@ class Flow:
         self.hits += self.search.look(f"stderr of {label}", done.stderr.encode("utf-8", "replace"))
 
     def checks_files(self, *but: Path) -> None:
-        """Looks through every file in the sandbox. A setting with a secret may stand in the shared files where its
-        profile is native, or its session is delivered there; the rest of them is looked through too.
+        """Search every file in the sandbox. A setting with a secret may stand in the shared files if its
+        profile is native or its session is delivered there; the other lines are searched too.
 
-        :param but: files that are there to hold a secret.
+        :param but: files that are meant to hold a secret.
         """
         self.learn()
         shared = (self.person.config, self.person.credentials)
@@ -128,8 +127,8 @@ class Flow:
                 self.hits += self.search.look(f"{path.name}, beside the settings that belong there", rest)
 
     def checks_processes(self, sampler: Sampler) -> None:
-        """Looks through every command line and environment that was seen. A code may be an argument, and so may what
-        the person typed there; a program that was asked for may have in its environment what it is lent."""
+        """Search every sampled command line and environment. A code that the user typed as an argument may be
+        in one, and a program started by `exec` may have its session in its environment."""
         codes = [name for name in self.search.names if name.startswith("MFA code")]
         for kind, seen in sampler.seen.items():
             for number, content in enumerate(sorted(seen)):
@@ -138,8 +137,8 @@ class Flow:
 
 
 def without_lent(environ: bytes) -> bytes:
-    """The environment of a process; where `keyturn exec` made it, without the variables that lend a session: the keys, or an
-    endpoint in their place, never both."""
+    """Return the environment of a process. If `keyturn exec` made it, leave out the variables of its session:
+    either the keys or an endpoint, never both."""
     parts = environ.split(b"\0")
     names = {part.partition(b"=")[0] for part in parts}
     if b"KEYTURN_PROFILE" not in names:
@@ -149,7 +148,7 @@ def without_lent(environ: bytes) -> bytes:
 
 
 def _without_settings(data: bytes, sections: set[str]) -> bytes:
-    """The file without the lines that hold a secret of one of `sections`."""
+    """Return the file without the lines that hold a secret of one of `sections`."""
     kept, current = [], ""
     for line in data.splitlines(keepends=True):
         if line.startswith(b"["):
@@ -167,9 +166,9 @@ def _without_settings(data: bytes, sections: set[str]) -> bytes:
 
 @contextmanager
 def flow(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Flow]:
-    """A person in a sandbox below `folder`.
+    """Return a user in a sandbox below `folder`.
 
-    :param extra: variables that every command gets.
+    :param extra: variables for every command.
     """
     with minted() as made, Sandbox(folder / "sandbox") as sandbox:
         one = Flow(sandbox, made, extra or {})
@@ -180,7 +179,7 @@ def flow(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Flow]
 
 
 def made_vault(one: Flow) -> str:
-    """A vault guarded by the passphrase; gives its recovery key."""
+    """Create a vault guarded by the passphrase and return its recovery key."""
     recovery = one.sandbox.folder / "given"
     with recovery.open("wb") as out:
         words = ("vault", "init", "--slot", "passphrase", "--recovery-out-fd", str(out.fileno()))
@@ -206,7 +205,7 @@ def made_vault(one: Flow) -> str:
 
 
 def founding(one: Flow) -> None:
-    """A vault, its ways in, and the ways that are refused."""
+    """Create a vault, open it in every way, and try the ways that are refused."""
     key = made_vault(one)
     wrong = one.new_secret("wrong passphrase")
     one.does("vault", "status")
@@ -225,7 +224,7 @@ def founding(one: Flow) -> None:
 
 
 def brief(one: Flow) -> None:
-    """One of each that matters, for every day."""
+    """Run one of each important operation, as the ordinary suite does."""
     made_vault(one)
     one.does("adopt", "ci-deploy", "acme-alice", "--yes")
     one.does("refresh", "prod-admin", "--mfa-code", one.code("alice"), "--json")
@@ -236,14 +235,14 @@ def brief(one: Flow) -> None:
 
 
 def locking(one: Flow) -> None:
-    """The end of a day."""
+    """Lock the vault at the end of a day."""
     one.does("vault", "lock")
     one.does("vault", "unlock", fds={"--passphrase-fd": one.new_secret("wrong passphrase")}, code=1)
     one.hits += one.search.look_in_folder(Path(one.person.environ["KEYTURN_HOME"]))
 
 
 def working(one: Flow) -> None:
-    """Profiles adopted, refreshed with and without MFA, delivered each way, and what goes wrong with each."""
+    """Adopt profiles, refresh them with and without MFA, deliver them in every way, and make each fail."""
     one.does("adopt", "ci-deploy", "acme-alice", "--plan")
     one.does("adopt", "--all", "--yes")
     for words in (("list",), ("list", "--json"), ("show", "ci-deploy"), ("show", "acme-alice", "--json")):
@@ -272,7 +271,8 @@ def working(one: Flow) -> None:
 
 
 def rotating(one: Flow) -> None:
-    """A key replaced, taken back, and replaced for good; one whose answer is lost, and one that is not to be had."""
+    """Rotate a key, undo a rotation, and rotate again to the end; include a lost answer and a refused
+    call."""
     one.does("rotate", "ci-deploy", code=4)
     one.does("rotate", "ci-deploy", "--yes", "--json")
     one.does("rotate", "ci-deploy", "--status")
@@ -294,7 +294,8 @@ def rotating(one: Flow) -> None:
 
 
 def moving(one: Flow, folder: Path) -> None:
-    """The vault exported, opened elsewhere, its passphrase changed and forgotten, its file damaged and brought back."""
+    """Export the vault, open it elsewhere, change and forget its passphrase, damage its file and restore
+    it."""
     export, road = folder / "export.age", one.new_secret("passphrase of the export")
     mine = {"--passphrase-fd": one.passphrase}
     one.does("vault", "export", str(export), "--yes", fds={**mine, "--new-passphrase-fd": road})
@@ -322,7 +323,7 @@ def moving(one: Flow, folder: Path) -> None:
 
 
 def parting(one: Flow) -> None:
-    """Files that cannot be read, or not be trusted, and everything given back."""
+    """Read files that are unreadable or untrusted, and release everything."""
     mine = {"--passphrase-fd": one.passphrase}
     one.does("release", "ci-deploy", "--plan")
     one.does("release", "personal", "--yes", code=4)
