@@ -1,6 +1,6 @@
-"""Makes the pictures of this folder: the real app on a sandbox whose secrets and clock are fixed.
+"""Make the pictures in this folder: the real app on a sandbox with fixed secrets and a fixed clock.
 
-Run it as `python screenshots/make.py`; `--check` says whether the pictures are those that it would make.
+Run it as `python screenshots/make.py`; `--check` reports the pictures that differ from those it would make.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from keyturn_tui.app import KeyturnApp
 from keyturn_tui.terminal.capabilities import Options, terminal_for
 
 HERE = Path(__file__).resolve().parent
-#: Shown in a picture, so it is the same each time; the sandbox refuses it if it is there already.
+#: Visible in a picture, so it is fixed; the sandbox refuses it if it exists already.
 FOLDER = Path(tempfile.gettempdir()) / "keyturn-sandbox"
 PROGRAM = "/home/jo/.local/bin/keyturn"
 WIDE, NARROW = (120, 36), (80, 24)
@@ -33,7 +33,7 @@ WIDE, NARROW = (120, 36), (80, 24)
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture: the size of the terminal, the keys pressed before it is taken, and words that it waits for."""
+    """A picture: the terminal size, the keys pressed before it is taken, and the text that it waits for."""
 
     name: str
     size: tuple[int, int]
@@ -53,16 +53,16 @@ SCENES = (
 
 
 def fixed_clock(sandbox: Sandbox, start: datetime) -> Callable[[], datetime]:
-    """A clock that stands at `start` unless it is moved."""
+    """A clock that stays at `start` unless it is moved."""
     offset = sandbox.folder / OFFSET_FILE
     first = float(offset.read_text("ascii"))
     return lambda: start + timedelta(seconds=round(float(offset.read_text("ascii")) - first, 3))
 
 
 async def settle(app: KeyturnApp, pilot: Pilot[None], until: str = "") -> str:
-    """The picture once it shows `until` and has stayed the same for a second.
+    """Return the picture once it shows `until` and has not changed for a second.
 
-    :raises TimeoutError: it did neither for a minute.
+    :raises TimeoutError: if it does neither within a minute.
     """
     same, last, until = 0, "", until.replace(" ", "&#160;")
     patience = iter(range(240))
@@ -76,7 +76,7 @@ async def settle(app: KeyturnApp, pilot: Pilot[None], until: str = "") -> str:
 
 
 async def pictures() -> dict[str, str]:
-    """SVG by name, of every scene."""
+    """Return the SVG of every scene by name."""
     found = {}
     with Sandbox(FOLDER, fixed=True) as sandbox:
         clock = sandbox.state.now = fixed_clock(sandbox, FIXED_START)
@@ -100,14 +100,14 @@ async def pictures() -> dict[str, str]:
 
 
 def first_difference(before: str, now: str) -> str:
-    """Where two pictures part, with a little of what both have before that."""
+    """Return the place where two pictures first differ, with some text before it."""
     parts = (nth for nth, (old, new) in enumerate(zip(before, now, strict=False)) if old != new)
     at = max(0, next(parts, min(len(before), len(now))) - 120)
     return f"- {before[at : at + 240]!r}\n+ {now[at : at + 240]!r}"
 
 
 def main(words: Sequence[str]) -> int:
-    """Writes the pictures, or compares them; 1 if one differs."""
+    """Write the pictures, or compare them; return 1 if one differs."""
     differ = 0
     for name, svg in asyncio.run(pictures()).items():
         path = HERE / f"{name}.svg"

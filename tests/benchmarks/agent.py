@@ -1,12 +1,12 @@
-"""Prints what a real agent over the sandbox costs its clients, and what use leaves behind in it.
+"""Print the costs of a real agent over the sandbox to its clients, and its growth with use.
 
     .venv/bin/python -m tests.benchmarks.agent [--rounds 41] [--trips 5000] [--signings 200] [--requests 100000]
 
-Programs are timed in turn with an interpreter that does nothing, so that a busy machine is busy for all; figures are
-medians with the quarters around them, and the ratio is what counts. Exits 1 if a target is missed. What this machine
-lacks is named and left out.
+Programs are timed in turn with an interpreter that does nothing, because a busy machine then slows all of
+them alike. Figures are medians with the quartiles around them, and the ratio is what counts. Exits 1 if a
+target is missed. Programs that this machine lacks are named and left out.
 """
-# ruff: noqa: T201 - a program, and this is its answer
+# ruff: noqa: T201 - a program that prints its result
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ BARE, WARM, AWS, LOCKED, KEYRING = (
     "credential-process, locked, no terminal", "credential-process, no agent, keyring",
 )  # fmt: skip
 TRIP, ECHO = "round trip", "a server that does nothing else"
-#: Debian's package; PyPI's version 1 has no such command.
+#: Debian's package; version 1 on PyPI has no such command.
 SYSTEM_AWS = Path("/usr/bin/aws")
 
 
 class Report:
-    """Prints figures, and remembers whether a target was missed."""
+    """Prints figures and remembers any missed target."""
 
     def __init__(self) -> None:
         self.missed = False
@@ -63,7 +63,7 @@ class Report:
 
 
 def started(person: Person, *command: str | Path) -> Callable[[], object]:
-    """Runs a program to its end, its answer thrown away."""
+    """Run a program to its end and discard its output."""
     return lambda: subprocess.run(
         command,
         env=person.environ,
@@ -95,7 +95,7 @@ def warm(person: Person, rounds: int, report: Report) -> None:
 
 
 def settled(person: Person) -> None:
-    """Waits until an answer is given without being made again, as it is soon after the last change."""
+    """Wait until an answer comes from the cache, which takes a moment after the last change."""
     for _ in range(2):
         client.document(person.socket, ROLE)
         time.sleep(file_fingerprint.TIMESTAMP_STEP.total_seconds() + 0.1)
@@ -117,7 +117,7 @@ def round_trips(person: Person, count: int, report: Report) -> None:
 
 
 def locked(person: Person, rounds: int, report: Report) -> None:
-    """What a client waits for to be told that the vault is locked."""
+    """Time a client that is told that the vault is locked."""
     person.does("vault", "lock")
     words = (BIN / "keyturn", "credential-process", ROLE)
     done = person.run(*map(str, words))
@@ -131,7 +131,7 @@ def locked(person: Person, rounds: int, report: Report) -> None:
 
 
 def by_keyring(rounds: int, report: Report) -> None:
-    """What a client waits for that finds no agent, and a keyring that opens the vault without a person."""
+    """Time a client without an agent, with a keyring that opens the vault without a user."""
     bus, daemon = shutil.which("dbus-run-session"), shutil.which("gnome-keyring-daemon")
     if bus is None or daemon is None:
         report.line(KEYRING, "dbus-run-session or gnome-keyring-daemon is not installed")

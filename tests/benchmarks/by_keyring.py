@@ -1,5 +1,6 @@
-"""Run by `tests.benchmarks.agent` in a login whose keyring is open: `by_keyring ROUNDS`; prints seconds as JSON."""
-# ruff: noqa: T201 - a program, and this is its answer
+"""Run by `tests.benchmarks.agent` in a login session with an open keyring: `by_keyring ROUNDS`; prints
+seconds as JSON."""
+# ruff: noqa: T201 - a program that prints its result
 
 from __future__ import annotations
 

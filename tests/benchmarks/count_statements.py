@@ -6,7 +6,7 @@ Counts every `ast.stmt` of every Python file under `core` and `tui`, the sandbox
 classes and functions. Lines, comments and formatting do not change the figure, so it shows how much code there is. Files
 that git does not know are counted too. With `--against`, prints the same figure of another git revision and the ratio.
 """
-# ruff: noqa: T201 - a program, and this is its answer
+# ruff: noqa: T201 - a program that prints its result
 
 from __future__ import annotations
 

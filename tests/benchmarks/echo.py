@@ -1,4 +1,4 @@
-"""A server that does nothing but answer: what the machine itself costs a round trip over a socket at this moment."""
+"""A server that only answers: the cost of a round trip over a socket on this machine at this moment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 
 
 def serve(path: str, size: int) -> None:
-    """Takes a line, gives `size` bytes and hangs up, each by a thread of a pool, until it is killed."""
+    """Read a line, send `size` bytes and close, each connection in a thread of a pool, until the process is
+    killed."""
     answer = b"x" * size
 
     def act(caller: socket.socket) -> None:
@@ -23,14 +24,15 @@ def serve(path: str, size: int) -> None:
     with socket.socket(socket.AF_UNIX) as listener, ThreadPoolExecutor(8) as pool:
         listener.bind(path)
         listener.listen()
-        print(flush=True)  # noqa: T201 - the word to begin
+        print(flush=True)  # noqa: T201 - the signal to begin
         while True:
             pool.submit(act, listener.accept()[0])
 
 
 @contextmanager
 def echo(folder: Path, size: int) -> Iterator[Callable[[], None]]:
-    """A server of its own process beside the one that is measured; gives what makes one round trip to it."""
+    """Run a server in a process beside the measured one and yield the function that makes one round trip to
+    it."""
     path = str(folder / "echo")
 
     def ask() -> None:

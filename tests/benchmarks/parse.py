@@ -1,6 +1,6 @@
-"""How fast both shared files are read, against botocore's own loader on the same files.
+"""Print the time to read both shared files, against botocore's own loader on the same files.
 
-Run: `python tests/benchmarks/parse.py [PROFILES]`. Prints medians of nine rounds in processor time; the
+Run: `python tests/benchmarks/parse.py [PROFILES]`. Prints medians of nine rounds in processor time. The
 budget is a ratio below 1 (reading and classifying every profile against botocore's reading alone).
 """
 
@@ -22,7 +22,7 @@ RUNS = 9
 
 
 def write_files(folder: Path, count: int) -> tuple[Path, Path]:
-    """Profiles of the common kinds, a fifth each."""
+    """Write profiles of the common kinds, a fifth each."""
     config: list[str] = [
         "[sso-session corp]\nsso_start_url = https://corp.awsapps.com/start\nsso_region = eu-west-1\n"
     ]
@@ -57,7 +57,7 @@ def write_files(folder: Path, count: int) -> tuple[Path, Path]:
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """Processor time of one run, from a clean heap."""
+    """Return the processor time of one run, from a clean heap."""
     gc.collect()
     begun = time.process_time()
     run()

@@ -1,11 +1,12 @@
-"""Prints how long a new key's secret is in memory alone: from AWS's answer until its record is sealed, on disk and read back.
+"""Print the time for which a new key's secret is only in memory: from AWS's answer until its record is
+sealed, on disk and read back.
 
     .venv/bin/python -m tests.benchmarks.rotation [--keys 300] [--folder FOLDER]
 
-Beside it, in turn, an fsynced file of the same size is put in place, which no way of keeping a key can undercut; the ratio
-is what counts on another disk. Exits 1 if the 99th percentile misses its target.
+In turn with it, an fsynced file of the same size is put in place, which is the lower limit for storing a key;
+the ratio is what counts on another disk. Exits 1 if the 99th percentile misses its target.
 """
-# ruff: noqa: T201 - a program, and this is its answer
+# ruff: noqa: T201 - a program that prints its result
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ TARGET_MS = 20.0
 
 
 def main() -> int:
-    """Measures, prints, judges."""
+    """Measure and print; return 1 if the target is missed."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--keys", type=int, default=300, help="how many new keys (default 300)")
     words.add_argument(
@@ -51,7 +52,7 @@ def main() -> int:
 
 
 def measured(folder: Path, keys: int) -> tuple[list[float], list[float]]:
-    """Milliseconds of both, sorted."""
+    """Return the milliseconds of both, sorted."""
     home = Home(folder)
     desk = home.service.context
     old = desk.key(PROFILE)

@@ -1,4 +1,4 @@
-"""The size of the source is counted in statements, so that prose and layout do not change it."""
+"""The size of the source is counted in statements, so prose and layout do not change it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Thing:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository with one revision, `first`: two statements in core, one in tui."""
+    """Return a repository with one revision, `first`: two statements in core, one in tui."""
     for tree, source in (("core", "a = 1\nb = 2\n"), ("tui", "c = 3\n")):
         (tmp_path / tree).mkdir()
         (tmp_path / tree / "module.py").write_text(source)

@@ -30,7 +30,8 @@ CEILINGS = {
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, dict[str, Any]]:
-    """The figures of each operation, traced in a process of its own because tracing replaces the environment."""
+    """Return the figures of each operation, traced in a process of its own because tracing replaces the
+    environment."""
     command = [sys.executable, "-m", "tests.benchmarks.trace_operation", "--json"]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr

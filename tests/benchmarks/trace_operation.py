@@ -58,7 +58,7 @@ ROLE = "ci-release"
 ADOPTED = ("ci-deploy", "ci-release", "ci-audit")
 #: When the shared files were last changed, in seconds since 1970.
 LONG_AGO = 1_700_000_000.0
-#: Packages whose modules are on nobody's main line.
+#: Packages whose modules are left out of the main line.
 VALUES = ("keyturn.model.", "keyturn.system.")
 _FOLDERS = {
     str(Path(package.__path__[0]).resolve()) + os.sep: package.__name__ for package in (keyturn, keyturn_tui)

@@ -24,8 +24,8 @@ def minted() -> Iterator[list[Secret]]:
         made.append(before[1](self, least))
         return made[-1]
 
-    IdGenerator.secret, IdGenerator.session_token = secret, session_token  # type: ignore[method-assign]  # type: ignore[method-assign]  # recorded, not changed
+    IdGenerator.secret, IdGenerator.session_token = secret, session_token  # type: ignore[method-assign]  # recorded, not changed
     try:
         yield made
     finally:
-        IdGenerator.secret, IdGenerator.session_token = before  # type: ignore[method-assign]  # type: ignore[method-assign]  # restored
+        IdGenerator.secret, IdGenerator.session_token = before  # type: ignore[method-assign]  # restored

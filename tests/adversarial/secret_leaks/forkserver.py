@@ -118,7 +118,7 @@ def _before_the_end(act: Callable[[], object]) -> None:
         act()
         leave(code)
 
-    os._exit = left  # type: ignore[assignment]  # type: ignore[assignment]  # every way to end calls it
+    os._exit = left  # type: ignore[assignment]  # every way to end calls it
 
 
 def _begin(task: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ class Canaries:
         for secret in self._made[self._known :]:
             self.search.add(f"secret {self._known}", secret.reveal())
             self._known += 1
-        base = item.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]  # type: ignore[attr-defined]  # pytest has no public way
+        base = item.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]  # pytest has no public way
         found = [str(hit) for path in self._written(base) for hit in self.search.look_in_file(path)]
         for when, kind, text in item._report_sections:
             found += map(str, self.search.look(f"{kind} of {when}", text.encode("utf-8", "replace")))

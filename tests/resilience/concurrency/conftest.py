@@ -1,4 +1,4 @@
-"""A person in a sandbox, whose keyturn runs in processes of its own."""
+"""A sandbox whose user runs keyturn in processes of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from keyturn.vault import passphrase
 from keyturn_sandbox import Sandbox
 from tests.core.vault import weak_age
 
-#: One process of keyturn without an agent: opens the vault by the recovery key, then does acts as it is told.
+#: One process of keyturn without an agent: opens the vault by the recovery key, then runs the operations that
+#: it is given.
 _ACTS = """
 import json, os, sys
 from keyturn.model.errors import FileBusy, FileChanged
@@ -52,7 +53,7 @@ for act, name in acts:
 
 @dataclass
 class House:
-    """A sandbox and what opens its vault."""
+    """A sandbox and the recovery key of its vault."""
 
     sandbox: Sandbox
     service: CredentialService
@@ -63,7 +64,7 @@ class House:
         return self.sandbox.home / ".aws"
 
     def team(self, size: int) -> list[str]:
-        """So many more IAM users, each with a key in clear in the credentials file."""
+        """Add IAM users, each with a plaintext key in the credentials file."""
         names, text = [], ""
         for number in range(size):
             user = self.sandbox.state.add_user("111122223333", f"team-{number}")
@@ -76,7 +77,8 @@ class House:
         return names
 
     def processes(self, acts: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
-        """Does each list of acts in a process of its own, all from the same moment; what each printed."""
+        """Run each list of operations in a process of its own, all from the same moment, and return their
+        outputs."""
         started = [
             subprocess.Popen(
                 [sys.executable, "-c", _ACTS],

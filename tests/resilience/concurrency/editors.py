@@ -1,6 +1,8 @@
-"""How other programs save a file, call by call as `strace` shows it. Each yields where another program can come in.
+"""The system calls with which other programs save a file, as `strace` shows them. Each generator yields where
+another program can come in.
 
-What a way does before it first touches the file itself (loading it, copying a backup) is part of its first step.
+Work that a program does before it first touches the file (loading it, copying a backup) is part of its first
+step.
 """
 
 from __future__ import annotations
@@ -12,13 +14,13 @@ from pathlib import Path
 
 Edit = Callable[[bytes], bytes]
 Way = Callable[[Path, Callable[[], bytes], Edit], Iterator[None]]
-"""Saves `path`. The second argument gives what the program has loaded: long ago, or just now."""
+"""Saves `path`. The second argument returns the content that the program has loaded, long ago or just now."""
 
 _PIECE = 512
 
 
 def _write_out(descriptor: int, data: bytes) -> Iterator[None]:
-    """In pieces, as programs with a buffer do."""
+    """Write in pieces, as programs with a buffer do."""
     try:
         for at in range(0, len(data), _PIECE):
             os.write(descriptor, data[at : at + _PIECE])
@@ -29,7 +31,7 @@ def _write_out(descriptor: int, data: bytes) -> Iterator[None]:
 
 
 def vim(path: Path, loaded: Callable[[], bytes], edit: Edit) -> Iterator[None]:
-    """`backupcopy=no`: the old file becomes the backup, a new one is made."""
+    """With `backupcopy=no`: rename the old file to the backup, create a new one."""
     data = edit(loaded())
     backup = path.with_name(path.name + "~")
     path.replace(backup)
@@ -39,7 +41,7 @@ def vim(path: Path, loaded: Callable[[], bytes], edit: Edit) -> Iterator[None]:
 
 
 def vim_in_place(path: Path, loaded: Callable[[], bytes], edit: Edit) -> Iterator[None]:
-    """`backupcopy=yes`: a copy is the backup, the file is truncated."""
+    """With `backupcopy=yes`: copy a backup, truncate the file."""
     data = edit(loaded())
     backup = path.with_name(path.name + "~")
     shutil.copyfile(path, backup)
@@ -50,7 +52,7 @@ def vim_in_place(path: Path, loaded: Callable[[], bytes], edit: Edit) -> Iterato
 
 
 def emacs(path: Path, loaded: Callable[[], bytes], edit: Edit) -> Iterator[None]:
-    """Its first save: the old file becomes `config~` and stays."""
+    """First save: rename the old file to `config~` and keep it."""
     data = edit(loaded())
     path.replace(path.with_name(path.name + "~"))
     yield
@@ -58,7 +60,7 @@ def emacs(path: Path, loaded: Callable[[], bytes], edit: Edit) -> Iterator[None]
 
 
 def vs_code(path: Path, loaded: Callable[[], bytes], edit: Edit) -> Iterator[None]:
-    """Opened, emptied in a call of its own, written."""
+    """Open the file, truncate it in a call of its own, write."""
     data = edit(loaded())
     descriptor = os.open(path, os.O_RDWR)
     yield
@@ -68,7 +70,7 @@ def vs_code(path: Path, loaded: Callable[[], bytes], edit: Edit) -> Iterator[Non
 
 
 def nano(path: Path, loaded: Callable[[], bytes], edit: Edit) -> Iterator[None]:
-    """Truncated as it is opened, then written."""
+    """Truncate the file on opening, then write."""
     data = edit(loaded())
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     yield
@@ -76,7 +78,7 @@ def nano(path: Path, loaded: Callable[[], bytes], edit: Edit) -> Iterator[None]:
 
 
 def overwriting(path: Path, loaded: Callable[[], bytes], edit: Edit) -> Iterator[None]:
-    """The new bytes over the old ones, the length set at the end."""
+    """Write the new bytes over the old ones and set the length at the end."""
     data = edit(loaded())
     descriptor = os.open(path, os.O_RDWR)
     yield
@@ -87,7 +89,7 @@ def overwriting(path: Path, loaded: Callable[[], bytes], edit: Edit) -> Iterator
 
 
 def renaming(path: Path, loaded: Callable[[], bytes], edit: Edit) -> Iterator[None]:
-    """`sed -i`, gedit, Kate: a temporary file takes the place of the old one."""
+    """Replace the old file with a temporary one, as `sed -i`, gedit and Kate do."""
     data = edit(loaded())
     temporary = path.with_name("sedX1a2b3")
     for _ in _write_out(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), data):
@@ -97,7 +99,7 @@ def renaming(path: Path, loaded: Callable[[], bytes], edit: Edit) -> Iterator[No
 
 
 def appending(path: Path, _: Callable[[], bytes], edit: Edit) -> Iterator[None]:
-    """`cat >> config`: opened, and written to as its owner types."""
+    """Append as `cat >> config` does: open the file and write as the user types."""
     new = edit(b"")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     yield
@@ -105,7 +107,7 @@ def appending(path: Path, _: Callable[[], bytes], edit: Edit) -> Iterator[None]:
 
 
 def aws_cli(path: Path, loaded: Callable[[], bytes], edit: Edit) -> Iterator[None]:
-    """`aws configure set`: read, truncated and written through a file object."""
+    """Read, truncate and write through a file object, as `aws configure set` does."""
     data = edit(loaded())
     with path.open("wb", buffering=0) as file:
         yield

@@ -1,4 +1,4 @@
-"""One file with forty profiles, and everybody at it: four of our writers, the AWS CLI, and a slow script."""
+"""One file with forty profiles and concurrent writers: four of keyturn's, the AWS CLI, and a slow script."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OLD = b"# mine\n" + b"".join(b"[profile p%d]\nregion = eu-west-1\n" % n for n in
 
 @dataclass(frozen=True)
 class Told:
-    """What our writers said of their edits."""
+    """The reports of keyturn's writers on their edits."""
 
     done: list[str]
     refused: list[tuple[int, str]]
@@ -33,7 +33,8 @@ class Beside:
         self.environ = programs.environment(self.path)
 
     def run(self, seed: int, edits: int) -> tuple[int, int]:
-        """Four of our writers beside two that are not ours; how many edits `aws configure set` and the script made."""
+        """Run four of keyturn's writers beside two foreign ones. Return the number of edits by `aws configure
+        set` and by the script."""
         others = [
             programs.start(self.cli(seed), self.path, "cli", 10_000, environ=self.environ),
             programs.start(programs.SLOW, self.path, seed),
@@ -53,24 +54,24 @@ class Beside:
 
     @staticmethod
     def cli(seed: int) -> str:
-        """The program itself, or, more often per second, its command line in one interpreter."""
+        """Start the AWS CLI, or, for more edits per second, its command line in one interpreter."""
         return programs.CLI if seed % 2 else programs.CLI_PROGRAM
 
     def kept(self) -> int:
-        """How many of the profiles that were there before are there, as they were."""
+        """Return the number of earlier profiles that still exist unchanged."""
         document = parse(self.path.read_bytes())
         sections = [document.section(f"profile p{number}") for number in range(40)]
         return sum(section is not None and section.values == {"region": "eu-west-1"} for section in sections)
 
     def ours(self, edits: int) -> int:
-        """How many of our edits are there."""
+        """Return the number of keyturn's edits in the file."""
         found = programs.keys_of(self.path)
         return len({f"k_{name}_{number}" for name in "abcd" for number in range(edits)} & found)
 
     def run_without_turns(self, seed: int, edits: int, profile: str) -> tuple[Told, int, int]:
-        """The same, where those that are not ours take no turns with each other.
+        """Run the writers with foreign ones that do not take turns with each other.
 
-        :param profile: what the AWS CLI writes to.
+        :param profile: the profile that the AWS CLI writes to.
         """
         alone = programs.CLI_ALONE if seed % 2 else programs.CLI_PROGRAM_ALONE
         top = Path(__file__).parents[3]

@@ -1,4 +1,4 @@
-"""Writers in processes of their own: ours, and such as know nothing of ours."""
+"""Writers in processes of their own: keyturn's, and foreign ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from keyturn.awsconfig.document import FileKind, parse
 
-#: Edits by keyturn's writer, of one file after the other: a section of its own, and one that all of them edit.
+#: Edits by keyturn's writer, one file after the other: a section of its own, and one that all of them edit.
 OURS = """
     import sys, time
     from pathlib import Path
@@ -28,7 +28,8 @@ OURS = """
             files.edit(path, change, kind=kind)
 """
 
-#: The same, of one file, where others may break it: what was done, and what was refused in which line.
+#: Edits by keyturn's writer of one file that others may break; prints the edits done, and the line of each
+#: refusal.
 OURS_TOLD = """
     import json, sys
     from pathlib import Path
@@ -50,9 +51,9 @@ OURS_TOLD = """
     print(json.dumps([done, refused]))
 """
 
-#: Taken by those who are not ours, for as long as they read and write. Left to themselves they break the file without
-#: us: while the script's truncated file is empty, `aws configure set` finds no section of its own and appends a second
-#: one, which no AWS tool reads afterwards. What is lost in spite of turns would be lost by us.
+#: Lock taken by the foreign writers while they read and write. Without it they break the file without
+#: keyturn: while the script's truncated file is empty, `aws configure set` finds no section of its own and
+#: appends a second one, which no AWS tool reads afterwards. Any loss in spite of turns is keyturn's.
 TURN = """
     import fcntl
     from contextlib import contextmanager
@@ -66,8 +67,8 @@ TURN = """
 
 
 def with_line(data: bytes, number: int) -> bytes | None:
-    """What a person's script makes of a file: one line more in its section. None for an empty one, which it leaves
-    alone."""
+    """Return the file as a user's script changes it: one more line in its section. Return None for an empty
+    file, which the script leaves alone."""
     if not data:
         return None
     before, header, after = data.partition(b"[foreign]\n")
@@ -75,7 +76,7 @@ def with_line(data: bytes, number: int) -> bytes | None:
     return before + start + b"[foreign]\nf_%d = x\n" % number + after
 
 
-#: A person's script: reads, truncates, waits 5 to 50 ms, writes, until its folder holds a file `stop`.
+#: A user's script: reads, truncates, waits 5 to 50 ms and writes until its folder holds a file `stop`.
 SLOW = (
     TURN
     + """
@@ -98,7 +99,7 @@ SLOW = (
 """
 )
 
-#: The same without turns.
+#: The script without turns.
 SLOW_ALONE = """
     import random, sys, time
     from pathlib import Path
@@ -118,7 +119,7 @@ SLOW_ALONE = """
     print(number)
 """
 
-#: `aws configure set`, again and again in one interpreter as its own command line does it, until there is a `stop`.
+#: `aws configure set`, repeated in one interpreter through its own command line until there is a file `stop`.
 CLI = (
     TURN
     + """
@@ -137,7 +138,7 @@ CLI = (
 """
 )
 
-#: The same, by the program itself.
+#: `aws configure set` repeated as the program itself.
 CLI_PROGRAM = (
     TURN
     + """
@@ -157,8 +158,8 @@ CLI_PROGRAM = (
 """
 )
 
-#: The command line in one interpreter again, with nobody to take turns with, until there is a `stop`. `{number}` in the
-#: name makes it a new profile each time.
+#: The command line in one interpreter without turns, until there is a file `stop`. `{number}` in the name
+#: makes it a new profile each time.
 CLI_ALONE = """
     import os, sys
     from pathlib import Path
@@ -176,7 +177,7 @@ CLI_ALONE = """
     print(done)
 """
 
-#: The same by the program itself.
+#: The program itself without turns.
 CLI_PROGRAM_ALONE = """
     import os, subprocess, sys, time
     from pathlib import Path
@@ -192,7 +193,8 @@ CLI_PROGRAM_ALONE = """
     print(done)
 """
 
-#: Reads with botocore's own parser until there is a `stop`, or often enough; prints how often, and how often it was torn.
+#: Reads with botocore's own parser until there is a file `stop`, or a number of times; prints the reads and
+#: the torn reads.
 READER = """
     import configparser, sys
     from pathlib import Path
@@ -214,7 +216,7 @@ READER = """
 
 
 def environment(path: Path) -> dict[str, str]:
-    """That of somebody whose shared config file is `path`."""
+    """Return the environment of a user whose shared config file is `path`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return kept | {
         "AWS_CONFIG_FILE": str(path),
@@ -229,7 +231,7 @@ def start(script: str, *arguments: object, environ: Mapping[str, str] | None = N
 
 
 def finish(processes: Iterable[subprocess.Popen[str]], seconds: float = 100) -> list[str]:
-    """Waits for all of them to end well; what each of them printed."""
+    """Wait until all processes have exited with 0 and return their outputs."""
     printed = []
     for process in processes:
         out, errors = process.communicate(timeout=seconds)

@@ -1,4 +1,5 @@
-"""Our writer, run in this process and stopped before each of its system calls, so that another program can come in."""
+"""Keyturn's writer, run in this process and stopped before each of its system calls, so that another program
+can come in."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from keyturn.awsconfig.timing import Timing
 
 Step = Callable[[], None]
 
-#: All by which the writer looks at a file or changes one; not the lease, which makes others wait while it is held.
+#: All calls by which the writer reads or changes a file, except the lease, which makes others wait while it
+#: is held.
 _CALLS = (
     "open", "close", "stat", "lstat", "fstat", "pread", "pwrite", "write", "fsync", "fchmod", "fchown", "readlink",
     "replace", "rename", "link", "unlink", "mkdir", "listxattr",
@@ -27,14 +29,14 @@ _CALLS = (
 
 @dataclass
 class Stepper:
-    """Calls `before` in front of each system call and of each wait, with its number. What `before` does itself is
-    not counted."""
+    """Calls `before` with a number in front of each system call and each wait. Calls made by `before` itself
+    are not counted."""
 
     before: Callable[[int], None] = lambda _: None
     calls: list[tuple[str, str]] = field(default_factory=list)
     """Name and first argument of each call so far."""
     moved: float = 0.0
-    """Seconds that were waited for; a wait costs no time."""
+    """Seconds of waiting so far; a wait takes no real time."""
     _inside: bool = False
 
     def _step(self, name: str, first: object) -> None:
@@ -52,7 +54,7 @@ class Stepper:
         self._step("sleep", seconds)
 
     def pace(self) -> Timing:
-        """Its clock is the real one plus what was waited for."""
+        """Return timing whose clock is the real one plus the waits."""
         return Timing(
             wall=lambda: time.time() + self.moved,
             elapsed=lambda: self.moved,
@@ -62,7 +64,7 @@ class Stepper:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """The calls of this process are counted inside."""
+        """Count the calls of this process inside the block."""
         with pytest.MonkeyPatch.context() as patch:
             for name in _CALLS:
                 patch.setattr(os, name, self._wrapped(name, getattr(os, name)))
@@ -78,7 +80,8 @@ class Stepper:
         return call
 
     def last_look(self, path: Path) -> int:
-        """The number of the last call that asked for `path` by its name, or of the last wait if that came later."""
+        """Return the number of the last call that looked up `path` by its name, or of the last wait if that
+        came later."""
         looks = ("open", "stat", "lstat")
         return max(
             n

@@ -1,5 +1,5 @@
-"""Another program writes back what it read before keyturn's change, when nobody watches any more: the list says so, and
-what it says to do helps. What a killed writer leaves beside the shared files is gone after the next start."""
+"""Another program writes back old contents after keyturn has stopped watching: the list reports it, and its
+advice helps. Files that a killed writer left beside the shared files are gone after the next start."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEYTURN = str(Path(sys.executable).with_name("keyturn"))
 
 @pytest.fixture
 def person(house: House) -> Iterator[House]:
-    """One with `ci-deploy` managed, and no agent left afterwards."""
+    """Return a sandbox with `ci-deploy` managed, whose agent is stopped afterwards."""
     house.service.adopt(house.service.plan_adopt(["ci-deploy"]))
     yield house
     shutdown.lock(house.service.paths.socket)
@@ -45,7 +45,7 @@ def keyturn(house: House, *arguments: str) -> str:
 
 
 def problem(house: House, name: str) -> str | None:
-    """What `keyturn list` says of a profile, which then is shown as broken."""
+    """Return the problem that `keyturn list` reports for a profile, which it must show as broken."""
     rows = json.loads(keyturn(house, "list", "--json"))["profiles"]
     found = next(row for row in rows if row["name"] == name)
     assert (found["state"] == "broken") == (found["problem"] is not None)
@@ -55,7 +55,7 @@ def problem(house: House, name: str) -> str | None:
 
 
 def help_oneself(house: House, said: str | None) -> None:
-    """Does what a problem says to do, as it stands there."""
+    """Run the command that a problem advises, as it is printed."""
     assert said is not None
     match = re.search(r"run: keyturn ([^,]*)", said)
     assert match is not None, said
@@ -136,7 +136,7 @@ def test_a_role_that_somebody_wrote_back_is_told_with_the_way_out(house: House) 
         shutdown.lock(house.service.paths.socket)
 
 
-#: Killed as soon as the names are exchanged: the old file, keys in clear, has the temporary name.
+#: Killed as soon as the names are exchanged: the old file with plaintext keys has the temporary name.
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -169,7 +169,7 @@ def test_keys_in_clear_that_a_killed_writer_left_are_gone_after_the_next_start(
     left = list(house.aws.glob(".keyturn-*.tmp"))
     if done.stdout == "True\n":
         assert [one.read_bytes() for one in left] == [old]
-    monkeypatch.setattr(temp_files, "MIN_AGE_SECONDS", -1.0)  # the time of a file's last change cannot be set
+    monkeypatch.setattr(temp_files, "MIN_AGE_SECONDS", -1.0)  # the change time of a file cannot be set
     house.service.withdraw_expired()
     assert list(house.aws.glob(".keyturn-*")) == []
     assert b"[late]" in path.read_bytes()

@@ -1,4 +1,5 @@
-"""Two agents started at once: one serves, and nobody who asks goes unserved, also while one follows another."""
+"""Two agents started at once: one serves, and every client is served, also while one agent replaces
+another."""
 
 from __future__ import annotations
 
@@ -27,10 +28,10 @@ Number = Callable[[str, object], None]
 
 
 class Answers:
-    """A keeper that gives a document for every profile."""
+    """A service that returns a document for every profile."""
 
     def wait_until_secrets_saved(self) -> None:
-        """Nothing is under way that must not be cut off."""
+        """Return at once, because no operation here must be waited for."""
 
     def withdraw_delivered(self) -> object:
         return ()
@@ -53,14 +54,14 @@ class Answers:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A private folder with a path short enough for a socket."""
+    """Return a private folder with a path short enough for a socket."""
     path = Path(tempfile.mkdtemp(prefix="kt-"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
 
 
 def at_once(acts: Sequence[Callable[[], None]]) -> None:
-    """Does each of `acts` in a thread of its own, all from the same moment."""
+    """Call each of `acts` in a thread of its own, all from the same moment."""
     start = threading.Barrier(len(acts))
     failures: list[BaseException] = []
 
@@ -68,7 +69,7 @@ def at_once(acts: Sequence[Callable[[], None]]) -> None:
         start.wait()
         try:
             act()
-        except BaseException as error:  # noqa: BLE001 - handed on to the test
+        except BaseException as error:  # noqa: BLE001 - raised again in the test
             failures.append(error)
 
     threads = [threading.Thread(target=run, args=(act,)) for act in acts]
@@ -82,7 +83,7 @@ def at_once(acts: Sequence[Callable[[], None]]) -> None:
 
 
 class InThisProcess:
-    """Agents that take one place, each with its listener, lock and loop as in a process of its own."""
+    """Agents on one socket path, each with its listener, lock and loop as in a process of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "run" / "agent.sock"
@@ -115,7 +116,8 @@ class InThisProcess:
 
 
 def pairs_in_this_process(folder: Path, rounds: int) -> int:
-    """Two agents at once, so many times, each pair asked as soon as either has started; how many agents won."""
+    """Start two agents at once, for a number of rounds, and query each pair as soon as either has started.
+    Return the number of agents that served."""
     agents = InThisProcess(folder)
     won = 0
     try:
@@ -135,7 +137,7 @@ def pairs_in_this_process(folder: Path, rounds: int) -> int:
 
 
 class InProcesses:
-    """Agents in processes of their own, as a person's keyturn starts them."""
+    """Agents in processes of their own, as a user's keyturn starts them."""
 
     def __init__(self, folder: Path) -> None:
         self.environ = {"HOME": str(folder), "PATH": os.environ["PATH"], "KEYTURN_HOME": str(folder / "k")}
@@ -151,7 +153,8 @@ class InProcesses:
         return client.document(self.paths.socket, name, 20)
 
     def served(self, name: str) -> str:
-        """As `credential-process` does it: from the agent; where there is none, the long way, which here starts one."""
+        """Return the document as `credential-process` does: from the agent, or without one by the slow path,
+        which here starts one."""
         deadline = time.monotonic() + 20
         while True:
             try:
@@ -162,7 +165,7 @@ class InProcesses:
                 self.start()
 
     def agents(self) -> list[int]:
-        """The processes that run an agent for this folder."""
+        """Return the processes that run an agent for this folder."""
         mark = f"KEYTURN_HOME={self.environ['KEYTURN_HOME']}".encode()
         found = []
         for entry in Path("/proc").iterdir():
@@ -194,7 +197,8 @@ def pairs_of_processes(folder: Path, rounds: int) -> None:
 
 
 def served_through_upgrades(folder: Path, upgrades: int) -> int:
-    """Clients that ask without a pause while one agent follows another; how often they were served."""
+    """Run clients that query without a pause while one agent replaces another. Return the number of
+    answers."""
     person = InProcesses(folder)
     person.start()
     served, stop = [0] * 4, threading.Event()

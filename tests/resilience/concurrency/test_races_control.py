@@ -1,5 +1,5 @@
-"""What the writers of the race that are not ours do to a file by themselves, in every order of their steps: no promise
-of keyturn's, but the ground on which the race beside them is judged."""
+"""The damage that the foreign writers of the race do to a file by themselves, in every order of their steps.
+This is the baseline for the races beside keyturn, not a promise of keyturn."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Number = Callable[[str, object], None]
 
 
 def script(path: Path) -> Iterator[None]:
-    """Three steps: read, truncated as it is opened, written."""
+    """Read, truncate on opening, write: three steps."""
     new = programs.with_line(path.read_bytes(), 1)
     yield
     if new is None:
@@ -35,8 +35,8 @@ def script(path: Path) -> Iterator[None]:
 
 
 def configure_set(path: Path, profile: str, before: Callable[[], None]) -> None:
-    """`aws configure set` as the AWS CLI's own code does it, with `before` in front of each time it opens or fills the
-    file."""
+    """Run `aws configure set` by the AWS CLI's own code, with `before` in front of each time it opens or
+    fills the file."""
 
     @contextmanager
     def stepping(name: Any, mode: str) -> Iterator[IO[Any]]:
@@ -51,7 +51,8 @@ def configure_set(path: Path, profile: str, before: Callable[[], None]) -> None:
 
 
 def in_order(path: Path, data: bytes, profile: str, gaps: Sequence[int]) -> int:
-    """Both at one file, each step of the script in the given gap of the AWS CLI; the number of gaps that there were."""
+    """Run both on one file, each step of the script in the given gap of the AWS CLI. Return the number of
+    gaps."""
     path.write_bytes(data)
     steps, gap = script(path), 0
 
@@ -68,7 +69,7 @@ def in_order(path: Path, data: bytes, profile: str, gaps: Sequence[int]) -> int:
 
 
 def broken(path: Path) -> bool:
-    """Whether AWS tools refuse the file, or what was there before is not."""
+    """Return True if AWS tools refuse the file or an earlier profile is missing."""
     data = path.read_bytes()
     try:
         parse(data)
@@ -78,7 +79,7 @@ def broken(path: Path) -> bool:
 
 
 def orders(path: Path, data: bytes, profile: str) -> tuple[int, int]:
-    """How many orders of the steps there are, and after how many of them the file is broken."""
+    """Return the number of orders of the steps, and of those that break the file."""
     most = in_order(path, data, profile, ()) + 1
     found = []
     for gaps in combinations_with_replacement(range(most), 3):
@@ -90,7 +91,7 @@ def orders(path: Path, data: bytes, profile: str) -> tuple[int, int]:
 def test_the_aws_cli_and_a_slow_script_break_a_file_by_themselves(
     tmp_path: Path, record_property: Number
 ) -> None:
-    """Where the AWS CLI finds the file emptied, it appends a section of a name that is there again at once."""
+    """The AWS CLI finds an empty file and appends a section whose name exists again at once."""
     data = OLD + b"[profile cli]\nc_0 = x\n[foreign]\n"
     count, bad = orders(tmp_path / "config", data, "cli")
     record_property("races: control, orders of the AWS CLI and a slow script alone", count)

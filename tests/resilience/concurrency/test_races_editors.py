@@ -1,4 +1,5 @@
-"""Somebody else saves the file while ours is being written: before each system call of ours, in each way there is."""
+"""Another program saves the file during a write by keyturn: before each of its system calls, in every way of
+saving."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ def theirs(data: bytes) -> bytes:
 
 
 class Case:
-    """One edit of ours, with one save of theirs that begins before our system call number `at`."""
+    """One edit by keyturn, with a foreign save that begins before keyturn's system call number `at`."""
 
     def __init__(self, folder: Path, way: str, at: int, *, stepwise: bool, stale: bool) -> None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -77,7 +78,8 @@ class Case:
             pass
 
     def lost(self) -> list[str]:
-        """What is neither in the file nor, where we said that we could not, in what was put aside or told."""
+        """Return the edits that are neither in the file nor, where keyturn reported failure, in a backup or
+        an error."""
         data = self.path.read_bytes()
         document = parse(data)
         missing = [f"p{n}" for n in range(40) if document.section(f"profile p{n}") is None]
@@ -93,15 +95,15 @@ class Case:
 
 
 def last_call(folder: Path) -> int:
-    """The last call of ours, where nobody comes in, that asks how the file is now. Who saves what he loaded before
-    after that is like one who saves it tomorrow."""
+    """Return the number of keyturn's last call that looks at the file if no other program comes in. A save of
+    older contents after that is the same as one made tomorrow."""
     case = Case(folder, "nano", -1, stepwise=False, stale=False)
     case.run()
     return case.stepper.last_look(case.path)
 
 
 def moment_of_exchange(folder: Path) -> int:
-    """The call that puts our version in the place of the old one."""
+    """Return the number of the call that puts keyturn's version in place of the old one."""
     case = Case(folder, "nano", -1, stepwise=False, stale=False)
     case.run()
     return [name for name, _ in case.stepper.calls].index("exchange")
@@ -128,15 +130,15 @@ def judge(all_cases: Iterator[Case], number: Number) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """In memory where there is such a place: thousands of writes that reach a disk take their time."""
-    memory = Path("/dev/shm")  # noqa: S108  # a folder of its own is made in it
+    """Return a folder in memory if there is one, because thousands of writes to a disk take long."""
+    memory = Path("/dev/shm")  # noqa: S108  # a private folder is created in it
     made = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else tmp_path))
     yield made / "aws"
     shutil.rmtree(made)
 
 
 def test_a_save_in_any_moment_of_ours_is_joined_or_told(folder: Path, record_property: Number) -> None:
-    """Every seventh of the campaign's cases."""
+    """Every seventh case of the campaign."""
     points = range(last_call(folder) + 1)
     judge(itertools.islice(cases(folder, points), 0, None, 7), record_property)
 
@@ -150,5 +152,5 @@ def test_a_save_in_every_moment_of_ours_is_joined_or_told(folder: Path, record_p
 def test_a_save_right_before_ours_takes_its_place_is_joined_or_told(
     folder: Path, record_property: Number
 ) -> None:
-    """After our last look: what is replaced then is looked at once more."""
+    """After keyturn's last look, the replaced file is compared once more."""
     judge(cases(folder, [moment_of_exchange(folder)]), record_property)

@@ -1,4 +1,5 @@
-"""Our writers beside `aws configure set`, which truncates in place, and beside a script that takes its time to write."""
+"""Keyturn's writers beside `aws configure set`, which truncates in place, and beside a script that writes
+slowly."""
 
 from __future__ import annotations
 
@@ -50,7 +51,7 @@ def test_beside_others_everything_survives_in_twenty_runs(tmp_path: Path, record
 @pytest.mark.campaign
 @pytest.mark.timeout(300)
 def test_what_four_loops_of_the_aws_cli_lose_by_themselves(tmp_path: Path, record_property: Number) -> None:
-    """No promise of ours: what is to be expected where nobody takes care."""
+    """The expected loss of programs that take no care; not a promise of keyturn."""
     beside = Beside(tmp_path)
     loops = [programs.start(programs.CLI_ALONE, name, 50, environ=beside.environ) for name in "abcd"]
     made = sum(int(line) for line in programs.finish(loops, 280))

@@ -1,4 +1,5 @@
-"""Whoever holds a lock and dies frees it at once; whoever holds it and sleeps is named, in one line, after ten seconds."""
+"""A process that dies frees its lock at once; a process that holds a lock and sleeps is named, in one line,
+after ten seconds."""
 
 from __future__ import annotations
 
@@ -49,7 +50,7 @@ HOLDS_OWN = """
 
 
 class Clock(Protocol):
-    """What is needed of the module `time` in order to wait."""
+    """The functions of the module `time` that a wait needs."""
 
     def monotonic(self) -> float: ...
 
@@ -70,7 +71,7 @@ class Hurried:
 
 
 def by(clock: Clock, act: Callable[[], object]) -> None:
-    """Does what waits for one of the locks that are keyturn's own alone, by another clock."""
+    """Run a function that waits for one of keyturn's own locks, with another clock."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ownfile, "time", clock)
         act()
@@ -78,7 +79,7 @@ def by(clock: Clock, act: Callable[[], object]) -> None:
 
 @dataclass
 class Lock:
-    """One of the locks: how another process holds it, and what in this one waits for it."""
+    """A lock: the program that holds it, and the function that waits for it here."""
 
     holder: Callable[[], subprocess.Popen[str]]
     act: Callable[[Clock], object]
@@ -101,7 +102,9 @@ def of_source(folder: Path) -> Lock:
     keeper = CredentialService.from_environ(environ(folder), use_agent=False)
 
     def act() -> None:
-        with keeper.context.source_lock("ci-deploy", 10.0):  # it is waited for longer where AWS is asked
+        with keeper.context.source_lock(
+            "ci-deploy", 10.0
+        ):  # the wait is longer for locks held during AWS calls
             pass
 
     path = paths_for(environ(folder)).locks_dir / "ci-deploy"

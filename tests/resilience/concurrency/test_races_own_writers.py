@@ -1,4 +1,5 @@
-"""Our own writers beside each other: every edit is there in the end, and no reader ever sees half a file."""
+"""Keyturn's own writers beside each other: every edit is in the file at the end, and no reader sees half a
+file."""
 
 from __future__ import annotations
 
@@ -59,7 +60,7 @@ def read_beside_writers(
     ]
     edits = 0
     while any(reader.poll() is None for reader in watching):
-        # The same settings again and again, so that the file does not grow with the time that this takes.
+        # The same settings repeat, so that the file does not grow with the time of the test.
         writers = [programs.start(programs.OURS, tmp_path / "locks", name, 10, path) for name in "ab"]
         programs.finish(writers)
         edits += 20

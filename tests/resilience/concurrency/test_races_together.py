@@ -1,4 +1,5 @@
-"""Many processes of one person at once: vault, index, definitions and both shared files keep what each of them did."""
+"""Many processes of one user at once: vault, index, managed profiles and both shared files keep every
+change."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def adopt_all_at_once(house: House, size: int) -> None:
         assert section.values["aws_access_key_id"].startswith("ASIA")
         assert keys[name]["aws_secret_access_key"] not in (house.aws / "credentials").read_text()
     assert house.service.context.vault.generation() == known.vault_generation
-    # What was there before and is nobody's of the team is there to the byte.
+    # Earlier contents that belong to none of the team are unchanged to the byte.
     assert (house.aws / "config").read_bytes().startswith(others[house.aws / "config"].rstrip(b"\n"))
     assert (
         (house.aws / "credentials")
@@ -67,7 +68,8 @@ def test_eight_processes_that_adopt_and_deliver_at_once_lose_nothing(
 
 
 def ask_all_at_once(house: House, count: int) -> tuple[set[str], int]:
-    """`keyturn credential-process ci-release`, so often at once; the documents, and how often AWS was asked."""
+    """Run `keyturn credential-process ci-release` a number of times at once. Return the documents and the
+    number of AWS calls."""
     house.sandbox.calls.clear()
     asked = [
         subprocess.Popen(
@@ -119,7 +121,7 @@ def test_fifty_callers_of_a_cold_profile_cause_one_call(house: House, record_pro
 @pytest.mark.campaign
 @pytest.mark.timeout(600)
 def test_fifty_processes_without_an_agent_cause_one_call(house: House, record_property: Number) -> None:
-    """Each of them holds the vault open itself, as where no agent can be started."""
+    """Each process holds the vault open itself, as where no agent can be started."""
     house.service.adopt(house.service.plan_adopt(["ci-deploy"]))
     house.sandbox.calls.clear()
     documents = set(house.processes([[("document", "ci-release")]] * 50))

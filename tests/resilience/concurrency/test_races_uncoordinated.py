@@ -1,4 +1,4 @@
-"""Our writers beside the AWS CLI and a slow script that heed nobody, each other neither."""
+"""Keyturn's writers beside the AWS CLI and a slow script that take no turns with any other writer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Number = Callable[[str, object], None]
 
 
 def refused_by(data: bytes) -> bool:
-    """Whether AWS tools refuse a file."""
+    """Return True if AWS tools refuse a file."""
     try:
         parse(data)
     except UnparsableFile:
@@ -25,7 +25,8 @@ def refused_by(data: bytes) -> bool:
 
 
 def race(folder: Path, seeds: range, edits: int, profile: str, number: Number) -> tuple[int, int]:
-    """So many runs; how many edits of ours were refused, and how many files were broken in the end."""
+    """Run the race once per seed. Return the number of refused edits of keyturn and of files broken at the
+    end."""
     done = refused = broken = kept = cli = slow = 0
     for seed in seeds:
         beside = Beside(folder / str(seed))
@@ -55,7 +56,7 @@ def race(folder: Path, seeds: range, edits: int, profile: str, number: Number) -
 @pytest.mark.campaign
 @pytest.mark.timeout(3600)
 def test_without_turns_everything_survives_in_twenty_runs(tmp_path: Path, record_property: Number) -> None:
-    """The AWS CLI writes to a new profile each time: so the two cannot break the file by themselves."""
+    """The AWS CLI writes to a new profile each time, so the two cannot break the file by themselves."""
     assert race(tmp_path, range(20), 6, "c{number}", record_property) == (0, 0)
 
 

@@ -1,4 +1,4 @@
-"""A furnished home, made once per file of tests."""
+"""A prepared home, made once per test file."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from tests.resilience.crash_injection.crash_home import Home
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Home]:
-    """Somebody at every stage; in memory where the machine has room for that, since each run puts all files back."""
-    memory = Path("/dev/shm")  # noqa: S108  # a folder of our own is made in it
+    """Return a home with every stage, in memory if the machine has room, because each run restores all
+    files."""
+    memory = Path("/dev/shm")  # noqa: S108  # a private folder is created in it
     where = memory if os.access(memory, os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="keyturn-faults-", dir=where))
     try:
         yield file_writers.furnished(folder)
     finally:
-        # A thread of an app that was left may still bring its act to an end.
+        # An operation that the app started may still finish in its thread.
         for _ in range(100):
             shutil.rmtree(folder, ignore_errors=True)
             if not folder.exists():

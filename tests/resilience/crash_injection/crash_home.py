@@ -1,6 +1,8 @@
-"""One person's files in one folder: made once at each stage of a life, put back before every run, and read by a judge.
+"""The files of one user in one folder: made once at each stage, restored before every run, and read for
+judgement.
 
-A home always lies at the same path, because the vault remembers where it took things from; its stages are copies.
+A home always lies at the same path, because the vault remembers the paths that its contents came from; its
+stages are copies.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from keyturn.storage import index, managed_profiles
 from keyturn.storage.history import History
 from keyturn.vault.vault import Vault
 
-#: When everything in these tests happens, so that the same act writes the same bytes each time.
+#: The time of everything in these tests, so that the same operation writes the same bytes each time.
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 KEY_ID = "AKIAIOSFODNN7EXAMPLE"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -52,10 +54,10 @@ aws_access_key_id = {KEY_ID}
 aws_secret_access_key = {SECRET}
 """.encode()
 
-#: What differs from run to run in a name or a note: the process, and what it drew.
+#: Parts of a name or note that differ between runs: the process id and random numbers.
 _NUMBERS = re.compile(r"(?<![0-9A-Za-z])(?:\d{2,}|[0-9a-f]{8}|[0-9a-f]{16})(?![0-9A-Za-z])|\"pid\": \d+.*")
 
-#: In the note of a lock: when somebody else was last seen to have written the file.
+#: Key in the note of a lock: the time of the last foreign write to the file.
 _STIRRED = re.compile(rb'"stirred": [0-9.]+')
 
 Views = dict[str, Any]
@@ -67,9 +69,9 @@ class Corrupt(AssertionError):
 
 @dataclass(frozen=True)
 class FixedAws:
-    """An AWS that gives each signer the same session at each call, and tells nothing of IAM.
+    """An AWS that gives each signer the same session at each call, and no answers of IAM.
 
-    The faults here are the file system's; what AWS itself may do is the sandbox's part.
+    The faults here are those of the file system; faults of AWS are tested with the sandbox.
     """
 
     def _issued(self, signer: Credentials, more: str) -> IssuedCredentials:
@@ -110,16 +112,17 @@ class FixedAws:
 
 @dataclass
 class Home:
-    """The files of one person under `root`, and the way into their vault."""
+    """The files of one user under `root`, and the recovery key of the vault."""
 
     root: Path
     recovery_key: Secret = field(default_factory=lambda: Secret(""))
     torn_log_lines: int = 0
-    """How many lines of a log may be torn: one, where the power went, since a log is not fsynced at each line."""
+    """Number of lines of a log that may be torn: 1 after a power loss, because a log is not fsynced at each
+    line."""
 
     @property
     def person(self) -> Path:
-        """All that a run may touch."""
+        """Return every folder and file that a run may touch."""
         return self.root / "person"
 
     @property
@@ -159,18 +162,18 @@ class Home:
         }
 
     def begin(self) -> None:
-        """Somebody with shared files and no vault."""
+        """Create the shared files without a vault."""
         self.aws.mkdir(mode=0o700, parents=True)
         self.person.chmod(0o700)
         for path, content in ((self.config, CONFIG), (self.credentials, CREDENTIALS)):
             path.write_bytes(content)
             path.chmod(0o600)
-            # A file that was left alone for long needs no waiting before it is edited.
+            # A file with an old time of change is edited without waiting.
             os.utime(path, (NOW.timestamp(), NOW.timestamp()))
 
     def keep_as(self, stage: str) -> None:
-        """Keeps the files as a stage, long ago: whoever finds a file just changed looks at it for longer, and a run would
-        be another one each time."""
+        """Save the files as a stage with old times of change, because keyturn reads recently changed files
+        more often and runs would differ."""
         for path in (self.config, self.credentials):
             if path.exists():
                 os.utime(path, (NOW.timestamp(), NOW.timestamp()))
@@ -187,18 +190,19 @@ class Home:
         vault.unlock(recovery_key=self.recovery_key)
         return vault
 
-    # -- what a judge sees ----------------------------------------------------------------------------------------
+    # -- views of the files
+    # -----------------------------------------------------------------------------------------
 
     def views(self) -> Views:
-        """Every file as what it says; None for what is not there.
+        """Return every file in parsed form; None for absent files.
 
-        :raises Corrupt: one of them cannot be read as what it is.
+        :raises Corrupt: if one of them cannot be parsed.
         """
         found: Views = {"config": _bytes(self.config), "credentials": _bytes(self.credentials)}
         found["profiles"] = _bytes(self.own / "config" / "profiles.toml")
         try:
             if not managed_profiles.decode(found["profiles"], "profiles.toml"):
-                # A file that defines nothing says what no file says.
+                # A file that defines nothing is equivalent to an absent one.
                 found["profiles"] = None
         except KeyturnError as error:
             raise Corrupt(f"profiles.toml: {error.line()}") from error
@@ -210,9 +214,9 @@ class Home:
         return found
 
     def _logs(self, found: Views, name: str) -> None:
-        """Puts the lines of a log into `found`.
+        """Put the lines of a log into `found`.
 
-        :raises Corrupt: one is torn, glued to another, or without an end.
+        :raises Corrupt: if a line is torn, joined to another, or without an end.
         """
         content = _bytes(self.state / name)
         lines = (content or b"").splitlines(keepends=True)
@@ -243,7 +247,8 @@ class Home:
                 f"the vault is {vault.state()}: {sorted(each.name for each in self.vault.iterdir())}"
             )
         try:
-            # A vault that was being made when its process was killed has told nobody its key: the passphrase opens it.
+            # The recovery key of a vault whose creation was killed was never printed, so the passphrase opens
+            # it.
             try:
                 vault.unlock(recovery_key=self.recovery_key)
             except KeyturnError:
@@ -268,15 +273,17 @@ class Home:
             raise Corrupt(f"history: {error.line()}") from error
 
     def key_is_safe(self, found: Views) -> bool:
-        """Whether the long-term key is in the vault, or in the shared file, or in both."""
+        """Return True if the long-term key is in the vault, or in the shared file, or in both."""
         in_file = SECRET.encode() in (found["credentials"] or b"")
         kept = (found["keys"] or {}).get("key/dev") or {}
         return in_file or kept.get("secret") == SECRET
 
     def fingerprint(self) -> tuple[Any, ...]:
-        """All that is on the disk, to the byte, but for what is random in it: equal ones are the same state.
+        """Return everything on the disk, to the byte, except random parts: equal fingerprints are the same
+        state.
 
-        Names of temporary files lose their numbers, sealed files are opened, and the process in a lock's note is left out.
+        Names of temporary files lose their numbers, sealed files are opened, and the process in a lock's note
+        is left out.
         """
         try:
             opened = self.opened()
@@ -297,7 +304,7 @@ class Home:
         return tuple(sorted(found, key=repr))
 
     def leftovers(self) -> list[str]:
-        """Temporary files and half-made folders."""
+        """Return temporary files and half-made folders."""
         return sorted(
             str(path.relative_to(self.person))
             for path in self.person.rglob("*")
@@ -313,7 +320,7 @@ def _bytes(path: Path) -> bytes | None:
 
 
 def _unsealed(vault: Vault | None, content: bytes) -> Any:
-    """What is in a sealed file; only its length where it takes another key, or is torn."""
+    """Return the content of a sealed file; only its length if it has another key or is torn."""
     try:
         return vault.open(content) if vault is not None else len(content)
     except KeyturnError:
@@ -321,7 +328,7 @@ def _unsealed(vault: Vault | None, content: bytes) -> Any:
 
 
 def _is_line(name: str, line: bytes) -> bool:
-    """Whether it is one whole line of a log."""
+    """Return True if this is one whole line of a log."""
     if not name.endswith(".jsonl"):
         return line[:4].isdigit() and (b"WARNING" in line or b"ERROR" in line)
     try:

@@ -1,4 +1,4 @@
-"""Which faults are tried where: all of them in a campaign, a spread few in a sample."""
+"""The choice of faults: all of them in a campaign, a few evenly spread ones in a sample."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.resilience.crash_injection.state_checks import Verdicts, reference
 
 Item = TypeVar("Item")
 
-#: Each refusal once and, but for EINTR, which Python asks again for ever, for good.
+#: Each refusal once and, except EINTR, which Python retries forever, also permanently.
 REFUSALS = (
     *tuple(
         (f"error={name}", lasting)
@@ -23,7 +23,7 @@ REFUSALS = (
     ("error=EINTR", False),
 )
 KILL = "signal=KILL"
-#: What only says what is there: it fails in one way, so it need not fail in every one.
+#: Calls that only read: they all fail in the same way, so each needs only some of the refusals.
 LOOKS = frozenset(
     [
         "newfstatat",
@@ -44,7 +44,7 @@ LOOKS = frozenset(
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:
-    """At most `count` of `items`, evenly, from the first to the last."""
+    """Return at most `count` of `items`, evenly spread from the first to the last."""
     if len(items) <= count:
         return list(items)
     step = (len(items) - 1) / max(1, count - 1)
@@ -52,7 +52,7 @@ def spread(items: Sequence[Item], count: int) -> list[Item]:
 
 
 def kill_everywhere(home: Home, acts: Sequence[Act], verdicts: Verdicts) -> None:
-    """A run for each system call of each act, killed there."""
+    """Kill a run at each system call of each operation."""
     for act in acts:
         known = reference(act, home)
         home.back_to(act.stage)
@@ -67,7 +67,7 @@ def kill_everywhere(home: Home, acts: Sequence[Act], verdicts: Verdicts) -> None
 def refuse_everywhere(
     home: Home, acts: Sequence[Act], verdicts: Verdicts, each: Callable[[strace_runs.Call], int]
 ) -> None:
-    """Runs in which one call to a file is refused, in `each(call)` of the ways, which take turns; and each write cut
+    """Refuse one call to a file per run, in `each(call)` of the ways, which take turns; and cut each write
     short."""
     ways = cycle(REFUSALS)
     for act in acts:
@@ -94,7 +94,7 @@ def _ways(call: strace_runs.Call, ways: Iterator[tuple[str, bool]], count: int) 
 def in_process(
     home: Home, acts: Sequence[Act], verdicts: Verdicts, *, kills: int, refusals: int, shorts: int
 ) -> None:
-    """At most so many kills, refusals and short writes of each act, by the twin."""
+    """Apply at most these numbers of kills, refusals and short writes to each operation, without ptrace."""
     ways = cycle([(name, lasting) for name in in_process_faults.ERRORS for lasting in (False, True)])
     for act in acts:
         known = reference(act, home)

@@ -1,4 +1,5 @@
-"""What is put under faults: every verb that writes, whole, and every writer of a file by itself."""
+"""The operations that are put under faults: every verb that writes, whole, and every writer of a file by
+itself."""
 
 from __future__ import annotations
 
@@ -29,21 +30,21 @@ from tests.resilience.crash_injection.traced_child import Run, perform
 
 @dataclass(frozen=True)
 class Act:
-    """One act, and the stage of a home that it begins at."""
+    """An operation and the stage of a home that it begins at."""
 
     name: str
     stage: str
     run: Run = field(repr=False)
     once_more: tuple[int, ...] = (0,)
-    """Exit codes of the same act done again after an interruption; what is done already may be refused."""
+    """Exit codes of the same operation repeated after an interruption; it may refuse completed work."""
     may_miss: tuple[str, ...] = ()
-    """What it may leave as it was and still have done its work: a cache that could not be written."""
+    """Files that it may leave unchanged and still succeed: a cache that could not be written."""
     settles: Run | None = field(default=None, repr=False)
-    """What brings the wished end about where doing the act again would add to it."""
+    """Function that brings about the final state where repeating the operation would add to it."""
 
 
 def verb(*words: str) -> Run:
-    """`keyturn WORDS`, opened by the recovery key."""
+    """Return a run of `keyturn WORDS`, with the vault opened by the recovery key."""
 
     def run(home: Home) -> int:
         return main.main([*words, "--recovery-key-fd", str(pipe(home.recovery_key.reveal()))])
@@ -52,12 +53,12 @@ def verb(*words: str) -> Run:
 
 
 def plain_verb(*words: str) -> Run:
-    """`keyturn WORDS`, which opens nothing."""
+    """Return a run of `keyturn WORDS`, which opens no vault."""
     return lambda _: main.main(list(words))
 
 
 def pipe(text: str) -> int:
-    """A descriptor to read a secret from."""
+    """Return a descriptor to read a secret from."""
     read, write = os.pipe()
     os.write(write, text.encode() + b"\n")
     os.close(write)
@@ -71,7 +72,8 @@ def _init(home: Home) -> int:
 
 
 def writer(function: Callable[[Home], object]) -> Run:
-    """A writer of one file at the console script's own boundary, which says errors in one line."""
+    """Return a run of one file's writer inside the console script's error handling, which prints errors in
+    one line."""
 
     def run(home: Home) -> int:
         try:
@@ -192,7 +194,7 @@ WRITERS = (
 )
 
 
-#: What the tests of every day try, a few faults each.
+#: Operations of the sample that runs every time, with a few faults each.
 SAMPLE_VERBS = tuple(act for act in VERBS if act.name in ("adopt", "release"))
 SAMPLE_WRITERS = tuple(
     act
@@ -202,7 +204,7 @@ SAMPLE_WRITERS = tuple(
 
 
 def furnished(root: Path) -> Home:
-    """A home with all its stages, each made by the verbs themselves."""
+    """Return a home with all its stages, each made by the verbs themselves."""
     home = Home(root)
     home.begin()
     home.keep_as("new")
@@ -226,7 +228,7 @@ def furnished(root: Path) -> Home:
 
 
 def _live_long(home: Home) -> None:
-    """Fills both logs up to where they are thinned out or begun anew."""
+    """Fill both logs to the size at which they are thinned out or started anew."""
     old = b'{"at": "2025-01-01T00:00:00Z", "profile": "dev", "event": "old", "result": "x", "ok": true}\n'
     for name, line in (
         ("activity.jsonl", old),

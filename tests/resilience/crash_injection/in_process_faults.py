@@ -1,6 +1,7 @@
-"""The same faults without ptrace: the Python calls that reach a file are counted, and one is killed, refused or cut short.
+"""Faults without ptrace: the Python calls that reach a file are counted, and one is killed, refused or cut
+short.
 
-A kill is a real SIGKILL of the forked child, so that nobody can catch it and nothing is tidied up.
+A kill is a real SIGKILL of the forked child, so it cannot be caught and nothing is cleaned up.
 """
 
 from __future__ import annotations
@@ -64,13 +65,13 @@ CALLS: tuple[tuple[Any, str], ...] = (
 )
 KILL = "kill"
 SHORT = "short"
-#: Refusals as errno has them, in the order in which a sample takes them.
+#: Refusals as errno values, in the order in which a sample takes them.
 ERRORS = ("ENOSPC", "EIO", "EACCES", "EROFS", "EMFILE", "EDQUOT")
 
 
 @dataclass(frozen=True)
 class Call:
-    """One Python call that reaches a file of the person's: the `number`th of all."""
+    """A Python call that reaches a file of the user, the `number`th of all."""
 
     name: str
     number: int
@@ -79,14 +80,15 @@ class Call:
 
 @dataclass
 class Faults:
-    """Counts the calls of one run; at the `number`th the `fault` happens, and at all later ones if `lasting`."""
+    """Counts the calls of one run; the `fault` happens at the `number`th, and at all later ones if
+    `lasting`."""
 
     person: str
     fault: str = ""
     number: int = 0
     lasting: bool = False
     struck: Path | None = None
-    """Made when the fault happens."""
+    """A file that is created when the fault happens."""
     calls: list[Call] = field(default_factory=list)
     _descriptors: set[int] = field(default_factory=set)
 
@@ -141,7 +143,7 @@ class Faults:
 
 
 def calls(run: Run, home: Home) -> list[Call]:
-    """Every call of an undisturbed run."""
+    """Return every call of an undisturbed run."""
     seen = home.root / "calls"
     outcome = perform(run, home, partial(Faults(str(home.person)).placed, seen))
     if outcome.code != 0:
@@ -152,7 +154,7 @@ def calls(run: Run, home: Home) -> list[Call]:
 
 
 def inject(run: Run, home: Home, call: Call, fault: str, *, lasting: bool = False) -> Outcome:
-    """Runs with a fault at one call, or at all from there on."""
+    """Run with a fault at one call, or at all calls from there on."""
     struck = home.root / "struck"
     struck.unlink(missing_ok=True)
     faults = Faults(str(home.person), fault, call.number, lasting, struck)

@@ -1,7 +1,7 @@
-"""Power that goes: what a disk may hold afterwards, from the order of the calls of one run.
+"""Possible contents of a disk after a power loss, derived from the order of the calls of one run.
 
-Only what was fsynced is certain. The contents of a file that were not may be gone, half there or there; a name that was
-made, changed or taken away may be old or new until its folder was fsynced, each for itself.
+Only fsynced data is certain. Other contents may be absent, partial or complete. A name that was created,
+changed or removed may be old or new until its folder was fsynced, each independently.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tests.resilience.crash_injection.crash_home import NOW, Home
 from tests.resilience.crash_injection.traced_child import Run, perform
 
 Step = tuple[Any, ...]
-"""One change: `make`, `mkdir`, `unlink`, `sync` or `sync-folder` of a path, `content` of a path with all its bytes, `rename`
-or `link` from one path to another, `exchange` of two."""
+"""A change: `make`, `mkdir`, `unlink`, `sync` or `sync-folder` of a path, `content` of a path with all its
+bytes, `rename` or `link` from one path to another, `exchange` of two."""
 Disk = tuple[tuple[str, bytes | None], ...]
 """Every path with its contents; None for a folder."""
 CALLS: tuple[tuple[Any, str], ...] = (
@@ -46,7 +46,7 @@ CALLS: tuple[tuple[Any, str], ...] = (
     ),
     (atomic_replace, "exchange"),
 )
-#: What is left of contents that nobody fsynced.
+#: Parts that remain of contents that were not fsynced.
 LEFT: tuple[Callable[[bytes], bytes], ...] = (
     lambda _: b"",
     lambda content: content[: len(content) // 2],
@@ -56,7 +56,7 @@ LEFT: tuple[Callable[[bytes], bytes], ...] = (
 
 @dataclass
 class Recorder:
-    """Writes down every change of one run."""
+    """Records every change of one run."""
 
     person: str
     steps: list[Step] = field(default_factory=list)
@@ -115,13 +115,14 @@ class Model:
 
     def __init__(self, person: Path) -> None:
         self.names: dict[str, int | None] = {}
-        """By path, the number of its contents as of what is certain; None for a folder."""
+        """Number of the certain contents by path, None for a folder."""
         self.now: dict[str, int | None] = {}
-        """The same as a running process sees it."""
+        """Number of the contents by path, as a running process sees them."""
         self.certain: dict[int, bytes] = {}
         self.volatile: dict[int, bytes] = {}
         self.pending: list[tuple[str, dict[str, int | None], tuple[str, ...]]] = []
-        """Changes of names that no fsync of their folder has confirmed: the folder, names made, names taken away."""
+        """Changes of names that no fsync of their folder has confirmed: the folder, names created, names
+        removed."""
         for path in sorted(person.rglob("*")):
             number = None if path.is_dir() else len(self.certain)
             if number is not None:
@@ -130,7 +131,7 @@ class Model:
         self.now = dict(self.names)
 
     def running(self) -> Disk:
-        """What a process sees now: the disk after an end in order."""
+        """Return the disk as a process sees it now, which is its state after an orderly end."""
         return tuple(sorted((path, self._content(number, LEFT[-1])) for path, number in self.now.items()))
 
     def take(self, step: Step) -> None:
@@ -176,7 +177,7 @@ class Model:
         self.pending.append(change)
 
     def afterwards(self) -> Iterator[Disk]:
-        """What the disk may hold if the power goes now."""
+        """Yield the possible states of the disk after a power loss now."""
         several = range(len(self.pending))
         most = len(self.pending) <= 4
         kept = (
@@ -207,7 +208,7 @@ def _apply(names: dict[str, int | None], change: tuple[str, dict[str, int | None
 
 
 def _reachable(names: dict[str, int | None]) -> Iterator[tuple[str, int | None]]:
-    """What still has its folders; the person's own is there."""
+    """Return the paths whose folders exist; the user's own folder always does."""
     top = min(len(path.split("/")) for path in names)
     for path, number in names.items():
         parents = [str(each) for each in Path(path).parents if len(str(each).split("/")) >= top]
@@ -217,17 +218,17 @@ def _reachable(names: dict[str, int | None]) -> Iterator[tuple[str, int | None]]
 
 @dataclass(frozen=True)
 class Loss:
-    """What a disk may hold when the power goes."""
+    """A possible state of the disk after a power loss."""
 
     disk: Disk
     after: str
-    """The step before it."""
+    """The step before the loss."""
     ended: bool
-    """It went after the run had said that all is done."""
+    """True if the run had reported success before the loss."""
 
 
 def losses(run: Run, home: Home) -> list[Loss]:
-    """Every disk that a power loss in an undisturbed run, or after it, could leave, each once."""
+    """Return every disk that a power loss during or after an undisturbed run could leave, each once."""
     model = Model(home.person)
     out = home.root / "steps"
     outcome = perform(run, home, partial(Recorder(str(home.person)).placed, out))
@@ -257,7 +258,7 @@ def _found(person: Path) -> Disk:
 
 
 def lay_out(disk: Disk, home: Home) -> None:
-    """Makes the person's files what `disk` holds."""
+    """Write the contents of `disk` to the user's files."""
     shutil.rmtree(home.person)
     home.person.mkdir(mode=0o700)
     for path, content in disk:

@@ -1,4 +1,5 @@
-"""What must hold after any fault: whole files, no key lost, one line for a person, and a next start that ends it well."""
+"""Conditions that hold after any fault: whole files, no key lost, one line for the user, and a next start
+that finishes the work."""
 
 from __future__ import annotations
 
@@ -17,11 +18,12 @@ from tests.resilience.crash_injection.crash_home import Corrupt, Home, Views
 from tests.resilience.crash_injection.file_writers import Act, plain_verb
 from tests.resilience.crash_injection.traced_child import Outcome, perform
 
-#: Whose contents are, at every moment, one of those that an undisturbed run goes through.
+#: Files whose contents are, at every moment, one of those that an undisturbed run goes through.
 STRICT = ("config", "credentials", "profiles", "keys", "sessions", "slots")
-#: Where an act ends: what is only noted or told (the index's times, the logs) is not part of it.
+#: Files that define the final state of an operation; notes such as the index's times and the logs are not
+#: part of it.
 ENDS = ("config", "credentials", "profiles", "keys", "sessions", "slots")
-#: The calls by which anything on disk changes.
+#: Calls that change the disk.
 CHANGES = (
     *(
         (os, name)
@@ -29,13 +31,13 @@ CHANGES = (
     ),
     (atomic_replace, "exchange"),
 )
-#: So many of a hundred runs may miss the call that they were meant for; a machine under load may take another turn.
+#: Share of runs that may miss their call, in percent, because a machine under load may take another path.
 MISSED = 1
 
 
 @dataclass
 class Reference:
-    """What an undisturbed run of an act goes through, and where it ends."""
+    """The states that an undisturbed run of an operation goes through, and the final one."""
 
     legal: dict[str, list[Any]] = field(default_factory=dict)
     final: Views = field(default_factory=dict)
@@ -48,7 +50,7 @@ class Reference:
 
 
 def reference(act: Act, home: Home) -> Reference:
-    """Runs `act` undisturbed and looks at every file after each call that changes one."""
+    """Run `act` undisturbed and look at every file after each call that changes one."""
     home.back_to(act.stage)
     found = Reference()
     notes = home.root / "seen"
@@ -66,7 +68,8 @@ def reference(act: Act, home: Home) -> Reference:
 
 
 def _never_emptied(act: Act, found: Reference) -> None:
-    """A writer that truncates a file and then fills it would make its own torn state a legal one."""
+    """Reject a writer that truncates a file and then fills it, because its torn state would count as
+    legal."""
     for name in ("config", "credentials", "profiles"):
         if b"" in (found.legal[name] or [None])[1:] and found.final[name] != b"":
             raise Corrupt(f"{act.name}: {name} is empty for a while")
@@ -104,28 +107,29 @@ def _looking(home: Home, notes: Path) -> Iterator[None]:
 
 @dataclass
 class Verdicts:
-    """What a row of runs came to."""
+    """The results of a series of runs."""
 
     runs: int = 0
     missed: list[str] = field(default_factory=list)
     """Runs that ended without the call that the fault was meant for."""
     corrupt: list[str] = field(default_factory=list)
     _known_good: set[tuple[Any, ...]] = field(default_factory=set)
-    """States of the disk that a next start was tried on: a call that changes nothing leaves the same one again."""
+    """States of the disk for which the next start was tried: a call that changes nothing leaves a known
+    one."""
 
     def figures(self) -> str:
-        """For the end of a campaign."""
+        """Return the figures for the end of a campaign."""
         return f"{self.runs} runs, {len(self.corrupt)} corrupt, {len(self.missed)} missed their call"
 
     def check(self) -> None:
-        """Every run was judged well, and all but a very few met what they were meant for."""
+        """Assert that every run was judged good, and that nearly all met their fault."""
         found = "\n".join(self.corrupt[:12])
         assert not self.corrupt, f"{self.figures()}:\n{found}"
         missed = "\n".join(self.missed[:12])
         assert len(self.missed) * 100 <= self.runs * MISSED, f"{self.figures()}:\n{missed}"
 
     def judge(self, act: Act, known: Reference, home: Home, outcome: Outcome, what: str) -> None:
-        """One run more."""
+        """Judge one more run."""
         self.runs += 1
         if not outcome.reached:
             self.missed.append(f"{act.name}, {what}")
@@ -158,13 +162,15 @@ def _whole(known: Reference, found: Views, names: tuple[str, ...]) -> None:
 
 @contextmanager
 def an_hour_later() -> Iterator[None]:
-    """Lets what a killed process left be old enough to be taken away. For a child, whose life it lasts."""
+    """Make the files left by a killed process old enough to be removed. For a child process, until its
+    end."""
     temp_files.MIN_AGE_SECONDS = -1.0
     yield
 
 
 def _go_on(act: Act, known: Reference, home: Home) -> None:
-    """The next start works and cleans up, and the act, done again, ends where it should have ended."""
+    """Assert that the next start works and cleans up, and that the repeated operation ends in the reference's
+    final state."""
     start = perform(plain_verb("list", "--json"), home, an_hour_later)
     if start.code != 0:
         raise Corrupt(f"the next start fails: {start.code} {start.stderr[-600:]}")

@@ -1,4 +1,5 @@
-"""Faults by strace: a child is killed at, or refused, one system call of its own, named and counted."""
+"""Faults by strace: a child is killed at, or refused, one of its system calls, identified by name and
+count."""
 
 from __future__ import annotations
 
@@ -16,11 +17,11 @@ from tests.resilience.crash_injection.traced_child import Outcome, Run
 
 _LINE = re.compile(r"^\d+\s+(\w+)\((.*)$")
 _EXITS = ("exit", "exit_group")
-#: Memory and threads are the interpreter's own affair, another number of calls each time; no disk is another after them.
+#: Calls for memory and threads, whose number differs each time; the disk is the same after them.
 _MEMORY = frozenset(["mmap", "munmap", "mremap", "mprotect", "madvise", "brk", "futex"])
-#: What strace writes where a fault happened.
+#: Text that strace writes where a fault happened.
 _STRUCK = ("(INJECTED)", "+++ killed by SIGKILL")
-#: Where a refusal says something about a file. Memory, signals and time are no files.
+#: Calls whose refusal concerns a file. Memory, signals and time are excluded.
 FILE_CALLS = frozenset(
     [
         "openat",
@@ -76,17 +77,17 @@ FILE_CALLS = frozenset(
 
 @dataclass(frozen=True)
 class Call:
-    """One system call of a run: the `number`th of its name."""
+    """A system call of a run: the `number`th of its name."""
 
     name: str
     number: int
     ours: bool
-    """It names a file of the person's, or goes to one that is open."""
+    """True if it names a file of the user, or goes to one that is open."""
     line: str
 
 
 def _strace(pid: int, out: Path, options: Sequence[str]) -> subprocess.Popen[str]:
-    """strace, attached: it says so, and only then may the child begin."""
+    """Attach strace, and let the child begin only after strace has reported that."""
     command = ["strace", "-f", "-y", "-o", str(out), *options, "-p", str(pid)]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert tracer.stderr is not None
@@ -109,7 +110,8 @@ def _traced(run: Run, home: Home, options: Sequence[str]) -> Outcome:
 
 
 def calls(run: Run, home: Home, *options: str) -> list[Call]:
-    """Every system call of an undisturbed run, from its first touch of the person's files on, but for :data:`_MEMORY`."""
+    """Return every system call of an undisturbed run, from its first touch of the user's files on, except
+    :data:`_MEMORY`."""
     outcome = _traced(run, home, options)
     if outcome.code != 0:
         raise AssertionError(f"it fails by itself: {outcome}")
@@ -130,7 +132,8 @@ def calls(run: Run, home: Home, *options: str) -> list[Call]:
 
 
 def inject(run: Run, home: Home, call: Call, how: str, *, lasting: bool = False) -> Outcome:
-    """Runs with `how` (`signal=KILL`, `error=ENOSPC`, `retval=1`) in the place of one call, or of all from there on."""
+    """Run with `how` (`signal=KILL`, `error=ENOSPC`, `retval=1`) in place of one call, or of all calls from
+    there on."""
     when = f"{call.number}+" if lasting else f"{call.number}"
     options = ("-e", f"trace={call.name}", "-e", f"inject={call.name}:{how}:when={when}")
     outcome = _traced(run, home, options)

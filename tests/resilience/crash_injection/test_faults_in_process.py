@@ -1,4 +1,4 @@
-"""Faults in the process itself, on every machine: the sample of every run of the tests, and all of them."""
+"""Faults in the process itself, on every machine: the sample that runs every time, and all of them."""
 
 from __future__ import annotations
 

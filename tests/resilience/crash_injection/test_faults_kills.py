@@ -1,7 +1,9 @@
-"""strace kills a writer, or a whole verb, at each of its system calls (a campaign; two files, so that both cores work).
+"""strace kills a writer, or a whole verb, at each of its system calls (a campaign; two files, so that both
+cores work).
 
-A run for every call of every act, reading ones too. What the disk holds then is judged each time; the next start and the
-act done again are tried once for each state of the disk that is new, which are far fewer, since most calls only read.
+There is one run for every call of every operation, including reads. The disk is judged after each run. The
+next start and the repeated operation are tried once per new state of the disk; those are far fewer, because
+most calls only read.
 """
 
 from __future__ import annotations

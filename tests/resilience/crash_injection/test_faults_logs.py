@@ -1,4 +1,4 @@
-"""The logs under several writers: thinning out and starting anew lose no line of anybody's."""
+"""Logs with several writers: thinning out and starting anew lose no line of any writer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def test_a_line_written_while_another_process_thins_out_is_not_lost(tmp_path: Pa
             try:
                 # Every line finds the file too long, so every process thins it out all the time.
                 activity.MAX_SIZE = 1
-                # However slow the machine is: a writer that waited in vain would go on without the lock.
+                # Long enough for any machine, because a writer whose wait timed out would continue without
+                # the lock.
                 files.LOG_SECONDS = 60.0
                 _write(path, writer)
                 code = 0

@@ -1,4 +1,5 @@
-"""The other half of the verbs under kills, and every writer of one file under kills and refusals (a campaign)."""
+"""The other half of the verbs under kills, and every writer of one file under kills and refusals (a
+campaign)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Where a shared file may lie: mounted by itself, read-only, on a full disk, linked, planted. Kept, or refused in one line.
+"""Shared files in unusual places: mounted by themselves, read-only, on a full disk, linked, planted. Each is
+kept, or refused in one line.
 
-The writer by itself is tried in tests/core/awsconfig; here are whole verbs, on real file systems.
+The writer by itself is tested in tests/core/awsconfig; these tests run whole verbs on real file systems.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from tests.resilience.crash_injection.traced_child import perform
 from tests.support.needs import needs
 
 ADOPT = file_writers.verb("adopt", "dev", "--yes")
-#: Another user.
+#: User id of another user.
 OTHER = 65534
-#: Acts that together make every file of keyturn's own and both shared files.
+#: Operations that together create every file of keyturn's own and both shared files.
 PRIVATE = (
     "vault init",
     "adopt",
@@ -36,7 +37,7 @@ PRIVATE = (
     "folder and credentials made",
     "keyturn.log begun anew",
 )
-#: Runs `adopt` in a mount namespace of its own, after the shell lines that are given to it.
+#: Runs `adopt` in a mount namespace of its own, after the given shell lines.
 INSIDE = """
 import os, subprocess, sys
 from pathlib import Path
@@ -64,14 +65,15 @@ def _root_with_namespaces() -> None:
 
 
 def needs_root(reason: str) -> None:
-    """Skips, or fails where everything is required."""
+    """Skip the test, or fail where everything is required."""
     if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 def _adopt_where(home: Home, mounts: str) -> tuple[int, str, list[str]]:
-    """Adopts in a home with such mounts: exit code, the line for a person, and what is then there."""
+    """Adopt in a home with such mounts. Return the exit code, the line for the user, and the files
+    afterwards."""
     _root_with_namespaces()
     home.back_to("vault")
     before = [home.root / name for name in ("config.before", "credentials.before")]
@@ -120,7 +122,7 @@ def test_a_full_disk_leaves_the_old_files(home: Home) -> None:
 
 
 def test_a_file_size_limit_leaves_the_old_file(home: Home) -> None:
-    """What an ordinary user can have of a full disk."""
+    """The full disk of an ordinary user."""
     home.back_to("delivered")
     home.config.write_bytes(CONFIG + b"\n" + b"# long\n" * 1000)
     before = home.config.read_bytes()
@@ -191,7 +193,8 @@ def test_what_is_no_file_is_refused_at_once(home: Home, what: str) -> None:
 
 
 def _refused_at_once(home: Home) -> str:
-    """Refuses in one line, and takes less than a second of the processor over it, however busy the machine is."""
+    """Assert that it is refused in one line within less than a second of processor time, which a busy machine
+    does not change."""
 
     def timed(of: Home) -> int:
         begun = time.process_time()
@@ -236,7 +239,8 @@ def test_a_link_that_leads_to_nothing_yet_gets_its_file_and_folder(home: Home) -
 
 
 def test_the_credentials_file_may_be_named_anywhere(home: Home) -> None:
-    """`AWS_SHARED_CREDENTIALS_FILE` in another folder: that file is changed, and none is made in `~/.aws`."""
+    """`AWS_SHARED_CREDENTIALS_FILE` in another folder: that file is changed, and none is created in
+    `~/.aws`."""
     home.back_to("vault")
     other = home.person / "work" / "keys.ini"
     other.parent.mkdir(mode=0o700)
@@ -264,7 +268,7 @@ def test_what_belongs_to_somebody_else_is_refused_at_once(home: Home, which: str
 
 def test_attributes_and_access_lists_of_the_file_are_kept(home: Home) -> None:
     home.back_to("vault")
-    # Version 2; the owner reads and writes, user 65534 reads, group and others nothing, as setfacl writes it.
+    # Version 2: the owner reads and writes, user 65534 reads, group and others nothing, as setfacl writes it.
     entries = ((1, 6, -1), (2, 4, OTHER), (4, 0, -1), (16, 4, -1), (32, 0, -1))
     access = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
     try:
@@ -278,7 +282,8 @@ def test_attributes_and_access_lists_of_the_file_are_kept(home: Home) -> None:
 
 
 def test_names_that_another_user_planted_in_a_shared_folder_are_not_written_through(home: Home) -> None:
-    """In a folder that others may write to nothing is written at all; in one of ours a taken name is left alone."""
+    """Nothing is written in a folder that others may write to; in a private one, a taken name is left
+    alone."""
     home.back_to("delivered")
     victim = home.root / "victim"
     victim.write_bytes(b"untouched")
@@ -315,7 +320,7 @@ def _refused_at_once_with(home: Home, planted: Path) -> str:
     ids=lambda act: act.name,
 )
 def test_files_are_private_from_the_moment_they_are_made(home: Home, act: file_writers.Act) -> None:
-    """strace shows the mode of each file and folder at its making, under a umask that takes nothing away."""
+    """strace shows the mode of each file and folder at its creation, under a umask that removes no bits."""
     needs("strace")
     home.back_to(act.stage)
 

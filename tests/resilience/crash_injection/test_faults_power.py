@@ -1,4 +1,4 @@
-"""Power loss at every step of a writer: no file is torn by it, no key lost, and the next start goes on."""
+"""Power loss at every step of a writer: no file is torn, no key lost, and the next start continues."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _without_power(home: Home, chosen: Sequence[file_writers.Act], verdicts: Ver
         home.back_to(act.stage)
         for loss in fault_plan.spread(power_loss.losses(act.run, home), most):
             power_loss.lay_out(loss.disk, home)
-            # What said that all is done has to be true after the power went, too.
+            # A reported success must also be true after the power loss.
             said = Outcome(0 if loss.ended else None, "", "")
             verdicts.judge(act, known, home, said, f"power lost after {loss.after}")
     home.torn_log_lines = 0

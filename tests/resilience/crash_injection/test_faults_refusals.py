@@ -1,8 +1,9 @@
 """strace refuses system calls to files: ENOSPC, EIO, EACCES, EROFS, EMFILE, EDQUOT and EINTR (a campaign).
 
-Each of the thirteen ways (six errors once and for good, EINTR once) is tried at each call of a writer of one file that
-opens, changes or confirms something. Calls that only look get two ways each in turn, and so do all calls of whole verbs:
-the full product would take hours, and a refused look is met at one place, whatever the error.
+Each of the thirteen ways (six errors once and permanently, EINTR once) is tried at each call of a writer of
+one file that opens, changes or confirms something. Calls that only read get two ways each in turn, and so do
+all calls of whole verbs, because the full product would take hours and a refused read is handled in one place
+for every error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The next start of any kind ends what a killed process left: the app does it by itself, where no agent runs."""
+"""Any next start completes the work of a killed process: the app does it by itself where no agent runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.resilience.crash_injection.crash_home import Home
 async def test_the_app_withdraws_what_has_ended_and_takes_temporary_files_away(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The session was delivered at the fixed time of these tests, which is long past on the machine's own clock."""
+    """The session was delivered at the fixed time of these tests, which is long past on the machine's own
+    clock."""
     home.back_to("delivered")
     assert b"ASIA" in home.credentials.read_bytes()
     left = home.aws / ".keyturn-4194305-0123456789abcdef.tmp"

@@ -1,4 +1,5 @@
-"""An act in a forked child: the real verb or the real writer, with a fixed clock, no waiting and an AWS of its own.
+"""An operation in a forked child: the real verb or writer, with a fixed clock, no waiting and an AWS of its
+own.
 
 The modules are loaded in the parent, so a run costs a fork and not the start of an interpreter.
 """
@@ -31,7 +32,7 @@ from tests.core.vault import weak_age
 from tests.resilience.crash_injection.crash_home import NOW, FixedAws, Home
 
 Run = Callable[[Home], int]
-#: What nobody but a mistake of the harness itself ends with.
+#: Exit code that only a mistake of the harness itself produces.
 HARNESS = 70
 GO = signal.SIGCONT
 SECONDS = 30
@@ -39,19 +40,19 @@ SECONDS = 30
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a child ended."""
+    """The result of a child."""
 
     code: int | None
-    """None where it was killed."""
+    """None if it was killed."""
     stderr: str
     stdout: str
     reached: bool = True
-    """Whether the call that a fault was meant for was made at all."""
+    """True if the call that a fault was meant for was made at all."""
     mute: bool = False
-    """Nothing could be written anywhere any more, so that nothing could be said either; the exit code still tells."""
+    """True if nothing could be written anywhere, so nothing could be reported; the exit code still counts."""
 
     def complaint(self) -> str | None:
-        """What is wrong with how it spoke: an error is one line of keyturn's, never a traceback."""
+        """Return the fault in its output: an error must be one line of keyturn's, never a traceback."""
         if "Traceback" in self.stderr or '.py", line' in self.stderr or self.code == HARNESS:
             return f"it printed a traceback: {self.stderr[-3000:]}"
         if self.code is None:
@@ -67,7 +68,7 @@ class Outcome:
 
 
 def still_pace() -> Timing:
-    """A pace in which waiting costs nothing: a sleep moves its clocks."""
+    """Return timing in which waiting costs nothing: a sleep moves its clocks."""
     moved = [0.0]
 
     def sleep(seconds: float) -> None:
@@ -77,17 +78,17 @@ def still_pace() -> Timing:
 
 
 def fork(run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]] | None = None) -> int:
-    """Starts a child that waits for :data:`GO` and then does the act, with `around` about it."""
+    """Start a child that waits for :data:`GO` and then runs the operation, with `around` about it."""
     pid = os.fork()
     if pid == 0:
         _act(run, home, around or contextlib.nullcontext)
-    # Whoever attaches before it has stopped would count calls of its setting up, more or fewer each time.
+    # A tracer that attaches before the child has stopped would count a varying number of its setup calls.
     os.waitpid(pid, os.WUNTRACED)
     return pid
 
 
 def ended(pid: int, home: Home) -> Outcome:
-    """Waits for a child of :func:`fork`."""
+    """Wait for a child of :func:`fork`."""
     _, status = os.waitpid(pid, 0)
     code = None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
     if code is None and os.WTERMSIG(status) != signal.SIGKILL:
@@ -96,7 +97,7 @@ def ended(pid: int, home: Home) -> Outcome:
 
 
 def perform(run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]] | None = None) -> Outcome:
-    """Does an act in a child, from beginning to end."""
+    """Run an operation in a child, from beginning to end."""
     pid = fork(run, home, around)
     os.kill(pid, GO)
     return ended(pid, home)
@@ -112,13 +113,14 @@ def _act(run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]]
         _leave_pytest(home.root)
         _set_up(home)
         signal.alarm(SECONDS)
-        # A collection would copy all of pytest's memory, and end what it finds at another moment each time.
+        # A garbage collection would copy all of pytest's memory, and finalize objects at another moment each
+        # time.
         gc.disable()
         os.kill(os.getpid(), signal.SIGSTOP)
         with around():
             code = run(home)
         sys.stdout.flush()
-    except BaseException:  # noqa: BLE001  # nothing may go back into the copy of pytest
+    except BaseException:  # noqa: BLE001  # nothing may return into the copy of pytest
         os.write(2, traceback.format_exc().encode())
         code = HARNESS
     finally:
@@ -126,7 +128,7 @@ def _act(run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]]
 
 
 def _leave_pytest(root: Path) -> None:
-    """Standard descriptors of its own, nothing of pytest's output."""
+    """Replace the standard descriptors, so that pytest's output stays untouched."""
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     for number, name in ((1, "stdout"), (2, "stderr")):
@@ -139,7 +141,7 @@ def _leave_pytest(root: Path) -> None:
 
 
 def _set_up(home: Home) -> None:
-    """What makes a run short and the same each time; all of it ends with the child."""
+    """Make a run short and reproducible; every change ends with the child."""
     os.environ.clear()
     os.environ.update(home.environ)
     os.chdir("/")

@@ -1,4 +1,4 @@
-"""A person with managed profiles whose AWS has a bad day."""
+"""A user with managed profiles whose AWS fails."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from tests.resilience.outages.failures import Failure
 
 @dataclass
 class Stricken:
-    """The sandbox, and a keeper that holds its vault open in this process."""
+    """The sandbox, and a service that holds its vault open in this process."""
 
     sandbox: Sandbox
     service: CredentialService
     recovery_key: Secret
 
     def suffer(self, failure: Failure) -> None:
-        """From now on it goes wrong."""
+        """Start a failure."""
         failure.strike(self.sandbox)
         for name, value in failure.environ.items():
             os.environ[name] = value.format(port=self.sandbox.port)
 
     def recover(self) -> None:
-        """All is well again."""
+        """End all failures."""
         self.sandbox.faults.clear()
         for name in {*os.environ} - {*self.sandbox.environ}:
             del os.environ[name]
@@ -39,7 +39,8 @@ class Stricken:
 
 @pytest.fixture(scope="module")
 def stricken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stricken]:
-    """For a whole module; botocore reads the process's own environment, so that is the sandbox's meanwhile."""
+    """Return one for a whole module; the process's own environment is the sandbox's, because botocore reads
+    it."""
     before = dict(os.environ)
     with Sandbox(tmp_path_factory.mktemp("baddays") / "sandbox") as sandbox:
         os.environ.clear()
@@ -56,7 +57,7 @@ def stricken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stricken]:
 
 @pytest.fixture(autouse=True)
 def fair_weather(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Nobody inherits another test's bad day."""
+    """Clear the failures of the test before."""
     yield
     if "stricken" in request.fixturenames:
         request.getfixturevalue("stricken").recover()

@@ -1,4 +1,4 @@
-"""Every way in which AWS, or the way to it, says no (aws-facts 4), and the words by which a person learns it."""
+"""Every failure of AWS or of the way to it (aws-facts 4), and the words that report it to the user."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from dataclasses import dataclass, field
 from keyturn_sandbox import Sandbox
 from keyturn_sandbox.faults import ANY
 
-#: What plays a failure in a sandbox, until `Sandbox.faults.clear`.
+#: Starts a failure in a sandbox, until `Sandbox.faults.clear`.
 Strike = Callable[[Sandbox], None]
 
 NOT_AWS = "the response is not from AWS"
 STRANGE = "not a valid AWS response"
 BROKEN_OFF = "closed the connection"
-#: What a refresh may take in all, with room for a busy machine beside the 20 s that an act is given.
+#: Seconds for a refresh in all, with room for a busy machine beside the 20 s limit of an operation.
 LONGEST = 40.0
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One bad day."""
+    """A failure of AWS or of the way to it."""
 
     name: str
     says: str
-    """What the line must hold of the cause."""
+    """Words of the cause that the line must contain."""
     strike: Strike = lambda _sandbox: None
     environ: Mapping[str, str] = field(default_factory=dict)
-    """Variables that make it, where it lies on the way to AWS; `{port}` is the stand-in's."""
+    """Variables that produce it, if it lies on the way to AWS; `{port}` is the stand-in's."""
     is_slow: bool = False
-    """Whether it takes as long as an act may."""
+    """True if it takes as long as an operation may."""
 
 
 def played(kind: str, says: str, *, is_slow: bool = False) -> Failure:
-    """A fault of the stand-in, for every call."""
+    """Return a fault of the stand-in for every call."""
 
     def strike(sandbox: Sandbox) -> None:
         sandbox.faults.order(ANY, kind, times=None)
@@ -42,7 +42,7 @@ def played(kind: str, says: str, *, is_slow: bool = False) -> Failure:
 
 
 def refused(code: str, message: str, says: str = "", *, status: int = 403) -> Failure:
-    """An error answer of AWS's, in its own words."""
+    """Return an error answer in AWS's own words."""
 
     def strike(sandbox: Sandbox) -> None:
         sandbox.faults.refuse(ANY, code, message, status=status, times=None)
@@ -51,13 +51,13 @@ def refused(code: str, message: str, says: str = "", *, status: int = 403) -> Fa
 
 
 def endpoint(name: str, url: str, says: str, *, is_slow: bool = False) -> Failure:
-    """A way to STS that leads nowhere."""
+    """Return a way to STS that leads nowhere."""
     environ = {"AWS_ENDPOINT_URL_STS": url, "AWS_ENDPOINT_URL": url, "AWS_ENDPOINT_URL_IAM": url}
     return Failure(name, says, environ=environ, is_slow=is_slow)
 
 
 def through_proxy(name: str, proxy: str, says: str) -> Failure:
-    """A proxy between here and AWS."""
+    """Return a failure of a proxy in front of AWS."""
     none = {"NO_PROXY": "", "no_proxy": ""}
     return Failure(name, says, environ={"HTTP_PROXY": proxy, "http_proxy": proxy, **none})
 
@@ -66,7 +66,7 @@ def _skewed(seconds: float) -> Strike:
     return lambda sandbox: sandbox.faults.skew(seconds)
 
 
-#: What AWS itself says (aws-facts 4, "Error strings"), and what it says of itself on a bad day.
+#: Errors of AWS itself (aws-facts 4, "Error strings"), and its server errors.
 REFUSALS = (
     refused("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
             "exceeds the MaxSessionDuration", status=400),
@@ -102,7 +102,7 @@ REFUSALS = (
     Failure("clock a day ahead", "24h ahead", _skewed(-86400)),
 )  # fmt: skip
 
-#: Answers that are no answer.
+#: Invalid answers.
 ANSWERS = (
     played("tls", "returned an invalid HTTP response"),
     played("not-http", "returned an invalid HTTP response"),
@@ -117,7 +117,7 @@ ANSWERS = (
     played("past-expiry", "ended at 01 Jan"),
 )  # fmt: skip
 
-#: No answer at all, for as long as an act may wait.
+#: No answer, for as long as an operation may wait.
 SILENCE = (
     played("time-out", "no response from", is_slow=True),
     played("answer-never", "no response from", is_slow=True),

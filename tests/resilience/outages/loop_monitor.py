@@ -1,8 +1,9 @@
-"""How long the app's event loop is kept from the keyboard, measured so that a busy machine does not matter.
+"""Measurement of the time for which the app's event loop does not read the keyboard, independent of other
+load on the machine.
 
-Two things can hold it up: a callback that computes for long, which is measured in CPU time of the loop's thread, and one
-that waits for the system (a socket, a file lock, a child, a sleep), which is reported by Python's own audit hooks. What a
-callback was at is told by a thread that looks at long ones.
+Two things can block it. A callback that computes for long is measured in CPU time of the loop's thread. A
+callback that waits for the system (a socket, a file lock, a child, a sleep) is reported by Python's audit
+hooks. A thread that looks at long callbacks records the line that they were at.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from typing import Any
 
 from tests.support.own_code import is_ours
 
-#: What may wait for somebody else. Each is an audit event of CPython's.
+#: Calls that may wait for another process. Each is an audit event of CPython.
 WAITS = frozenset({
     "socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "subprocess.Popen", "os.fork",
     "os.posix_spawn", "os.system", "fcntl.flock", "fcntl.lockf", "open", "os.listdir", "os.scandir",
     "os.rename", "os.remove", "os.mkdir", "os.truncate", "shutil.rmtree", "tempfile.mkstemp", "os.getxattr",
 })  # fmt: skip
-#: The sandbox's movable clock is a file; a real person's clock is none.
+#: The sandbox's movable clock is a file; the clock in real use is not.
 _SANDBOX_ONLY = ("clock-offset",)
 
 
 @dataclass
 class Gauge:
-    """What was seen on the loop's thread."""
+    """Measurements of the loop's thread."""
 
     thread: int
     longest: float = 0.0
@@ -42,7 +43,7 @@ class Gauge:
     longest_of: str = ""
     callbacks: int = 0
     waits: list[str] = field(default_factory=list)
-    """Every call that may wait, with the line of ours that made it."""
+    """Every call that may wait, with the line of keyturn that made it."""
 
 
 _running: list[Gauge] = []
@@ -60,7 +61,8 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
 
 
 def _our_line(frame: FrameType | None) -> str:
-    """The innermost line of keyturn's, unless an import is under way: modules are read once, from the disk's cache."""
+    """Return the innermost line of keyturn, unless an import is running: modules are read once, from the
+    disk's cache."""
     found = ""
     while frame is not None:
         name = frame.f_code.co_filename
@@ -112,7 +114,8 @@ def gauge() -> Iterator[Gauge]:
     watcher = threading.Thread(target=looks, daemon=True)
     handle._run, time.sleep = measured, slept
     _running.append(seen)
-    # The collector would go through all that the tests have loaded, which a real app's process does not hold.
+    # The collector would traverse everything that the tests have loaded, which a real app's process does not
+    # hold.
     gc.collect()
     gc.freeze()
     watcher.start()

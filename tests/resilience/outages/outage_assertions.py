@@ -1,4 +1,4 @@
-"""What a bad day may leave behind: one line, and nothing else."""
+"""Conditions after a failure: one line for the user, and nothing else changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keyturn.model.errors import KeyturnError
 from keyturn.model.text import is_safe
 from keyturn_sandbox import Sandbox
 
-#: Words of programs and of the wire that no person should have to read.
+#: Internal words of programs and protocols that must not reach the user.
 _CLASS_NAMES = frozenset(
     name
     for name, one in vars(boto).items()
@@ -27,17 +27,17 @@ _CLASS_NAMES = frozenset(
     "KeyError",
 }
 _RAW = re.compile(r"Traceback|object at 0x|<\?xml|<html|<!doctype|xmlns|ErrorResponse|</", re.IGNORECASE)
-#: AWS's own codes that are a class name of botocore's too.
+#: AWS's own codes that are also class names of botocore.
 _CODES = frozenset({"ValidationError"})
-#: The index may note that it failed, and when somebody asked.
+#: Index keys that may change: the failure, and the time of the request.
 _NOTED = ("failure", "asked")
-#: Written at any time and read by nobody who decides anything: locks, the activity log, the log.
+#: Files that are written at any time and never decide anything: locks, the activity log, the log.
 _BESIDE = ("locks", "activity.jsonl", "keyturn.log", "run")
 LONGEST_LINE = 2300
 
 
 def secrets_of(sandbox: Sandbox) -> frozenset[str]:
-    """Every secret that the stand-in knows and the vault may hold."""
+    """Return every secret that the stand-in knows and the vault may hold."""
     world = sandbox.state
     found = {key.secret.reveal() for user in world._users.values() for key in user.keys}
     for session in world._sessions.values():
@@ -46,7 +46,8 @@ def secrets_of(sandbox: Sandbox) -> frozenset[str]:
 
 
 def faults_of_line(line: str, says: str, secrets: frozenset[str]) -> list[str]:
-    """What is wrong with the one line that says what failed, why, and what to do; empty if nothing is."""
+    """Return the faults of the line that reports the failure, its cause and the next step; empty if there are
+    none."""
     wrong = []
     if not is_safe(line):
         wrong.append("a character that is not harmless")
@@ -65,7 +66,7 @@ def faults_of_line(line: str, says: str, secrets: frozenset[str]) -> list[str]:
 
 
 def faults_of(error: KeyturnError, says: str, secrets: frozenset[str], profile: str) -> list[str]:
-    """The same for an error before it is printed: it also names the profile and the next step."""
+    """Return the faults of an error before it is printed: it also names the profile and the next step."""
     wrong = faults_of_line(error.line(), says, secrets)
     if not error.hint:
         wrong.append("no next step")
@@ -75,7 +76,8 @@ def faults_of(error: KeyturnError, says: str, secrets: frozenset[str], profile: 
 
 
 def kept(folder: Path) -> dict[str, str]:
-    """Digests of all that must not change in a sandbox when an act fails: shared files, definitions, vault, index."""
+    """Return digests of everything that must not change in a sandbox by a failed operation: shared files,
+    managed profiles, vault, index."""
     found = {}
     for top in (folder / "home", folder / "keyturn"):
         for path in sorted(top.rglob("*")):
@@ -97,6 +99,6 @@ def _without_notes(content: bytes) -> bytes:
     for one in table.get("profiles", {}).values():
         for name in _NOTED:
             one.pop(name, None)
-    # What IAM tells of a key, the agent asks for by itself, whatever else goes on.
+    # The agent queries IAM about a key by itself, independent of the operation.
     table["keys"] = {name: key["key_id"] for name, key in table.get("keys", {}).items()}
     return json.dumps(table, sort_keys=True).encode()

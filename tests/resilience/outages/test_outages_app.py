@@ -1,4 +1,4 @@
-"""The app on bad days: one line, the row says so, and no key ever waits for AWS."""
+"""The app during failures: one line, the row reports it, and no key waits for AWS."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.resilience.outages.outage_assertions import faults_of_line, kept, sec
 from tests.tui.conftest import NARROW, UTF8, Driven
 
 PROFILE = "ci-audit"
-#: No callback may keep the loop, and so the keyboard, for longer (safety.md F1).
+#: Seconds for which a callback may block the loop, and with it the keyboard (safety.md F1).
 LONGEST_GAP = 0.1
 PATIENCE = 60.0
 
 
 @asynccontextmanager
 async def started(stricken: Stricken) -> AsyncIterator[tuple[Driven, Gauge]]:
-    """The app over the real keeper, with its gauge running."""
+    """Run the app over the real service with its gauge."""
     options = Options()
     app = KeyturnApp(stricken.service, options, terminal_for(UTF8, options))
     async with app.run_test(size=NARROW) as pilot:
@@ -39,7 +39,7 @@ async def started(stricken: Stricken) -> AsyncIterator[tuple[Driven, Gauge]]:
 
 
 async def until(driven: Driven, holds: Callable[[], bool], what: str) -> None:
-    """Wait for something to be shown."""
+    """Wait until a text is shown."""
     end = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < end, f"waited for {what}; the screen:\n{driven.text}"
@@ -54,7 +54,7 @@ def judged(seen: Gauge) -> None:
 
 
 async def plays(stricken: Stricken, failure: Failure) -> Gauge:
-    """`r` on a bad day, keys meanwhile, and `r` again when it is over."""
+    """Press `r` during a failure, other keys meanwhile, and `r` again when it is over."""
     async with started(stricken) as (driven, seen):
         before = kept(stricken.sandbox.folder)
         stricken.suffer(failure)
@@ -79,7 +79,7 @@ async def plays(stricken: Stricken, failure: Failure) -> Gauge:
 
 
 def spread(failures: Sequence[Failure], every: int) -> tuple[Failure, ...]:
-    """Every so manieth of them."""
+    """Return every nth of them."""
     return tuple(failures[::every])
 
 

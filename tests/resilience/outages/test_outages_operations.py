@@ -1,4 +1,4 @@
-"""Whatever goes wrong, an act ends with one line that helps, nothing is lost, and what is still valid is served on."""
+"""A failed operation ends with one helpful line, nothing is lost, and valid sessions are still served."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.resilience.outages.conftest import Stricken
 from tests.resilience.outages.failures import LONGEST, QUICK, SILENCE, WAYS, Failure
 from tests.resilience.outages.outage_assertions import faults_of, kept, secrets_of
 
-#: Expired long ago; and one that is due, and valid for some minutes yet.
+#: Expired long ago; and due, but valid for some minutes yet.
 EXPIRED, VALID = "ci-audit", "ci-release"
 
 
@@ -25,7 +25,7 @@ def named(failures: Sequence[Failure]) -> pytest.MarkDecorator:
 
 
 def suffers(stricken: Stricken, failure: Failure, profile: str, act: Callable[[], object]) -> None:
-    """One act on one bad day."""
+    """Run one operation during one failure."""
     before = kept(stricken.sandbox.folder)
     stricken.suffer(failure)
     stricken.sandbox.calls.clear()
@@ -45,7 +45,7 @@ def suffers(stricken: Stricken, failure: Failure, profile: str, act: Callable[[]
 
 
 def plays(stricken: Stricken, failure: Failure) -> None:
-    """A refresh, a request for credentials, one that can be served from what is valid; then all is well again."""
+    """Refresh, request credentials, and request some that are still valid; then recover."""
     keeper = stricken.service
     suffers(stricken, failure, EXPIRED, lambda: keeper.refresh(EXPIRED))
     suffers(stricken, failure, EXPIRED, lambda: keeper.credential_process(EXPIRED))

@@ -1,4 +1,4 @@
-"""The verbs as a shell sees them on bad days: one line on stderr, a documented exit code, and nothing lost."""
+"""The verbs in a shell during failures: one line on stderr, a documented exit code, and nothing lost."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ EXPIRED, VALID = "ci-audit", "ci-release"
 
 
 class Shell:
-    """A person with managed profiles, an open agent, and a shell in which AWS may lead nowhere."""
+    """A user with managed profiles, an open agent, and a shell whose way to AWS may lead nowhere."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.person = Person(sandbox)
         self.sandbox = sandbox
 
     def suffer(self, failure: Failure) -> None:
-        """From now on it goes wrong; where that lies in the environment, for an agent that is started anew in it."""
+        """Start a failure. If it lies in the environment, start an agent anew in it."""
         failure.strike(self.sandbox)
         if failure.environ:
             self.person.environ |= {
@@ -34,19 +34,19 @@ class Shell:
             self.reopen()
 
     def recover(self, failure: Failure) -> None:
-        """All is well again."""
+        """End all failures."""
         self.sandbox.faults.clear()
         self.person.environ = dict(self.sandbox.environ)
         if failure.environ:
             self.reopen()
 
     def reopen(self) -> None:
-        """An agent with the environment as it is now."""
+        """Restart the agent with the current environment."""
         self.person.keyturn("agent", "stop")
         self.person.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
 
     def fails(self, failure: Failure, *words: str) -> None:
-        """One verb, which must say one line and leave everything as it was."""
+        """Run one verb, which must print one line and change nothing."""
         before = kept(self.sandbox.folder)
         began = time.monotonic()
         done = self.person.keyturn(*words)
@@ -61,7 +61,7 @@ class Shell:
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """For a whole module."""
+    """Return one for a whole module."""
     folder = tmp_path_factory.mktemp("baddays") / "sandbox"
     with pytest.MonkeyPatch.context() as patched, Sandbox(folder) as sandbox:
         for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
@@ -78,7 +78,8 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 
 
 def plays(shell: Shell, failure: Failure) -> int:
-    """Refresh, credentials, credentials that are still valid, and the list; then all is well. Gives the verbs run."""
+    """Refresh, request credentials, request valid ones, and list; then recover. Return the number of verbs
+    run."""
     shell.suffer(failure)
     try:
         shell.fails(failure, "refresh", EXPIRED)
