@@ -54,7 +54,7 @@ class Beside:
 
     @staticmethod
     def cli(seed: int) -> str:
-        """Start the AWS CLI, or, for more edits per second, its command line in one interpreter."""
+        """Return the program that runs the AWS CLI or, for more edits per second, its command line in one interpreter."""
         return programs.CLI if seed % 2 else programs.CLI_PROGRAM
 
     def kept(self) -> int:

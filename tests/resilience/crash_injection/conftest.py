@@ -23,7 +23,7 @@ def home() -> Iterator[Home]:
     where = memory if os.access(memory, os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="keyturn-faults-", dir=where))
     try:
-        yield file_writers.furnished(folder)
+        yield file_writers.prepared_home(folder)
     finally:
         # An operation that the app started may still finish in its thread.
         for _ in range(100):

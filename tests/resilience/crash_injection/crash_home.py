@@ -58,7 +58,7 @@ aws_secret_access_key = {SECRET}
 _NUMBERS = re.compile(r"(?<![0-9A-Za-z])(?:\d{2,}|[0-9a-f]{8}|[0-9a-f]{16})(?![0-9A-Za-z])|\"pid\": \d+.*")
 
 #: Key in the note of a lock: the time of the last foreign write to the file.
-_STIRRED = re.compile(rb'"stirred": [0-9.]+')
+_CONTENDED = re.compile(rb'"stirred": [0-9.]+')
 
 Views = dict[str, Any]
 
@@ -74,7 +74,7 @@ class FixedAws:
     The faults here are those of the file system; faults of AWS are tested with the sandbox.
     """
 
-    def _issued(self, signer: Credentials, more: str) -> IssuedCredentials:
+    def _session(self, signer: Credentials, more: str) -> IssuedCredentials:
         tail = f"{signer.access_key_id[4:12]}{more}"
         session = Credentials(
             f"ASIA{tail:X<16}",
@@ -88,11 +88,11 @@ class FixedAws:
         self, signer: Credentials, *, duration_seconds: int, mfa_serial: str | None, mfa_code: str | None
     ) -> IssuedCredentials:
         del duration_seconds, mfa_serial, mfa_code
-        return self._issued(signer, "TOKEN")
+        return self._session(signer, "TOKEN")
 
     def assume_role(self, signer: Credentials, request: RoleRequest) -> IssuedCredentials:
         del request
-        return self._issued(signer, "ROLE")
+        return self._session(signer, "ROLE")
 
     def get_caller_identity(self, signer: Credentials) -> Identity:
         del signer
@@ -116,7 +116,7 @@ class Home:
 
     root: Path
     recovery_key: Secret = field(default_factory=lambda: Secret(""))
-    torn_log_lines: int = 0
+    max_torn_lines: int = 0
     """Number of lines of a log that may be torn: 1 after a power loss, because a log is not fsynced at each
     line."""
 
@@ -161,7 +161,7 @@ class Home:
             "LANG": "C.UTF-8",
         }
 
-    def begin(self) -> None:
+    def create_files(self) -> None:
         """Create the shared files without a vault."""
         self.aws.mkdir(mode=0o700, parents=True)
         self.person.chmod(0o700)
@@ -171,21 +171,21 @@ class Home:
             # A file with an old time of change is edited without waiting.
             os.utime(path, (NOW.timestamp(), NOW.timestamp()))
 
-    def keep_as(self, stage: str) -> None:
+    def save_stage(self, stage: str) -> None:
         """Save the files as a stage with old times of change, because keyturn reads recently changed files
         more often and runs would differ."""
         for path in (self.config, self.credentials):
             if path.exists():
                 os.utime(path, (NOW.timestamp(), NOW.timestamp()))
         for note in (self.state / "locks").glob("*.lock"):
-            note.write_bytes(_STIRRED.sub(b'"stirred": 0.0', note.read_bytes()))
+            note.write_bytes(_CONTENDED.sub(b'"stirred": 0.0', note.read_bytes()))
         shutil.copytree(self.person, self.root / "stages" / stage, symlinks=True)
 
-    def back_to(self, stage: str) -> None:
+    def restore_stage(self, stage: str) -> None:
         shutil.rmtree(self.person, ignore_errors=True)
         shutil.copytree(self.root / "stages" / stage, self.person, symlinks=True)
 
-    def opened(self) -> Vault:
+    def open_vault(self) -> Vault:
         vault = Vault(self.vault)
         vault.unlock(recovery_key=self.recovery_key)
         return vault
@@ -198,31 +198,31 @@ class Home:
 
         :raises Corrupt: if one of them cannot be parsed.
         """
-        found: Views = {"config": _bytes(self.config), "credentials": _bytes(self.credentials)}
-        found["profiles"] = _bytes(self.own / "config" / "profiles.toml")
+        views: Views = {"config": _bytes(self.config), "credentials": _bytes(self.credentials)}
+        views["profiles"] = _bytes(self.own / "config" / "profiles.toml")
         try:
-            if not managed_profiles.decode(found["profiles"], "profiles.toml"):
+            if not managed_profiles.decode(views["profiles"], "profiles.toml"):
                 # A file that defines nothing is equivalent to an absent one.
-                found["profiles"] = None
+                views["profiles"] = None
         except KeyturnError as error:
             raise Corrupt(f"profiles.toml: {error.line()}") from error
-        found["index"] = self._index()
-        found["keys"], found["sessions"], found["slots"] = self._vault()
-        self._logs(found, "activity.jsonl")
-        self._logs(found, "keyturn.log")
-        found["history"] = self._history(found["slots"] is not None)
-        return found
+        views["index"] = self._index()
+        views["keys"], views["sessions"], views["slots"] = self._vault()
+        self._logs(views, "activity.jsonl")
+        self._logs(views, "keyturn.log")
+        views["history"] = self._history(views["slots"] is not None)
+        return views
 
-    def _logs(self, found: Views, name: str) -> None:
+    def _logs(self, views: Views, name: str) -> None:
         """Put the lines of a log into `found`.
 
         :raises Corrupt: if a line is torn, joined to another, or without an end.
         """
         content = _bytes(self.state / name)
         lines = (content or b"").splitlines(keepends=True)
-        found[name] = None if content is None else lines
+        views[name] = None if content is None else lines
         torn = [line for line in lines if not line.endswith(b"\n") or not _is_line(name, line)]
-        if len(torn) > self.torn_log_lines:
+        if len(torn) > self.max_torn_lines:
             raise Corrupt(f"{name}: torn lines: {torn!r:.500}")
 
     def _index(self) -> Any:
@@ -234,8 +234,8 @@ class Home:
         if (self.state / "index.json.unreadable").exists():
             raise Corrupt("an index was set aside as unreadable")
         table = json.loads(content)
-        for known in table["profiles"].values():
-            known.pop("failure", None)
+        for state in table["profiles"].values():
+            state.pop("failure", None)
         return table
 
     def _vault(self) -> tuple[Any, Any, Any]:
@@ -265,18 +265,18 @@ class Home:
         folder = self.state / "history"
         if not sealed or not folder.exists():
             return None
-        vault = self.opened()
+        vault = self.open_vault()
         history = History(folder, vault.seal, lambda: NOW)
         try:
             return [(entry.path, history.read(entry, vault)) for entry in history.list()]
         except KeyturnError as error:
             raise Corrupt(f"history: {error.line()}") from error
 
-    def key_is_safe(self, found: Views) -> bool:
+    def key_is_safe(self, views: Views) -> bool:
         """Return True if the long-term key is in the vault, or in the shared file, or in both."""
-        in_file = SECRET.encode() in (found["credentials"] or b"")
-        kept = (found["keys"] or {}).get("key/dev") or {}
-        return in_file or kept.get("secret") == SECRET
+        in_file = SECRET.encode() in (views["credentials"] or b"")
+        keys = (views["keys"] or {}).get("key/dev") or {}
+        return in_file or keys.get("secret") == SECRET
 
     def fingerprint(self) -> tuple[Any, ...]:
         """Return everything on the disk, to the byte, except random parts: equal fingerprints are the same
@@ -286,10 +286,10 @@ class Home:
         is left out.
         """
         try:
-            opened = self.opened()
+            opened = self.open_vault()
         except KeyturnError:
             opened = None
-        found = []
+        parts = []
         for path in sorted(self.person.rglob("*")):
             name = _NUMBERS.sub("N", str(path.relative_to(self.person)))
             status = path.lstat()
@@ -297,11 +297,11 @@ class Home:
             if stat.S_ISREG(status.st_mode):
                 content = path.read_bytes()
                 if content.startswith(b"age-encryption.org/"):
-                    content = _unsealed(opened, content)
+                    content = _open_sealed(opened, content)
                 elif path.name.endswith(".lock"):
                     content = _NUMBERS.sub("N", content.decode("utf-8", "replace"))
-            found.append((name, stat.S_IMODE(status.st_mode), content))
-        return tuple(sorted(found, key=repr))
+            parts.append((name, stat.S_IMODE(status.st_mode), content))
+        return tuple(sorted(parts, key=repr))
 
     def leftovers(self) -> list[str]:
         """Return temporary files and half-made folders."""
@@ -319,7 +319,7 @@ def _bytes(path: Path) -> bytes | None:
         return None
 
 
-def _unsealed(vault: Vault | None, content: bytes) -> Any:
+def _open_sealed(vault: Vault | None, content: bytes) -> Any:
     """Return the content of a sealed file; only its length if it has another key or is torn."""
     try:
         return vault.open(content) if vault is not None else len(content)

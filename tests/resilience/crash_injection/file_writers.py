@@ -25,21 +25,21 @@ from keyturn.storage.managed_profiles import ManagedProfile
 from keyturn.system import log
 from keyturn_tui import main
 from tests.resilience.crash_injection.crash_home import NOW, PASSPHRASE, Home
-from tests.resilience.crash_injection.traced_child import Run, perform
+from tests.resilience.crash_injection.traced_child import Run, run_in_child
 
 
 @dataclass(frozen=True)
-class Act:
+class Operation:
     """An operation and the stage of a home that it begins at."""
 
     name: str
     stage: str
     run: Run = field(repr=False)
-    once_more: tuple[int, ...] = (0,)
+    retry_codes: tuple[int, ...] = (0,)
     """Exit codes of the same operation repeated after an interruption; it may refuse completed work."""
-    may_miss: tuple[str, ...] = ()
+    may_skip: tuple[str, ...] = ()
     """Files that it may leave unchanged and still succeed: a cache that could not be written."""
-    settles: Run | None = field(default=None, repr=False)
+    finish: Run | None = field(default=None, repr=False)
     """Function that brings about the final state where repeating the operation would add to it."""
 
 
@@ -66,9 +66,9 @@ def pipe(text: str) -> int:
 
 
 def _init(home: Home) -> int:
-    told = os.open(home.root / "recovery", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    recovery = os.open(home.root / "recovery", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     words = ["vault", "init", "--slot", "passphrase", "--passphrase-fd", str(pipe(PASSPHRASE.reveal()))]
-    return main.main([*words, "--recovery-out-fd", str(told)])
+    return main.main([*words, "--recovery-out-fd", str(recovery)])
 
 
 def writer(function: Callable[[Home], object]) -> Run:
@@ -85,21 +85,23 @@ def writer(function: Callable[[Home], object]) -> Run:
     return run
 
 
-def _keeper(home: Home) -> CredentialService:
-    keeper = CredentialService.from_environ(home.environ)
-    keeper.context.vault.unlock(recovery_key=home.recovery_key)
-    return keeper
+def _service(home: Home) -> CredentialService:
+    service = CredentialService.from_environ(home.environ)
+    service.context.vault.unlock(recovery_key=home.recovery_key)
+    return service
 
 
 def _edit_config(home: Home) -> None:
-    _keeper(home).context.files.edit(
-        home.config, lambda found: set_items(found, "default", {"output": "json"}), kind=FileKind.CONFIG
+    _service(home).context.files.edit(
+        home.config, lambda content: set_items(content, "default", {"output": "json"}), kind=FileKind.CONFIG
     )
 
 
 def _edit_credentials(home: Home) -> None:
-    _keeper(home).context.files.edit(
-        home.credentials, lambda found: set_items(found, "other", {"region": "x"}), kind=FileKind.CREDENTIALS
+    _service(home).context.files.edit(
+        home.credentials,
+        lambda content: set_items(content, "other", {"region": "x"}),
+        kind=FileKind.CREDENTIALS,
     )
 
 
@@ -111,7 +113,7 @@ def _make_credentials(home: Home) -> None:
 
 def _remove(home: Home) -> None:
     if home.credentials.exists():
-        _keeper(home).context.files.remove(home.credentials, expect=home.credentials.read_bytes())
+        _service(home).context.files.remove(home.credentials, expect=home.credentials.read_bytes())
 
 
 def _index(home: Home) -> None:
@@ -132,102 +134,104 @@ def _log(home: Home) -> None:
     log.RedactedFile(home.state).emit(record)
 
 
-def _keep(home: Home) -> None:
-    keeper = _keeper(home)
-    History(home.state / "history", keeper.context.vault.seal, lambda: NOW + timedelta(days=1)).keep(
+def _store_key(home: Home) -> None:
+    service = _service(home)
+    History(home.state / "history", service.context.vault.seal, lambda: NOW + timedelta(days=1)).keep(
         home.config, b"[profile before]\n", "faults"
     )
 
 
 def _keys(home: Home) -> None:
-    _keeper(home).context.vault.change_keys(lambda entries: entries.update(new={"n": 1}))
+    _service(home).context.vault.change_keys(lambda entries: entries.update(new={"n": 1}))
 
 
 def _sessions(home: Home) -> None:
-    _keeper(home).context.vault.change_sessions(lambda entries: entries.update(new={"n": 1}))
+    _service(home).context.vault.change_sessions(lambda entries: entries.update(new={"n": 1}))
 
 
 def _passphrase(home: Home) -> None:
-    _keeper(home).context.vault.set_passphrase(PASSPHRASE)
+    _service(home).context.vault.set_passphrase(PASSPHRASE)
 
 
 VERBS = (
-    Act("vault init", "new", _init, once_more=(0, 5, 1)),
-    Act("adopt", "vault", verb("adopt", "dev", "--yes"), once_more=(0, 1)),
-    Act("adopt session-none", "vault", verb("adopt", "dev", "--session-none", "--yes"), once_more=(0, 1)),
-    Act("release", "adopted", verb("release", "dev", "ops", "--yes"), once_more=(0, 3)),
-    Act("release delivered", "delivered", verb("release", "dev", "ops", "--yes"), once_more=(0, 3)),
-    Act("refresh", "adopted", verb("refresh", "dev")),
-    Act("refresh delivered", "delivered", verb("refresh", "dev")),
-    Act("credential-process", "adopted", verb("credential-process", "ops"), may_miss=("sessions",)),
-    Act(
+    Operation("vault init", "new", _init, retry_codes=(0, 5, 1)),
+    Operation("adopt", "vault", verb("adopt", "dev", "--yes"), retry_codes=(0, 1)),
+    Operation(
+        "adopt session-none", "vault", verb("adopt", "dev", "--session-none", "--yes"), retry_codes=(0, 1)
+    ),
+    Operation("release", "adopted", verb("release", "dev", "ops", "--yes"), retry_codes=(0, 3)),
+    Operation("release delivered", "delivered", verb("release", "dev", "ops", "--yes"), retry_codes=(0, 3)),
+    Operation("refresh", "adopted", verb("refresh", "dev")),
+    Operation("refresh delivered", "delivered", verb("refresh", "dev")),
+    Operation("credential-process", "adopted", verb("credential-process", "ops"), may_skip=("sessions",)),
+    Operation(
         "deliver to the file",
         "adopted",
         verb("deliver", "dev", "--to", "credentials-file"),
-        may_miss=("sessions",),
+        may_skip=("sessions",),
     ),
-    Act(
+    Operation(
         "deliver as default",
         "adopted",
         verb("deliver", "ops", "--to", "credentials-file", "--as", "default"),
-        may_miss=("sessions",),
+        may_skip=("sessions",),
     ),
-    Act("deliver by process", "delivered", verb("deliver", "dev", "--to", "credential-process")),
-    Act("stop", "delivered", verb("stop", "dev")),
+    Operation("deliver by process", "delivered", verb("deliver", "dev", "--to", "credential-process")),
+    Operation("stop", "delivered", verb("stop", "dev")),
 )
 WRITERS = (
-    Act("config", "delivered", writer(_edit_config)),
-    Act("credentials", "delivered", writer(_edit_credentials)),
-    Act("credentials made", "no credentials file", writer(_make_credentials)),
-    Act("folder and credentials made", "no folder", writer(_make_credentials)),
-    Act("credentials removed", "delivered", writer(_remove)),
-    Act("index.json", "delivered", writer(_index)),
-    Act("profiles.toml", "delivered", writer(_definitions)),
-    Act("activity.jsonl", "delivered", writer(_activity), settles=lambda _: 0),
-    Act("activity.jsonl thinned", "a long past", writer(_activity), settles=lambda _: 0),
-    Act("keyturn.log", "delivered", writer(_log), settles=lambda _: 0),
-    Act("keyturn.log begun anew", "a long past", writer(_log), settles=lambda _: 0),
-    Act("history", "delivered", writer(_keep)),
-    Act("keys.age", "delivered", writer(_keys)),
-    Act("sessions.age", "delivered", writer(_sessions)),
-    Act("identity.age", "delivered", writer(_passphrase)),
+    Operation("config", "delivered", writer(_edit_config)),
+    Operation("credentials", "delivered", writer(_edit_credentials)),
+    Operation("credentials made", "no credentials file", writer(_make_credentials)),
+    Operation("folder and credentials made", "no folder", writer(_make_credentials)),
+    Operation("credentials removed", "delivered", writer(_remove)),
+    Operation("index.json", "delivered", writer(_index)),
+    Operation("profiles.toml", "delivered", writer(_definitions)),
+    Operation("activity.jsonl", "delivered", writer(_activity), finish=lambda _: 0),
+    Operation("activity.jsonl thinned", "a long past", writer(_activity), finish=lambda _: 0),
+    Operation("keyturn.log", "delivered", writer(_log), finish=lambda _: 0),
+    Operation("keyturn.log begun anew", "a long past", writer(_log), finish=lambda _: 0),
+    Operation("history", "delivered", writer(_store_key)),
+    Operation("keys.age", "delivered", writer(_keys)),
+    Operation("sessions.age", "delivered", writer(_sessions)),
+    Operation("identity.age", "delivered", writer(_passphrase)),
 )
 
 
 #: Operations of the sample that runs every time, with a few faults each.
-SAMPLE_VERBS = tuple(act for act in VERBS if act.name in ("adopt", "release"))
+SAMPLE_VERBS = tuple(operation for operation in VERBS if operation.name in ("adopt", "release"))
 SAMPLE_WRITERS = tuple(
-    act
-    for act in WRITERS
-    if act.name in ("credentials", "profiles.toml", "activity.jsonl thinned", "history", "keys.age")
+    operation
+    for operation in WRITERS
+    if operation.name in ("credentials", "profiles.toml", "activity.jsonl thinned", "history", "keys.age")
 )
 
 
-def furnished(root: Path) -> Home:
+def prepared_home(root: Path) -> Home:
     """Return a home with all its stages, each made by the verbs themselves."""
     home = Home(root)
-    home.begin()
-    home.keep_as("new")
-    _does(home, _init)
+    home.create_files()
+    home.save_stage("new")
+    _run_verb(home, _init)
     home.recovery_key = Secret((root / "recovery").read_text().strip())
-    home.keep_as("vault")
-    _does(home, verb("adopt", "dev", "--yes"))
-    home.keep_as("adopted")
+    home.save_stage("vault")
+    _run_verb(home, verb("adopt", "dev", "--yes"))
+    home.save_stage("adopted")
     home.credentials.unlink()
-    home.keep_as("no credentials file")
+    home.save_stage("no credentials file")
     shutil.rmtree(home.aws)
-    home.keep_as("no folder")
-    home.back_to("adopted")
-    _does(home, verb("deliver", "dev", "--to", "credentials-file"))
-    home.keep_as("delivered")
-    _live_long(home)
-    home.keep_as("a long past")
+    home.save_stage("no folder")
+    home.restore_stage("adopted")
+    _run_verb(home, verb("deliver", "dev", "--to", "credentials-file"))
+    home.save_stage("delivered")
+    _fill_logs(home)
+    home.save_stage("a long past")
     gc.collect()
     gc.freeze()
     return home
 
 
-def _live_long(home: Home) -> None:
+def _fill_logs(home: Home) -> None:
     """Fill both logs to the size at which they are thinned out or started anew."""
     old = b'{"at": "2025-01-01T00:00:00Z", "profile": "dev", "event": "old", "result": "x", "ok": true}\n'
     for name, line in (
@@ -238,7 +242,7 @@ def _live_long(home: Home) -> None:
             file.write(line * ((1 << 20) // len(line)))
 
 
-def _does(home: Home, run: Run) -> None:
-    done = perform(run, home)
-    if done.code != 0:
-        raise AssertionError(f"a stage could not be made: {done}")
+def _run_verb(home: Home, run: Run) -> None:
+    outcome = run_in_child(run, home)
+    if outcome.code != 0:
+        raise AssertionError(f"a stage could not be made: {outcome}")

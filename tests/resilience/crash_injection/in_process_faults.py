@@ -23,7 +23,7 @@ from typing import Any
 
 from keyturn.awsconfig import atomic_replace
 from tests.resilience.crash_injection.crash_home import Home
-from tests.resilience.crash_injection.traced_child import Outcome, Run, perform
+from tests.resilience.crash_injection.traced_child import Outcome, Run, run_in_child
 
 CALLS: tuple[tuple[Any, str], ...] = (
     *(
@@ -86,14 +86,14 @@ class Faults:
     person: str
     fault: str = ""
     number: int = 0
-    lasting: bool = False
-    struck: Path | None = None
+    is_permanent: bool = False
+    mark: Path | None = None
     """A file that is created when the fault happens."""
     calls: list[Call] = field(default_factory=list)
     _descriptors: set[int] = field(default_factory=set)
 
     @contextmanager
-    def placed(self, seen: Path | None) -> Iterator[None]:
+    def install(self, recorded: Path | None) -> Iterator[None]:
         real = [(owner, name, getattr(owner, name)) for owner, name in CALLS]
         for owner, name, function in real:
             setattr(owner, name, self._counted(name, function))
@@ -102,17 +102,17 @@ class Faults:
         finally:
             for owner, name, function in real:
                 setattr(owner, name, function)
-            if seen is not None:
-                seen.write_bytes(pickle.dumps(self.calls))
+            if recorded is not None:
+                recorded.write_bytes(pickle.dumps(self.calls))
 
     def _counted(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            if not self._ours(args):
+            if not self._is_of_user(args):
                 return real(*args, **kwargs)
             self.calls.append(Call(name, len(self.calls) + 1, f"{args[:2]!r:.120}"))
             count = len(self.calls)
-            if self.number and (count == self.number or (self.lasting and count > self.number)):
-                args = self._struck(name, args)
+            if self.number and (count == self.number or (self.is_permanent and count > self.number)):
+                args = self._apply(name, args)
             result = real(*args, **kwargs)
             if name == "open" and isinstance(result, int):
                 self._descriptors.add(result)
@@ -122,7 +122,7 @@ class Faults:
 
         return call
 
-    def _ours(self, args: tuple[Any, ...]) -> bool:
+    def _is_of_user(self, args: tuple[Any, ...]) -> bool:
         if not args:
             return False
         first = args[0]
@@ -130,33 +130,33 @@ class Faults:
             return first in self._descriptors
         return isinstance(first, (str, os.PathLike)) and os.fspath(first).startswith(self.person)
 
-    def _struck(self, name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        if self.struck is not None and not self.struck.exists():
-            os.mknod(self.struck)
+    def _apply(self, name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        if self.mark is not None and not self.mark.exists():
+            os.mknod(self.mark)
         if self.fault == KILL:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fault == SHORT:
-            short = name in ("write", "pwrite") and len(args[1]) > 1
-            return (args[0], memoryview(args[1])[: len(args[1]) // 2], *args[2:]) if short else args
+            shortened = name in ("write", "pwrite") and len(args[1]) > 1
+            return (args[0], memoryview(args[1])[: len(args[1]) // 2], *args[2:]) if shortened else args
         code = getattr(errno, self.fault)
         raise OSError(code, os.strerror(code))
 
 
 def calls(run: Run, home: Home) -> list[Call]:
     """Return every call of an undisturbed run."""
-    seen = home.root / "calls"
-    outcome = perform(run, home, partial(Faults(str(home.person)).placed, seen))
+    recorded = home.root / "calls"
+    outcome = run_in_child(run, home, partial(Faults(str(home.person)).install, recorded))
     if outcome.code != 0:
         raise AssertionError(f"it fails by itself: {outcome}")
-    with seen.open("rb") as file:
-        found: list[Call] = pickle.load(file)  # noqa: S301  # written by our own child
-    return found
+    with recorded.open("rb") as file:
+        parsed: list[Call] = pickle.load(file)  # noqa: S301  # written by our own child
+    return parsed
 
 
-def inject(run: Run, home: Home, call: Call, fault: str, *, lasting: bool = False) -> Outcome:
+def inject(run: Run, home: Home, call: Call, fault: str, *, is_permanent: bool = False) -> Outcome:
     """Run with a fault at one call, or at all calls from there on."""
     struck = home.root / "struck"
     struck.unlink(missing_ok=True)
-    faults = Faults(str(home.person), fault, call.number, lasting, struck)
-    outcome = perform(run, home, partial(faults.placed, None))
+    faults = Faults(str(home.person), fault, call.number, is_permanent, struck)
+    outcome = run_in_child(run, home, partial(faults.install, None))
     return dataclasses.replace(outcome, reached=struck.exists())

@@ -19,7 +19,7 @@ from typing import Any
 
 from keyturn.awsconfig import atomic_replace
 from tests.resilience.crash_injection.crash_home import NOW, Home
-from tests.resilience.crash_injection.traced_child import Run, perform
+from tests.resilience.crash_injection.traced_child import Run, run_in_child
 
 Step = tuple[Any, ...]
 """A change: `make`, `mkdir`, `unlink`, `sync` or `sync-folder` of a path, `content` of a path with all its
@@ -63,10 +63,10 @@ class Recorder:
     _open: dict[int, str] = field(default_factory=dict)
 
     @contextmanager
-    def placed(self, out: Path) -> Iterator[None]:
+    def install(self, out: Path) -> Iterator[None]:
         real = [(owner, name, getattr(owner, name)) for owner, name in CALLS]
         for owner, name, function in real:
-            setattr(owner, name, self._watched(name, function))
+            setattr(owner, name, self._record_call(name, function))
         try:
             yield
         finally:
@@ -74,7 +74,7 @@ class Recorder:
                 setattr(owner, name, function)
             out.write_bytes(pickle.dumps(self.steps))
 
-    def _watched(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    def _record_call(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             new = name == "open" and not os.path.lexists(args[0])
             result = real(*args, **kwargs)
@@ -132,16 +132,18 @@ class Model:
 
     def running(self) -> Disk:
         """Return the disk as a process sees it now, which is its state after an orderly end."""
-        return tuple(sorted((path, self._content(number, LEFT[-1])) for path, number in self.now.items()))
+        return tuple(
+            sorted((path, self._contents_left(number, LEFT[-1])) for path, number in self.now.items())
+        )
 
-    def take(self, step: Step) -> None:
+    def apply(self, step: Step) -> None:
         kind, first = step[0], step[1]
         if kind == "make":
             number = len(self.certain) + 1000
             self.certain[number] = b""
-            self._names(first, {first: number}, ())
+            self._change_names(first, {first: number}, ())
         elif kind == "mkdir":
-            self._names(first, {first: None}, ())
+            self._change_names(first, {first: None}, ())
         elif kind == "content":
             self.volatile[self._number(first)] = step[2]
         elif kind == "sync":
@@ -152,11 +154,11 @@ class Model:
                 _apply(self.names, change)
                 self.pending.remove(change)
         elif kind == "unlink":
-            self._names(first, {}, (first,))
+            self._change_names(first, {}, (first,))
         elif kind == "exchange":
-            self._names(first, {first: self._number(step[2]), step[2]: self._number(first)}, ())
+            self._change_names(first, {first: self._number(step[2]), step[2]: self._number(first)}, ())
         elif kind == "link":
-            self._names(step[2], {step[2]: self._number(first)}, ())
+            self._change_names(step[2], {step[2]: self._number(first)}, ())
         elif kind == "rename":
             moved = {
                 step[2] + path.removeprefix(first): number
@@ -164,14 +166,14 @@ class Model:
                 if path == first or path.startswith(first + "/")
             }
             gone = tuple(path for path in self.now if path == first or path.startswith(first + "/"))
-            self._names(step[2], moved, gone)
+            self._change_names(step[2], moved, gone)
 
     def _number(self, path: str) -> int:
         number = self.now[path]
         assert number is not None
         return number
 
-    def _names(self, path: str, made: dict[str, int | None], gone: tuple[str, ...]) -> None:
+    def _change_names(self, path: str, made: dict[str, int | None], gone: tuple[str, ...]) -> None:
         change = (os.path.dirname(path), made, gone)  # noqa: PTH120  # paths are texts here
         _apply(self.now, change)
         self.pending.append(change)
@@ -193,9 +195,11 @@ class Model:
             for at in happened:
                 _apply(names, self.pending[at])
             for left in LEFT:
-                yield tuple(sorted((path, self._content(number, left)) for path, number in _reachable(names)))
+                yield tuple(
+                    sorted((path, self._contents_left(number, left)) for path, number in _reachable(names))
+                )
 
-    def _content(self, number: int | None, left: Callable[[bytes], bytes]) -> bytes | None:
+    def _contents_left(self, number: int | None, left: Callable[[bytes], bytes]) -> bytes | None:
         if number is None:
             return None
         return left(self.volatile[number]) if number in self.volatile else self.certain[number]
@@ -223,15 +227,15 @@ class Loss:
     disk: Disk
     after: str
     """The step before the loss."""
-    ended: bool
+    wait_for: bool
     """True if the run had reported success before the loss."""
 
 
-def losses(run: Run, home: Home) -> list[Loss]:
+def possible_losses(run: Run, home: Home) -> list[Loss]:
     """Return every disk that a power loss during or after an undisturbed run could leave, each once."""
     model = Model(home.person)
     out = home.root / "steps"
-    outcome = perform(run, home, partial(Recorder(str(home.person)).placed, out))
+    outcome = run_in_child(run, home, partial(Recorder(str(home.person)).install, out))
     if outcome.code != 0:
         raise AssertionError(f"it fails by itself: {outcome}")
     with out.open("rb") as file:
@@ -239,25 +243,25 @@ def losses(run: Run, home: Home) -> list[Loss]:
     seen: set[int] = set()
     found = []
     for at, step in enumerate(steps, 1):
-        model.take(step)
+        model.apply(step)
         for disk in model.afterwards():
             mark = hash(disk)
             if mark not in seen:
                 seen.add(mark)
-                found.append(Loss(disk, f"step {at}, {step[:2]!r:.200}", ended=False))
-    found += [Loss(disk, "the end", ended=True) for disk in dict.fromkeys(model.afterwards())]
-    if model.running() != _found(home.person):
+                found.append(Loss(disk, f"step {at}, {step[:2]!r:.200}", wait_for=False))
+    found += [Loss(disk, "the end", wait_for=True) for disk in dict.fromkeys(model.afterwards())]
+    if model.running() != _read_disk(home.person):
         raise AssertionError("a change of the disk was not written down, so nothing can be said of its loss")
     return found
 
 
-def _found(person: Path) -> Disk:
+def _read_disk(person: Path) -> Disk:
     return tuple(
         sorted((str(path), None if path.is_dir() else path.read_bytes()) for path in person.rglob("*"))
     )
 
 
-def lay_out(disk: Disk, home: Home) -> None:
+def write_disk(disk: Disk, home: Home) -> None:
     """Write the contents of `disk` to the user's files."""
     shutil.rmtree(home.person)
     home.person.mkdir(mode=0o700)

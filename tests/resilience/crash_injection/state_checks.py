@@ -15,8 +15,8 @@ from typing import Any
 from keyturn.awsconfig import atomic_replace
 from keyturn.system import temp_files
 from tests.resilience.crash_injection.crash_home import Corrupt, Home, Views
-from tests.resilience.crash_injection.file_writers import Act, plain_verb
-from tests.resilience.crash_injection.traced_child import Outcome, perform
+from tests.resilience.crash_injection.file_writers import Operation, plain_verb
+from tests.resilience.crash_injection.traced_child import Outcome, run_in_child
 
 #: Files whose contents are, at every moment, one of those that an undisturbed run goes through.
 STRICT = ("config", "credentials", "profiles", "keys", "sessions", "slots")
@@ -32,7 +32,7 @@ CHANGES = (
     (atomic_replace, "exchange"),
 )
 #: Share of runs that may miss their call, in percent, because a machine under load may take another path.
-MISSED = 1
+MAX_MISSED_PERCENT = 1
 
 
 @dataclass
@@ -44,52 +44,52 @@ class Reference:
 
     def note(self, found: Views) -> None:
         for name, view in found.items():
-            seen = self.legal.setdefault(name, [])
-            if view not in seen:
-                seen.append(view)
+            views = self.legal.setdefault(name, [])
+            if view not in views:
+                views.append(view)
 
 
-def reference(act: Act, home: Home) -> Reference:
-    """Run `act` undisturbed and look at every file after each call that changes one."""
-    home.back_to(act.stage)
-    found = Reference()
+def reference(operation: Operation, home: Home) -> Reference:
+    """Run an operation undisturbed and look at every file after each call that changes one."""
+    home.restore_stage(operation.stage)
+    result = Reference()
     notes = home.root / "seen"
-    outcome = perform(act.run, home, partial(_looking, home, notes))
+    outcome = run_in_child(operation.run, home, partial(_watch_changes, home, notes))
     if outcome.code != 0:
-        raise AssertionError(f"{act.name} fails by itself: {outcome}")
+        raise AssertionError(f"{operation.name} fails by itself: {outcome}")
     home_views = home.views()
     with notes.open("rb") as file:
         for views in pickle.load(file):  # noqa: S301  # written by our own child
-            found.note(views)
-    found.note(home_views)
-    found.final = home_views
-    _never_emptied(act, found)
-    return found
+            result.note(views)
+    result.note(home_views)
+    result.final = home_views
+    _reject_emptied(operation, result)
+    return result
 
 
-def _never_emptied(act: Act, found: Reference) -> None:
+def _reject_emptied(operation: Operation, result: Reference) -> None:
     """Reject a writer that truncates a file and then fills it, because its torn state would count as
     legal."""
     for name in ("config", "credentials", "profiles"):
-        if b"" in (found.legal[name] or [None])[1:] and found.final[name] != b"":
-            raise Corrupt(f"{act.name}: {name} is empty for a while")
+        if b"" in (result.legal[name] or [None])[1:] and result.final[name] != b"":
+            raise Corrupt(f"{operation.name}: {name} is empty for a while")
 
 
 @contextmanager
-def _looking(home: Home, notes: Path) -> Iterator[None]:
-    seen: list[Views] = [home.views()]
-    looking = False
+def _watch_changes(home: Home, notes: Path) -> Iterator[None]:
+    views: list[Views] = [home.views()]
+    is_looking = False
 
     def watched(real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            nonlocal looking
+            nonlocal is_looking
             result = real(*args, **kwargs)
-            if not looking:
-                looking = True
+            if not is_looking:
+                is_looking = True
                 try:
-                    seen.append(home.views())
+                    views.append(home.views())
                 finally:
-                    looking = False
+                    is_looking = False
             return result
 
         return call
@@ -102,7 +102,7 @@ def _looking(home: Home, notes: Path) -> Iterator[None]:
     finally:
         for owner, name, real in before:
             setattr(owner, name, real)
-        notes.write_bytes(pickle.dumps(seen))
+        notes.write_bytes(pickle.dumps(views))
 
 
 @dataclass
@@ -123,41 +123,43 @@ class Verdicts:
 
     def check(self) -> None:
         """Assert that every run was judged good, and that nearly all met their fault."""
-        found = "\n".join(self.corrupt[:12])
-        assert not self.corrupt, f"{self.figures()}:\n{found}"
+        corrupt = "\n".join(self.corrupt[:12])
+        assert not self.corrupt, f"{self.figures()}:\n{corrupt}"
         missed = "\n".join(self.missed[:12])
-        assert len(self.missed) * 100 <= self.runs * MISSED, f"{self.figures()}:\n{missed}"
+        assert len(self.missed) * 100 <= self.runs * MAX_MISSED_PERCENT, f"{self.figures()}:\n{missed}"
 
-    def judge(self, act: Act, known: Reference, home: Home, outcome: Outcome, what: str) -> None:
+    def judge(
+        self, operation: Operation, expected: Reference, home: Home, outcome: Outcome, what: str
+    ) -> None:
         """Judge one more run."""
         self.runs += 1
         if not outcome.reached:
-            self.missed.append(f"{act.name}, {what}")
+            self.missed.append(f"{operation.name}, {what}")
         try:
-            self._judge(act, known, home, outcome)
+            self._judge(operation, expected, home, outcome)
         except Corrupt as fault:
-            self.corrupt.append(f"{act.name}, {what}: {fault}")
+            self.corrupt.append(f"{operation.name}, {what}: {fault}")
 
-    def _judge(self, act: Act, known: Reference, home: Home, outcome: Outcome) -> None:
-        found = home.views()
-        _whole(known, found, STRICT)
-        if not home.key_is_safe(found):
+    def _judge(self, operation: Operation, expected: Reference, home: Home, outcome: Outcome) -> None:
+        views = home.views()
+        _whole(expected, views, STRICT)
+        if not home.key_is_safe(views):
             raise Corrupt("the long-term key is neither in the vault nor in the shared file")
         complaint = outcome.complaint()
         if complaint:
             raise Corrupt(complaint)
         if outcome.code == 0:
-            _ended(known, found, "it said that all went well", act.may_miss)
-        state = (act.name, home.fingerprint())
+            _is_final(expected, views, "it said that all went well", operation.may_skip)
+        state = (operation.name, home.fingerprint())
         if state not in self._known_good:
-            _go_on(act, known, home)
+            _check_next_start(operation, expected, home)
             self._known_good.add(state)
 
 
-def _whole(known: Reference, found: Views, names: tuple[str, ...]) -> None:
+def _whole(expected: Reference, views: Views, names: tuple[str, ...]) -> None:
     for name in names:
-        if found[name] not in known.legal[name]:
-            raise Corrupt(f"{name} is neither old nor new: {found[name]!r:.1500}")
+        if views[name] not in expected.legal[name]:
+            raise Corrupt(f"{name} is neither old nor new: {views[name]!r:.1500}")
 
 
 @contextmanager
@@ -168,36 +170,36 @@ def an_hour_later() -> Iterator[None]:
     yield
 
 
-def _go_on(act: Act, known: Reference, home: Home) -> None:
+def _check_next_start(operation: Operation, expected: Reference, home: Home) -> None:
     """Assert that the next start works and cleans up, and that the repeated operation ends in the reference's
     final state."""
-    start = perform(plain_verb("list", "--json"), home, an_hour_later)
+    start = run_in_child(plain_verb("list", "--json"), home, an_hour_later)
     if start.code != 0:
         raise Corrupt(f"the next start fails: {start.code} {start.stderr[-600:]}")
-    again = perform(act.settles or act.run, home)
+    again = run_in_child(operation.finish or operation.run, home)
     complaint = again.complaint()
     if complaint:
         raise Corrupt(f"done again, {complaint}")
-    if again.code not in act.once_more:
+    if again.code not in operation.retry_codes:
         raise Corrupt(f"done again, it ends with {again.code}: {again.stderr[-600:]}")
-    if not act.settles:
-        _ended(known, home.views(), f"done again (exit {again.code}: {again.stderr[-300:]!r})")
+    if not operation.finish:
+        _is_final(expected, home.views(), f"done again (exit {again.code}: {again.stderr[-300:]!r})")
     home.views()
     left = home.leftovers()
     if left:
         raise Corrupt(f"left over: {left}")
 
 
-def _ended(known: Reference, found: Views, when: str, may_miss: tuple[str, ...] = ()) -> None:
+def _is_final(expected: Reference, views: Views, when: str, may_miss: tuple[str, ...] = ()) -> None:
     for name in ENDS:
-        if found[name] != known.final[name] and name not in may_miss:
+        if views[name] != expected.final[name] and name not in may_miss:
             raise Corrupt(
-                f"{when}, yet {name} is not as it should be: {_difference(found[name], known.final[name])}"
+                f"{when}, yet {name} is not as it should be: {_difference(views[name], expected.final[name])}"
             )
 
 
-def _difference(found: Any, wanted: Any) -> str:
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        keys = [key for key in {*found, *wanted} if found.get(key) != wanted.get(key)]
-        return f"other in {sorted(keys)}: {[found.get(key) for key in keys]!r:.500}"
-    return f"{found!r:.700} instead of {wanted!r:.700}"
+def _difference(views: Any, wanted: Any) -> str:
+    if isinstance(views, dict) and isinstance(wanted, dict):
+        keys = [key for key in {*views, *wanted} if views.get(key) != wanted.get(key)]
+        return f"other in {sorted(keys)}: {[views.get(key) for key in keys]!r:.500}"
+    return f"{views!r:.700} instead of {wanted!r:.700}"

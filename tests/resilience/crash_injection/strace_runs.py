@@ -20,7 +20,7 @@ _EXITS = ("exit", "exit_group")
 #: Calls for memory and threads, whose number differs each time; the disk is the same after them.
 _MEMORY = frozenset(["mmap", "munmap", "mremap", "mprotect", "madvise", "brk", "futex"])
 #: Text that strace writes where a fault happened.
-_STRUCK = ("(INJECTED)", "+++ killed by SIGKILL")
+_INJECTED = ("(INJECTED)", "+++ killed by SIGKILL")
 #: Calls whose refusal concerns a file. Memory, signals and time are excluded.
 FILE_CALLS = frozenset(
     [
@@ -81,7 +81,7 @@ class Call:
 
     name: str
     number: int
-    ours: bool
+    is_of_user: bool
     """True if it names a file of the user, or goes to one that is open."""
     line: str
 
@@ -104,7 +104,7 @@ def _traced(run: Run, home: Home, options: Sequence[str]) -> Outcome:
     tracer = _strace(pid, home.root / "trace", options)
     os.kill(pid, traced_child.GO)
     try:
-        return traced_child.ended(pid, home)
+        return traced_child.wait_for(pid, home)
     finally:
         tracer.communicate()
 
@@ -116,7 +116,7 @@ def calls(run: Run, home: Home, *options: str) -> list[Call]:
     if outcome.code != 0:
         raise AssertionError(f"it fails by itself: {outcome}")
     counts: Counter[str] = Counter()
-    found = []
+    system_calls = []
     touched = False
     for line in (home.root / "trace").read_text("utf-8", "replace").splitlines():
         match = _LINE.match(line)
@@ -127,16 +127,16 @@ def calls(run: Run, home: Home, *options: str) -> list[Call]:
         ours = str(home.person) in match[2]
         touched = touched or ours
         if touched and name not in _EXITS and name not in _MEMORY:
-            found.append(Call(name, counts[name], ours, match[2]))
-    return found
+            system_calls.append(Call(name, counts[name], ours, match[2]))
+    return system_calls
 
 
-def inject(run: Run, home: Home, call: Call, how: str, *, lasting: bool = False) -> Outcome:
+def inject(run: Run, home: Home, call: Call, how: str, *, is_permanent: bool = False) -> Outcome:
     """Run with `how` (`signal=KILL`, `error=ENOSPC`, `retval=1`) in place of one call, or of all calls from
     there on."""
-    when = f"{call.number}+" if lasting else f"{call.number}"
+    when = f"{call.number}+" if is_permanent else f"{call.number}"
     options = ("-e", f"trace={call.name}", "-e", f"inject={call.name}:{how}:when={when}")
     outcome = _traced(run, home, options)
     trace = (home.root / "trace").read_text("utf-8", "replace")
-    mute = lasting and call.name == "write"
-    return replace(outcome, reached=any(mark in trace for mark in _STRUCK), mute=mute)
+    mute = is_permanent and call.name == "write"
+    return replace(outcome, reached=any(mark in trace for mark in _INJECTED), mute=mute)

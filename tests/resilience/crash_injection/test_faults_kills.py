@@ -26,7 +26,9 @@ def test_some_kills_and_refusals_by_strace(home: Home, record_property: Record) 
     """The sample: the same functions on the smallest writers."""
     needs("strace")
     verdicts = Verdicts()
-    small = [act for act in file_writers.WRITERS if act.name in ("index.json", "keyturn.log")]
+    small = [
+        operation for operation in file_writers.WRITERS if operation.name in ("index.json", "keyturn.log")
+    ]
     fault_plan.kill_everywhere(home, small[:1], verdicts)
     fault_plan.refuse_everywhere(home, small[1:], verdicts, lambda _: 1)
     record_property("faults: runs by strace (sample)", verdicts.figures())
@@ -35,12 +37,12 @@ def test_some_kills_and_refusals_by_strace(home: Home, record_property: Record) 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("act", file_writers.VERBS[:HALF], ids=lambda act: act.name)
+@pytest.mark.parametrize("operation", file_writers.VERBS[:HALF], ids=lambda operation: operation.name)
 def test_a_verb_killed_at_every_system_call(
-    home: Home, act: file_writers.Act, record_property: Record
+    home: Home, operation: file_writers.Operation, record_property: Record
 ) -> None:
     needs("strace")
     verdicts = Verdicts()
-    fault_plan.kill_everywhere(home, [act], verdicts)
-    record_property(f"faults: kills of {act.name}", verdicts.figures())
+    fault_plan.kill_everywhere(home, [operation], verdicts)
+    record_property(f"faults: kills of {operation.name}", verdicts.figures())
     verdicts.check()

@@ -40,7 +40,7 @@ def test_a_line_written_while_another_process_thins_out_is_not_lost(tmp_path: Pa
         children.append(pid)
     for pid in children:
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert {act.profile for act in ActivityLog(path).read()} >= {
+    assert {operation.profile for operation in ActivityLog(path).read()} >= {
         f"{writer}-{number}" for writer in range(WRITERS) for number in range(LINES)
     }
 
@@ -49,4 +49,4 @@ def test_a_line_that_a_crash_tore_takes_no_other_with_it(tmp_path: Path) -> None
     path = tmp_path / "activity.jsonl"
     path.write_bytes(b'{"at": "2026-01-01T')
     ActivityLog(path).add(ActivityEntry(NOW, "dev", "faults", "done", ok=True))
-    assert [act.profile for act in ActivityLog(path).read()] == ["dev"]
+    assert [operation.profile for operation in ActivityLog(path).read()] == ["dev"]

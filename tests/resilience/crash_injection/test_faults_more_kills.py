@@ -18,12 +18,14 @@ HALF = len(file_writers.VERBS) // 2
 
 @pytest.mark.campaign
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("act", [*file_writers.VERBS[HALF:], *file_writers.WRITERS], ids=lambda act: act.name)
+@pytest.mark.parametrize(
+    "operation", [*file_writers.VERBS[HALF:], *file_writers.WRITERS], ids=lambda operation: operation.name
+)
 def test_an_act_killed_at_every_system_call(
-    home: Home, act: file_writers.Act, record_property: Record
+    home: Home, operation: file_writers.Operation, record_property: Record
 ) -> None:
     needs("strace")
     verdicts = Verdicts()
-    fault_plan.kill_everywhere(home, [act], verdicts)
-    record_property(f"faults: kills of {act.name}", verdicts.figures())
+    fault_plan.kill_everywhere(home, [operation], verdicts)
+    record_property(f"faults: kills of {operation.name}", verdicts.figures())
     verdicts.check()

@@ -14,25 +14,27 @@ from tests.resilience.crash_injection.traced_child import Outcome
 Record = Callable[[str, object], None]
 
 
-def _without_power(home: Home, chosen: Sequence[file_writers.Act], verdicts: Verdicts, most: int) -> None:
-    home.torn_log_lines = 1
-    for act in chosen:
-        known = reference(act, home)
-        home.back_to(act.stage)
-        for loss in fault_plan.spread(power_loss.losses(act.run, home), most):
-            power_loss.lay_out(loss.disk, home)
+def _without_power(
+    home: Home, chosen: Sequence[file_writers.Operation], verdicts: Verdicts, max_losses: int
+) -> None:
+    home.max_torn_lines = 1
+    for operation in chosen:
+        expected = reference(operation, home)
+        home.restore_stage(operation.stage)
+        for loss in fault_plan.take_spread(power_loss.possible_losses(operation.run, home), max_losses):
+            power_loss.write_disk(loss.disk, home)
             # A reported success must also be true after the power loss.
-            said = Outcome(0 if loss.ended else None, "", "")
-            verdicts.judge(act, known, home, said, f"power lost after {loss.after}")
-    home.torn_log_lines = 0
+            claimed = Outcome(0 if loss.wait_for else None, "", "")
+            verdicts.judge(operation, expected, home, claimed, f"power lost after {loss.after}")
+    home.max_torn_lines = 0
 
 
 @pytest.mark.timeout(300)
 def test_power_lost_at_some_steps(home: Home, record_property: Record) -> None:
     chosen = [
-        act
-        for act in (*file_writers.VERBS, *file_writers.WRITERS)
-        if act.name in ("adopt", "keys.age", "profiles.toml")
+        operation
+        for operation in (*file_writers.VERBS, *file_writers.WRITERS)
+        if operation.name in ("adopt", "keys.age", "profiles.toml")
     ]
     verdicts = Verdicts()
     _without_power(home, chosen, verdicts, 10)
@@ -42,9 +44,13 @@ def test_power_lost_at_some_steps(home: Home, record_property: Record) -> None:
 
 @pytest.mark.campaign
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("act", [*file_writers.VERBS, *file_writers.WRITERS], ids=lambda act: act.name)
-def test_power_lost_at_every_step(home: Home, act: file_writers.Act, record_property: Record) -> None:
+@pytest.mark.parametrize(
+    "operation", [*file_writers.VERBS, *file_writers.WRITERS], ids=lambda operation: operation.name
+)
+def test_power_lost_at_every_step(
+    home: Home, operation: file_writers.Operation, record_property: Record
+) -> None:
     verdicts = Verdicts()
-    _without_power(home, [act], verdicts, 600)
-    record_property(f"faults: power losses of {act.name}", verdicts.figures())
+    _without_power(home, [operation], verdicts, 600)
+    record_property(f"faults: power losses of {operation.name}", verdicts.figures())
     verdicts.check()

@@ -21,21 +21,23 @@ Record = Callable[[str, object], None]
 
 
 def _every_way(call: strace_runs.Call) -> int:
-    return 1 if call.name in fault_plan.LOOKS else len(fault_plan.REFUSALS)
+    return 1 if call.name in fault_plan.READ_CALLS else len(fault_plan.REFUSALS)
 
 
 def _in_turns(call: strace_runs.Call) -> int:
-    return 0 if call.name in fault_plan.LOOKS else 1
+    return 0 if call.name in fault_plan.READ_CALLS else 1
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("act", [*file_writers.WRITERS, *file_writers.VERBS], ids=lambda act: act.name)
-def test_refused_system_calls(home: Home, act: file_writers.Act, record_property: Record) -> None:
+@pytest.mark.parametrize(
+    "operation", [*file_writers.WRITERS, *file_writers.VERBS], ids=lambda operation: operation.name
+)
+def test_refused_system_calls(home: Home, operation: file_writers.Operation, record_property: Record) -> None:
     needs("strace")
     verdicts = Verdicts()
     fault_plan.refuse_everywhere(
-        home, [act], verdicts, _in_turns if act in file_writers.VERBS else _every_way
+        home, [operation], verdicts, _in_turns if operation in file_writers.VERBS else _every_way
     )
-    record_property(f"faults: refusals to {act.name}", verdicts.figures())
+    record_property(f"faults: refusals to {operation.name}", verdicts.figures())
     verdicts.check()

@@ -18,7 +18,7 @@ async def test_the_app_withdraws_what_has_ended_and_takes_temporary_files_away(
 ) -> None:
     """The session was delivered at the fixed time of these tests, which is long past on the machine's own
     clock."""
-    home.back_to("delivered")
+    home.restore_stage("delivered")
     assert b"ASIA" in home.credentials.read_bytes()
     left = home.aws / ".keyturn-4194305-0123456789abcdef.tmp"
     left.write_bytes(b"[dev]\n")

@@ -67,27 +67,27 @@ class Outcome:
         return None
 
 
-def still_pace() -> Timing:
+def instant_timing() -> Timing:
     """Return timing in which waiting costs nothing: a sleep moves its clocks."""
-    moved = [0.0]
+    waited = [0.0]
 
     def sleep(seconds: float) -> None:
-        moved[0] += seconds
+        waited[0] += seconds
 
-    return Timing(lambda: time.time() + moved[0], lambda: moved[0], sleep, lambda: 0.5)
+    return Timing(lambda: time.time() + waited[0], lambda: waited[0], sleep, lambda: 0.5)
 
 
 def fork(run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]] | None = None) -> int:
     """Start a child that waits for :data:`GO` and then runs the operation, with `around` about it."""
     pid = os.fork()
     if pid == 0:
-        _act(run, home, around or contextlib.nullcontext)
+        _run_operation(run, home, around or contextlib.nullcontext)
     # A tracer that attaches before the child has stopped would count a varying number of its setup calls.
     os.waitpid(pid, os.WUNTRACED)
     return pid
 
 
-def ended(pid: int, home: Home) -> Outcome:
+def wait_for(pid: int, home: Home) -> Outcome:
     """Wait for a child of :func:`fork`."""
     _, status = os.waitpid(pid, 0)
     code = None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
@@ -96,18 +96,20 @@ def ended(pid: int, home: Home) -> Outcome:
     return Outcome(code, _text(home, "stderr"), _text(home, "stdout"))
 
 
-def perform(run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]] | None = None) -> Outcome:
+def run_in_child(
+    run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]] | None = None
+) -> Outcome:
     """Run an operation in a child, from beginning to end."""
     pid = fork(run, home, around)
     os.kill(pid, GO)
-    return ended(pid, home)
+    return wait_for(pid, home)
 
 
 def _text(home: Home, name: str) -> str:
     return (home.root / name).read_text("utf-8", "replace")
 
 
-def _act(run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]]) -> Never:
+def _run_operation(run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]]) -> Never:
     code = HARNESS
     try:
         _leave_pytest(home.root)
@@ -148,18 +150,20 @@ def _set_up(home: Home) -> None:
     real = service.CredentialService.from_environ.__func__  # type: ignore[attr-defined]  # of the classmethod
 
     def here(cls: Any, environ: Any, /, **_: Any) -> service.CredentialService:
-        made: service.CredentialService = real(cls, environ, use_agent=False, aws=lambda *_, **__: FixedAws())
-        return made
+        secrets_made: service.CredentialService = real(
+            cls, environ, use_agent=False, aws=lambda *_, **__: FixedAws()
+        )
+        return secrets_made
 
-    def at_once(act: Callable[[], None], wait: float) -> None:
+    def at_once(operation: Callable[[], None], wait: float) -> None:
         del wait
-        act()
+        operation()
 
     changes: list[tuple[Any, str, Any]] = [
         (service.CredentialService, "from_environ", classmethod(here)),
         (service, "clock_for", lambda _: lambda: NOW),
         (service, "program", lambda _: "/opt/keyturn/bin/keyturn"),
-        (writer, "Pace", still_pace),
+        (writer, "Pace", instant_timing),
         (Context, "later", staticmethod(at_once)),
         (passphrase, "seal", weak_age.seal),
     ]

@@ -16,20 +16,20 @@ from tests.resilience.outages.failures import Failure
 
 
 @dataclass
-class Stricken:
+class OutageMachine:
     """The sandbox, and a service that holds its vault open in this process."""
 
     sandbox: Sandbox
     service: CredentialService
     recovery_key: Secret
 
-    def suffer(self, failure: Failure) -> None:
+    def start_failure(self, failure: Failure) -> None:
         """Start a failure."""
-        failure.strike(self.sandbox)
+        failure.start(self.sandbox)
         for name, value in failure.environ.items():
             os.environ[name] = value.format(port=self.sandbox.port)
 
-    def recover(self) -> None:
+    def end_failure(self) -> None:
         """End all failures."""
         self.sandbox.faults.clear()
         for name in {*os.environ} - {*self.sandbox.environ}:
@@ -38,7 +38,7 @@ class Stricken:
 
 
 @pytest.fixture(scope="module")
-def stricken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stricken]:
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OutageMachine]:
     """Return one for a whole module; the process's own environment is the sandbox's, because botocore reads
     it."""
     before = dict(os.environ)
@@ -46,18 +46,18 @@ def stricken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stricken]:
         os.environ.clear()
         os.environ.update(sandbox.environ)
         try:
-            keeper = CredentialService.from_environ(os.environ, use_agent=False)
-            recovery_key = plant_managed(sandbox, keeper)
-            keeper.unlock_here(recovery_key=recovery_key)
-            yield Stricken(sandbox, keeper, recovery_key)
+            service = CredentialService.from_environ(os.environ, use_agent=False)
+            recovery_key = plant_managed(sandbox, service)
+            service.unlock_here(recovery_key=recovery_key)
+            yield OutageMachine(sandbox, service, recovery_key)
         finally:
             os.environ.clear()
             os.environ.update(before)
 
 
 @pytest.fixture(autouse=True)
-def fair_weather(request: pytest.FixtureRequest) -> Iterator[None]:
+def clear_failures(request: pytest.FixtureRequest) -> Iterator[None]:
     """Clear the failures of the test before."""
     yield
-    if "stricken" in request.fixturenames:
-        request.getfixturevalue("stricken").recover()
+    if "machine" in request.fixturenames:
+        request.getfixturevalue("machine").end_failure()

@@ -9,10 +9,10 @@ from keyturn_sandbox import Sandbox
 from keyturn_sandbox.faults import ANY
 
 #: Starts a failure in a sandbox, until `Sandbox.faults.clear`.
-Strike = Callable[[Sandbox], None]
+Start = Callable[[Sandbox], None]
 
 NOT_AWS = "the response is not from AWS"
-STRANGE = "not a valid AWS response"
+MALFORMED = "not a valid AWS response"
 BROKEN_OFF = "closed the connection"
 #: Seconds for a refresh in all, with room for a busy machine beside the 20 s limit of an operation.
 LONGEST = 40.0
@@ -25,29 +25,29 @@ class Failure:
     name: str
     says: str
     """Words of the cause that the line must contain."""
-    strike: Strike = lambda _sandbox: None
+    start: Start = lambda _sandbox: None
     environ: Mapping[str, str] = field(default_factory=dict)
     """Variables that produce it, if it lies on the way to AWS; `{port}` is the stand-in's."""
     is_slow: bool = False
     """True if it takes as long as an operation may."""
 
 
-def played(kind: str, says: str, *, is_slow: bool = False) -> Failure:
+def stand_in_fault(kind: str, says: str, *, is_slow: bool = False) -> Failure:
     """Return a fault of the stand-in for every call."""
 
-    def strike(sandbox: Sandbox) -> None:
+    def start(sandbox: Sandbox) -> None:
         sandbox.faults.order(ANY, kind, times=None)
 
-    return Failure(kind, says, strike, is_slow=is_slow)
+    return Failure(kind, says, start, is_slow=is_slow)
 
 
-def refused(code: str, message: str, says: str = "", *, status: int = 403) -> Failure:
+def aws_error(code: str, message: str, says: str = "", *, status: int = 403) -> Failure:
     """Return an error answer in AWS's own words."""
 
-    def strike(sandbox: Sandbox) -> None:
+    def start(sandbox: Sandbox) -> None:
         sandbox.faults.refuse(ANY, code, message, status=status, times=None)
 
-    return Failure(f"{code} {message[:24]}".strip(), says or code, strike)
+    return Failure(f"{code} {message[:24]}".strip(), says or code, start)
 
 
 def endpoint(name: str, url: str, says: str, *, is_slow: bool = False) -> Failure:
@@ -56,72 +56,72 @@ def endpoint(name: str, url: str, says: str, *, is_slow: bool = False) -> Failur
     return Failure(name, says, environ=environ, is_slow=is_slow)
 
 
-def through_proxy(name: str, proxy: str, says: str) -> Failure:
+def proxy_failure(name: str, proxy: str, says: str) -> Failure:
     """Return a failure of a proxy in front of AWS."""
     none = {"NO_PROXY": "", "no_proxy": ""}
     return Failure(name, says, environ={"HTTP_PROXY": proxy, "http_proxy": proxy, **none})
 
 
-def _skewed(seconds: float) -> Strike:
+def _skewed(seconds: float) -> Start:
     return lambda sandbox: sandbox.faults.skew(seconds)
 
 
 #: Errors of AWS itself (aws-facts 4, "Error strings"), and its server errors.
 REFUSALS = (
-    refused("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+    aws_error("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
             "exceeds the MaxSessionDuration", status=400),
-    refused("AccessDenied", "User: arn:aws:iam::444455556666:user/ci/ci-deploy is not authorized to perform: "
+    aws_error("AccessDenied", "User: arn:aws:iam::444455556666:user/ci/ci-deploy is not authorized to perform: "
             "sts:AssumeRole on resource: arn:aws:iam::123412341234:role/audit/Auditor", "not authorized to perform"),
-    refused("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.",
+    aws_error("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.",
             "refused the MFA code"),
-    refused("AccessDenied", "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass "
+    aws_error("AccessDenied", "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass "
             "code."),
-    refused("AccessDenied", "Cannot call GetSessionToken with session credentials", "Cannot call GetSessionToken"),
-    refused("InvalidClientTokenId", "The security token included in the request is invalid."),
-    refused("ExpiredToken", "The security token included in the request is expired"),
-    refused("ExpiredTokenException", "The security token included in the request is expired"),
-    refused("ExpiredTokenException", "Token must be redeemed within 5 minutes of issuance", "redeemed within 5 minutes",
+    aws_error("AccessDenied", "Cannot call GetSessionToken with session credentials", "Cannot call GetSessionToken"),
+    aws_error("InvalidClientTokenId", "The security token included in the request is invalid."),
+    aws_error("ExpiredToken", "The security token included in the request is expired"),
+    aws_error("ExpiredTokenException", "The security token included in the request is expired"),
+    aws_error("ExpiredTokenException", "Token must be redeemed within 5 minutes of issuance", "redeemed within 5 minutes",
             status=400),
-    refused("ExpiredTokenException", "Response has expired", "Response has expired", status=400),
-    refused("InvalidIdentityToken", "Response signature invalid", status=400),
-    refused("IDPRejectedClaim", "The identity provider rejected the claim"),
-    refused("SignatureDoesNotMatch", "Signature expired: 20160609T184512Z is now earlier than 20160610T013008Z "
+    aws_error("ExpiredTokenException", "Response has expired", "Response has expired", status=400),
+    aws_error("InvalidIdentityToken", "Response signature invalid", status=400),
+    aws_error("IDPRejectedClaim", "The identity provider rejected the claim"),
+    aws_error("SignatureDoesNotMatch", "Signature expired: 20160609T184512Z is now earlier than 20160610T013008Z "
             "(20160610T014508Z - 15 min.)", "Signature"),
-    refused("SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided."),
-    refused("RegionDisabledException", "STS is not activated in the requested region for account: 444455556666",
+    aws_error("SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided."),
+    aws_error("RegionDisabledException", "STS is not activated in the requested region for account: 444455556666",
             "not activated in this region"),
-    refused("PackedPolicyTooLarge", "PackedPolicySize exceeds the limit", status=400),
-    refused("MalformedPolicyDocument", "Syntax errors in policy.", status=400),
-    refused("InvalidAuthorizationMessageException", "", status=400),
-    refused("AccessDenied", "<b>no</b>\x1b]0;hostile\x07 [/x] [@click=app.quit()] " + "A" * 5000, "AccessDenied"),
-    played("error", "InternalFailure"),
-    played("throttle", "Throttling"),
-    played("throttle-429", "TooManyRequestsException"),
-    played("throttle-503", "ServiceUnavailable"),
+    aws_error("PackedPolicyTooLarge", "PackedPolicySize exceeds the limit", status=400),
+    aws_error("MalformedPolicyDocument", "Syntax errors in policy.", status=400),
+    aws_error("InvalidAuthorizationMessageException", "", status=400),
+    aws_error("AccessDenied", "<b>no</b>\x1b]0;hostile\x07 [/x] [@click=app.quit()] " + "A" * 5000, "AccessDenied"),
+    stand_in_fault("error", "InternalFailure"),
+    stand_in_fault("throttle", "Throttling"),
+    stand_in_fault("throttle-429", "TooManyRequestsException"),
+    stand_in_fault("throttle-503", "ServiceUnavailable"),
     Failure("clock 20 min behind", "20 min behind", _skewed(1200)),
     Failure("clock a day ahead", "24h ahead", _skewed(-86400)),
 )  # fmt: skip
 
 #: Invalid answers.
 ANSWERS = (
-    played("tls", "returned an invalid HTTP response"),
-    played("not-http", "returned an invalid HTTP response"),
-    *(played(kind, NOT_AWS) for kind in (
+    stand_in_fault("tls", "returned an invalid HTTP response"),
+    stand_in_fault("not-http", "returned an invalid HTTP response"),
+    *(stand_in_fault(kind, NOT_AWS) for kind in (
         "proxy-200", "proxy-403", "proxy-407", "proxy-502", "portal-302", "portal-511", "huge-page", "answer-502",
         "truncated", "short", "not-xml", "json", "empty",
     )),
-    *(played(kind, BROKEN_OFF) for kind in ("reset", "answer-lost", "reset-in-answer")),
-    *(played(kind, STRANGE) for kind in (
+    *(stand_in_fault(kind, BROKEN_OFF) for kind in ("reset", "answer-lost", "reset-in-answer")),
+    *(stand_in_fault(kind, MALFORMED) for kind in (
         "wrong-xml", "missing", "no-token", "no-expiry", "nan-date", "garbage-date", "naive-date", "huge-field",
     )),
-    played("past-expiry", "ended at 01 Jan"),
+    stand_in_fault("past-expiry", "ended at 01 Jan"),
 )  # fmt: skip
 
 #: No answer, for as long as an operation may wait.
 SILENCE = (
-    played("time-out", "no response from", is_slow=True),
-    played("answer-never", "no response from", is_slow=True),
-    played("drip", "no response from AWS within", is_slow=True),
+    stand_in_fault("time-out", "no response from", is_slow=True),
+    stand_in_fault("answer-never", "no response from", is_slow=True),
+    stand_in_fault("drip", "no response from AWS within", is_slow=True),
 )
 
 #: No way to AWS.
@@ -131,8 +131,8 @@ WAYS = (
     endpoint("no route", "http://[fe80::1]", "no route to fe80::1"),
     endpoint("TLS to what speaks none", "https://127.0.0.1:{port}", "TLS connection to"),
     endpoint("no URL", "sts.amazonaws", "sts.amazonaws"),
-    through_proxy("a proxy that is not there", "http://127.0.0.1:9", "could not connect to proxy 127.0.0.1:9"),
-    through_proxy("a proxy whose name is unknown", "http://proxy.nowhere.invalid:3128",
+    proxy_failure("a proxy that is not there", "http://127.0.0.1:9", "could not connect to proxy 127.0.0.1:9"),
+    proxy_failure("a proxy whose name is unknown", "http://proxy.nowhere.invalid:3128",
                   "could not connect to proxy proxy.nowhere.invalid:3128"),
 )  # fmt: skip
 

@@ -63,15 +63,15 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
 def _our_line(frame: FrameType | None) -> str:
     """Return the innermost line of keyturn, unless an import is running: modules are read once, from the
     disk's cache."""
-    found = ""
+    innermost = ""
     while frame is not None:
         name = frame.f_code.co_filename
         if name.startswith("<frozen importlib"):
             return ""
-        if not found and is_ours(name):
-            found = f"{Path(name).name}:{frame.f_lineno}"
+        if not innermost and is_ours(name):
+            innermost = f"{Path(name).name}:{frame.f_lineno}"
         frame = frame.f_back
-    return found
+    return innermost
 
 
 @contextmanager
@@ -80,50 +80,50 @@ def gauge() -> Iterator[Gauge]:
     if not _hooked:
         sys.addaudithook(_audit)  # for the process's life; it does nothing while no gauge runs
         _hooked.append(True)
-    seen = Gauge(threading.get_ident())
+    gauge = Gauge(threading.get_ident())
     handle: Any = asyncio.events.Handle
     plain, sleep = handle._run, time.sleep
     at: list[str] = []
     ended = threading.Event()
 
     def measured(self: Any) -> None:
-        if threading.get_ident() != seen.thread:
+        if threading.get_ident() != gauge.thread:
             plain(self)
             return
         at.clear()
-        began = time.thread_time()
+        start = time.thread_time()
         plain(self)
-        took = time.thread_time() - began
-        seen.callbacks += 1
-        if took > seen.longest:
-            seen.longest, seen.longest_of = took, " / ".join(at) or repr(self)[:200]
+        elapsed = time.thread_time() - start
+        gauge.callbacks += 1
+        if elapsed > gauge.longest:
+            gauge.longest, gauge.longest_of = elapsed, " / ".join(at) or repr(self)[:200]
 
-    def slept(seconds: Any) -> None:
-        if threading.get_ident() == seen.thread:
-            seen.waits.append(f"sleep({seconds}) at {_our_line(sys._getframe(1))}")
+    def sleep_measured(seconds: Any) -> None:
+        if threading.get_ident() == gauge.thread:
+            gauge.waits.append(f"sleep({seconds}) at {_our_line(sys._getframe(1))}")
         sleep(seconds)
 
-    def looks() -> None:
+    def watch() -> None:
         while not ended.wait(0.03):
-            frame = sys._current_frames().get(seen.thread)
+            frame = sys._current_frames().get(gauge.thread)
             if len(at) < 12 and frame is not None:
                 at.append(
                     " < ".join(f"{f.name}:{f.lineno}" for f in reversed(traceback.extract_stack(frame)[-9:]))
                 )
 
-    watcher = threading.Thread(target=looks, daemon=True)
-    handle._run, time.sleep = measured, slept
-    _running.append(seen)
+    watcher = threading.Thread(target=watch, daemon=True)
+    handle._run, time.sleep = measured, sleep_measured
+    _running.append(gauge)
     # The collector would traverse everything that the tests have loaded, which a real app's process does not
     # hold.
     gc.collect()
     gc.freeze()
     watcher.start()
     try:
-        yield seen
+        yield gauge
     finally:
         ended.set()
         watcher.join()
         gc.unfreeze()
-        _running.remove(seen)
+        _running.remove(gauge)
         handle._run, time.sleep = plain, sleep

@@ -13,99 +13,101 @@ import pytest
 
 from keyturn_tui.app import KeyturnApp
 from keyturn_tui.terminal.capabilities import Options, terminal_for
-from tests.resilience.outages.conftest import Stricken
+from tests.resilience.outages.conftest import OutageMachine
 from tests.resilience.outages.failures import ALL, QUICK, SILENCE, WAYS, Failure
 from tests.resilience.outages.loop_monitor import Gauge, gauge
-from tests.resilience.outages.outage_assertions import faults_of_line, kept, secrets_of
+from tests.resilience.outages.outage_assertions import digests_of, faults_of_line, secrets_of
 from tests.tui.conftest import NARROW, UTF8, Driven
 
 PROFILE = "ci-audit"
 #: Seconds for which a callback may block the loop, and with it the keyboard (safety.md F1).
 LONGEST_GAP = 0.1
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 @asynccontextmanager
-async def started(stricken: Stricken) -> AsyncIterator[tuple[Driven, Gauge]]:
+async def run_app(machine: OutageMachine) -> AsyncIterator[tuple[Driven, Gauge]]:
     """Run the app over the real service with its gauge."""
     options = Options()
-    app = KeyturnApp(stricken.service, options, terminal_for(UTF8, options))
+    app = KeyturnApp(machine.service, options, terminal_for(UTF8, options))
     async with app.run_test(size=NARROW) as pilot:
-        driven = Driven(app, pilot, stricken.service)  # type: ignore[arg-type]  # the real one
+        driven = Driven(app, pilot, machine.service)  # type: ignore[arg-type]  # the real one
         await driven.settle()
         await driven.go(PROFILE)
-        with gauge() as seen:
-            yield driven, seen
+        with gauge() as gauge_seen:
+            yield driven, gauge_seen
 
 
-async def until(driven: Driven, holds: Callable[[], bool], what: str) -> None:
+async def wait_until(driven: Driven, holds: Callable[[], bool], what: str) -> None:
     """Wait until a text is shown."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not holds():
         assert time.monotonic() < end, f"waited for {what}; the screen:\n{driven.text}"
         await asyncio.sleep(0.02)
     await driven.settle()
 
 
-def judged(seen: Gauge) -> None:
-    assert seen.waits == [], "nothing on the loop may wait for the system"
-    assert seen.longest <= LONGEST_GAP, seen.longest_of
-    assert seen.callbacks > 0
+def check_gauge(gauge_seen: Gauge) -> None:
+    assert gauge_seen.waits == [], "nothing on the loop may wait for the system"
+    assert gauge_seen.longest <= LONGEST_GAP, gauge_seen.longest_of
+    assert gauge_seen.callbacks > 0
 
 
-async def plays(stricken: Stricken, failure: Failure) -> Gauge:
+async def check_failure(machine: OutageMachine, failure: Failure) -> Gauge:
     """Press `r` during a failure, other keys meanwhile, and `r` again when it is over."""
-    async with started(stricken) as (driven, seen):
-        before = kept(stricken.sandbox.folder)
-        stricken.suffer(failure)
+    async with run_app(machine) as (driven, gauge_seen):
+        before = digests_of(machine.sandbox.folder)
+        machine.start_failure(failure)
         await driven.strike("r")
         for _ in range(3):
-            was = driven.chosen
+            path_before = driven.chosen
             await driven.strike("k")
-            assert driven.chosen != was, "the cursor moves whatever AWS does"
-        await until(driven, lambda: not driven.app.state.working, "the refresh to end")
+            assert driven.chosen != path_before, "the cursor moves whatever AWS does"
+        await wait_until(driven, lambda: not driven.app.state.working, "the refresh to end")
         await driven.go(PROFILE)
         failed = driven.app.state.failures[PROFILE].line
-        assert faults_of_line(failed, failure.says, secrets_of(stricken.sandbox)) == []
+        assert faults_of_line(failed, failure.says, secrets_of(machine.sandbox)) == []
         assert "failed" in next(line for line in driven.text.splitlines() if "▸" in line)
         assert driven.message[11:40] in f" {failed}", "the message line says it too"
-        assert kept(stricken.sandbox.folder) == before
-        stricken.recover()
+        assert digests_of(machine.sandbox.folder) == before
+        machine.end_failure()
         await driven.strike("r")
-        await until(driven, lambda: "refreshed" in driven.message, "the same key to work again")
+        await wait_until(driven, lambda: "refreshed" in driven.message, "the same key to work again")
         await driven.press("x")
-    judged(seen)
-    return seen
+    check_gauge(gauge_seen)
+    return gauge_seen
 
 
-def spread(failures: Sequence[Failure], every: int) -> tuple[Failure, ...]:
+def take_every(failures: Sequence[Failure], every: int) -> tuple[Failure, ...]:
     """Return every nth of them."""
     return tuple(failures[::every])
 
 
-@pytest.mark.parametrize("failure", spread((*QUICK, *WAYS), 9), ids=lambda failure: failure.name)
-async def test_a_failure_is_one_line_and_no_key_waits_for_it(stricken: Stricken, failure: Failure) -> None:
-    await plays(stricken, failure)
+@pytest.mark.parametrize("failure", take_every((*QUICK, *WAYS), 9), ids=lambda failure: failure.name)
+async def test_a_failure_is_one_line_and_no_key_waits_for_it(
+    machine: OutageMachine, failure: Failure
+) -> None:
+    await check_failure(machine, failure)
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(600)
 async def test_no_failure_holds_up_the_keyboard(
-    stricken: Stricken, record_property: Callable[[str, object], None]
+    machine: OutageMachine, record_property: Callable[[str, object], None]
 ) -> None:
     longest, callbacks = 0.0, 0
     for failure in ALL:
-        seen = await plays(stricken, failure)
-        longest, callbacks = max(longest, seen.longest), callbacks + seen.callbacks
+        gauge_seen = await check_failure(machine, failure)
+        longest, callbacks = max(longest, gauge_seen.longest), callbacks + gauge_seen.callbacks
     record_property("bad days: failures played in the app", len(ALL))
     record_property(
         "bad days: longest gap of the app's loop", f"{longest * 1000:.0f} ms of {callbacks} callbacks"
     )
 
 
-async def test_eight_acts_that_hang_leave_the_keyboard_and_the_way_out_free(stricken: Stricken) -> None:
-    async with started(stricken) as (driven, seen):
-        stricken.suffer(SILENCE[0])
+async def test_eight_acts_that_hang_leave_the_keyboard_and_the_way_out_free(machine: OutageMachine) -> None:
+    async with run_app(machine) as (driven, gauge_seen):
+        machine.start_failure(SILENCE[0])
         for name in ("ci-audit", "ci-release", "acme-hub", "acme-batch", "ci-deploy"):
             driven.main.select_profile(name)
             await driven.strike("r")
@@ -119,25 +121,25 @@ async def test_eight_acts_that_hang_leave_the_keyboard_and_the_way_out_free(stri
         assert driven.app.return_code == 0
         assert driven.app.state.workers.drain(0), "nothing that was only asked of AWS is waited for"
         assert len(driven.app.state.workers.unanswered()) == 5
-    judged(seen)
+    check_gauge(gauge_seen)
 
 
-async def test_a_lock_that_another_process_holds_keeps_one_act_and_no_key(stricken: Stricken) -> None:
-    held = ExitStack()
-    held.enter_context(stricken.service.context.state_lock())
-    async with started(stricken) as (driven, seen):
+async def test_a_lock_that_another_process_holds_keeps_one_act_and_no_key(machine: OutageMachine) -> None:
+    lock = ExitStack()
+    lock.enter_context(machine.service.context.state_lock())
+    async with run_app(machine) as (driven, gauge_seen):
         await driven.go("personal")
         await driven.press("m")
         assert "review" in driven.text
         await driven.strike("\rkk")
         assert driven.chosen != "personal"
         assert not driven.app.state.workers.drain(0), "the change has begun, and leaving would wait for it"
-        held.close()
-        await until(driven, lambda: "adopted" in driven.message, "the change to go on")
+        lock.close()
+        await wait_until(driven, lambda: "adopted" in driven.message, "the change to go on")
         await driven.go("personal")
-    judged(seen)
-    plan = stricken.service.plan_release(("personal",))
-    stricken.service.release(plan, recovery_key=stricken.recovery_key)
+    check_gauge(gauge_seen)
+    plan = machine.service.plan_release(("personal",))
+    machine.service.release(plan, recovery_key=machine.recovery_key)
 
 
 def test_the_gauge_sees_what_it_is_for() -> None:
@@ -146,15 +148,15 @@ def test_the_gauge_sees_what_it_is_for() -> None:
         while time.thread_time() < end:
             pass
 
-    def look() -> None:
-        with gauge() as seen:
+    def watch() -> None:
+        with gauge() as gauge_seen:
             asyncio.run(busy())
-        assert seen.longest > LONGEST_GAP
+        assert gauge_seen.longest > LONGEST_GAP
 
-    look()
+    watch()
     from keyturn.system import files
 
-    with gauge() as seen:
+    with gauge() as gauge_seen:
         files.read(Path(os.devnull))
         time.sleep(0)
-    assert [wait.split("(")[0] for wait in seen.waits] == ["open", "sleep"]
+    assert [wait.split("(")[0] for wait in gauge_seen.waits] == ["open", "sleep"]

@@ -12,7 +12,7 @@ from keyturn_sandbox import Sandbox
 from keyturn_sandbox.seed_managed import PASSPHRASE, furnish
 from tests.end_to_end.person import Person
 from tests.resilience.outages.failures import LONGEST, QUICK, SILENCE, WAYS, Failure
-from tests.resilience.outages.outage_assertions import faults_of_line, kept, secrets_of
+from tests.resilience.outages.outage_assertions import digests_of, faults_of_line, secrets_of
 
 EXPIRED, VALID = "ci-audit", "ci-release"
 
@@ -24,39 +24,39 @@ class Shell:
         self.person = Person(sandbox)
         self.sandbox = sandbox
 
-    def suffer(self, failure: Failure) -> None:
+    def start_failure(self, failure: Failure) -> None:
         """Start a failure. If it lies in the environment, start an agent anew in it."""
-        failure.strike(self.sandbox)
+        failure.start(self.sandbox)
         if failure.environ:
             self.person.environ |= {
                 name: value.format(port=self.sandbox.port) for name, value in failure.environ.items()
             }
-            self.reopen()
+            self.restart_agent()
 
-    def recover(self, failure: Failure) -> None:
+    def end_failure(self, failure: Failure) -> None:
         """End all failures."""
         self.sandbox.faults.clear()
         self.person.environ = dict(self.sandbox.environ)
         if failure.environ:
-            self.reopen()
+            self.restart_agent()
 
-    def reopen(self) -> None:
+    def restart_agent(self) -> None:
         """Restart the agent with the current environment."""
         self.person.keyturn("agent", "stop")
         self.person.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
 
-    def fails(self, failure: Failure, *words: str) -> None:
+    def check_failed(self, failure: Failure, *words: str) -> None:
         """Run one verb, which must print one line and change nothing."""
-        before = kept(self.sandbox.folder)
+        before = digests_of(self.sandbox.folder)
         began = time.monotonic()
-        done = self.person.keyturn(*words)
+        result = self.person.keyturn(*words)
         assert time.monotonic() - began < LONGEST + 10
-        assert (done.returncode, done.stdout) == (1, "")
-        (line,) = done.stderr.splitlines()
+        assert (result.returncode, result.stdout) == (1, "")
+        (line,) = result.stderr.splitlines()
         assert line.startswith("keyturn: ")
         assert faults_of_line(line, failure.says, secrets_of(self.sandbox)) == []
         assert EXPIRED in line
-        assert kept(self.sandbox.folder) == before
+        assert digests_of(self.sandbox.folder) == before
 
 
 @pytest.fixture(scope="module")
@@ -69,27 +69,27 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
         for name, value in sandbox.environ.items():
             patched.setenv(name, value)
         furnish(sandbox, sandbox.environ)
-        found = Shell(sandbox)
+        home_folder = Shell(sandbox)
         try:
-            yield found
+            yield home_folder
         finally:
-            found.person.environ = dict(sandbox.environ)
-            found.person.leaves()
+            home_folder.person.environ = dict(sandbox.environ)
+            home_folder.person.leaves()
 
 
-def plays(shell: Shell, failure: Failure) -> int:
+def check_failure(shell: Shell, failure: Failure) -> int:
     """Refresh, request credentials, request valid ones, and list; then recover. Return the number of verbs
     run."""
-    shell.suffer(failure)
+    shell.start_failure(failure)
     try:
-        shell.fails(failure, "refresh", EXPIRED)
-        shell.fails(failure, "credential-process", EXPIRED)
+        shell.check_failed(failure, "refresh", EXPIRED)
+        shell.check_failed(failure, "credential-process", EXPIRED)
         if not failure.is_slow:
             served = json.loads(shell.person.does("credential-process", VALID))
             assert served["SessionToken"]
         assert EXPIRED in shell.person.does("list"), "listing needs no AWS"
     finally:
-        shell.recover(failure)
+        shell.end_failure(failure)
     shell.person.does("refresh", EXPIRED)
     shell.person.does("stop", EXPIRED)
     return 4
@@ -97,7 +97,7 @@ def plays(shell: Shell, failure: Failure) -> int:
 
 @pytest.mark.parametrize("failure", QUICK[::25], ids=lambda failure: failure.name)
 def test_a_verb_says_one_line_and_loses_nothing(shell: Shell, failure: Failure) -> None:
-    plays(shell, failure)
+    check_failure(shell, failure)
 
 
 @pytest.mark.campaign
@@ -108,18 +108,18 @@ def test_every_verb_on_every_bad_day(
 ) -> None:
     shell.person.does("refresh", VALID)
     shell.sandbox.move_clock(3100)  # due, and valid for eight minutes yet
-    played = 0
+    stand_in_fault = 0
     for failure in failures:
-        played += plays(shell, failure)
-    record_property("bad days: verbs run on them", played)
+        stand_in_fault += check_failure(shell, failure)
+    record_property("bad days: verbs run on them", stand_in_fault)
 
 
 @pytest.mark.parametrize("failure", [QUICK[-1]], ids=lambda failure: failure.name)
 def test_adopting_needs_no_aws_and_is_whole_or_not_at_all(shell: Shell, failure: Failure) -> None:
-    shell.suffer(failure)
+    shell.start_failure(failure)
     before = shell.person.files()
     shell.person.does("adopt", "personal", "--yes")
-    shell.recover(failure)
+    shell.end_failure(failure)
     assert shell.person.row("personal")["managed"]
     shell.person.does("refresh", "personal")
     shell.person.does("release", "personal", "--yes", fds={"--passphrase-fd": PASSPHRASE})

@@ -12,7 +12,7 @@ from tests.core.operations.rotation.kill_points import Cloud, broken_promises, r
 from tests.resilience.crash_injection import strace_runs
 from tests.resilience.crash_injection.conftest import home
 from tests.resilience.crash_injection.crash_home import Home
-from tests.resilience.crash_injection.fault_plan import KILL, spread
+from tests.resilience.crash_injection.fault_plan import KILL, take_spread
 from tests.support.needs import needs
 
 __all__ = ["home"]
@@ -32,13 +32,13 @@ def _kill(
     home: Home, cloud: Cloud, chosen: Callable[[Sequence[strace_runs.Call]], Sequence[strace_runs.Call]]
 ) -> tuple[int, list[str]]:
     run = rotate(cloud)
-    home.back_to("adopted")
+    home.restore_stage("adopted")
     points = strace_runs.calls(run, home)
     faults = []
     calls = chosen(points)
     for call in calls:
-        cloud.reset()
-        home.back_to("adopted")
+        cloud.anew()
+        home.restore_stage("adopted")
         outcome = strace_runs.inject(run, home, call, KILL)
         place = f"killed at {call.name} {call.number} ({call.line:.120})"
         faults += [f"{place}: {fault}" for fault in broken_promises(home, cloud)]
@@ -49,7 +49,7 @@ def _kill(
 
 def test_some_kills_of_a_rotation(home: Home, cloud: Cloud) -> None:
     needs("strace")
-    runs, faults = _kill(home, cloud, lambda points: spread(points, 10))
+    runs, faults = _kill(home, cloud, lambda points: take_spread(points, 10))
     assert not faults
     assert runs == 10
 
