@@ -22,37 +22,37 @@ from tests.core.vault import weak_age
 
 #: One process of keyturn without an agent: opens the vault by the recovery key, then runs the operations that
 #: it is given.
-_ACTS = """
+_PROGRAM = """
 import json, os, sys
 from keyturn.model.errors import FileBusy, FileChanged
 from keyturn.service import CredentialService
 from keyturn.model.profile import Delivery
 from keyturn.model.secret import Secret
 
-key, acts = json.loads(sys.stdin.readline())
-keeper = CredentialService.from_environ(os.environ, use_agent=False)
-keeper.unlock_here(recovery_key=Secret(key))
+key, operations = json.loads(sys.stdin.readline())
+service = CredentialService.from_environ(os.environ, use_agent=False)
+service.unlock_here(recovery_key=Secret(key))
 print("open", flush=True)
 sys.stdin.readline()
-for act, name in acts:
+for operation, name in operations:
     for attempt in range(20):
         try:
-            if act == "adopt":
-                keeper.adopt(keeper.plan_adopt([name]))
-            elif act == "deliver":
-                keeper.deliver(name, Delivery.CREDENTIALS_FILE)
-            elif act == "document":
-                print(json.loads(keeper.credential_process(name))["AccessKeyId"], flush=True)
+            if operation == "adopt":
+                service.adopt(service.plan_adopt([name]))
+            elif operation == "deliver":
+                service.deliver(name, Delivery.CREDENTIALS_FILE)
+            elif operation == "document":
+                print(json.loads(service.credential_process(name))["AccessKeyId"], flush=True)
             break
         except FileChanged:
-            # As a person does who is told to look again: the plan was made on what another has changed since.
+            # Plan again as the error advises, because another process has changed the file since.
             if attempt == 19:
                 raise
 """
 
 
 @dataclass
-class House:
+class Machine:
     """A sandbox and the recovery key of its vault."""
 
     sandbox: Sandbox
@@ -63,7 +63,7 @@ class House:
     def aws(self) -> Path:
         return self.sandbox.home / ".aws"
 
-    def team(self, size: int) -> list[str]:
+    def add_users(self, size: int) -> list[str]:
         """Add IAM users, each with a plaintext key in the credentials file."""
         names, text = [], ""
         for number in range(size):
@@ -76,21 +76,21 @@ class House:
             file.write(text)
         return names
 
-    def processes(self, acts: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
+    def run_parallel(self, operations: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
         """Run each list of operations in a process of its own, all from the same moment, and return their
         outputs."""
         started = [
             subprocess.Popen(
-                [sys.executable, "-c", _ACTS],
+                [sys.executable, "-c", _PROGRAM],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
                 env=self.environ,
             )
-            for _ in acts
+            for _ in operations
         ]
-        for process, each in zip(started, acts, strict=True):
+        for process, each in zip(started, operations, strict=True):
             assert process.stdin is not None
             process.stdin.write(json.dumps([self.recovery_key.reveal(), list(each)]) + "\n")
             process.stdin.flush()
@@ -117,7 +117,7 @@ class House:
 
 
 @pytest.fixture
-def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     monkeypatch.setattr(passphrase, "seal", weak_age.seal)
     folder = Path(tempfile.mkdtemp(prefix="kt-"))
     with Sandbox(folder / "s") as sandbox:
@@ -125,6 +125,6 @@ def house(monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
             monkeypatch.delenv(name)
         for name, value in sandbox.environ.items():
             monkeypatch.setenv(name, value)
-        keeper = CredentialService.from_environ(sandbox.environ, use_agent=False)
-        yield House(sandbox, keeper, keeper.create_vault("passphrase", Secret("three small words")))
+        service = CredentialService.from_environ(sandbox.environ, use_agent=False)
+        yield Machine(sandbox, service, service.create_vault("passphrase", Secret("three small words")))
     shutil.rmtree(folder, ignore_errors=True)

@@ -15,7 +15,7 @@ OLD = b"# mine\n" + b"".join(b"[profile p%d]\nregion = eu-west-1\n" % n for n in
 
 
 @dataclass(frozen=True)
-class Told:
+class EditReport:
     """The reports of keyturn's writers on their edits."""
 
     done: list[str]
@@ -23,7 +23,7 @@ class Told:
     """Exit code and line."""
 
 
-class Beside:
+class SharedFileRace:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         aws = folder / "aws"
@@ -36,39 +36,39 @@ class Beside:
         """Run four of keyturn's writers beside two foreign ones. Return the number of edits by `aws configure
         set` and by the script."""
         others = [
-            programs.start(self.cli(seed), self.path, "cli", 10_000, environ=self.environ),
-            programs.start(programs.SLOW, self.path, seed),
+            programs.start(self.cli_program(seed), self.path, "cli", 10_000, environ=self.environ),
+            programs.start(programs.SLOW_SCRIPT, self.path, seed),
         ]
         while not all(key in self.path.read_bytes() for key in (b"c_cli_0 =", b"f_0 =")):
             assert all(one.poll() is None for one in others), "one of the others ended"
             time.sleep(0.01)
-        ours = [
-            programs.start(programs.OURS, self.folder / "locks", name, edits, self.path) for name in "abcd"
+        writers = [
+            programs.start(programs.WRITER, self.folder / "locks", name, edits, self.path) for name in "abcd"
         ]
         try:
-            programs.finish(ours, 250)
+            programs.finish(writers, 250)
         finally:
             (self.folder / "stop").touch()
-            made = programs.finish(others)
-        return int(made[0]), int(made[1])
+            outputs = programs.finish(others)
+        return int(outputs[0]), int(outputs[1])
 
     @staticmethod
-    def cli(seed: int) -> str:
+    def cli_program(seed: int) -> str:
         """Return the program that runs the AWS CLI or, for more edits per second, its command line in one interpreter."""
         return programs.CLI if seed % 2 else programs.CLI_PROGRAM
 
-    def kept(self) -> int:
+    def count_kept_profiles(self) -> int:
         """Return the number of earlier profiles that still exist unchanged."""
         document = parse(self.path.read_bytes())
         sections = [document.section(f"profile p{number}") for number in range(40)]
         return sum(section is not None and section.values == {"region": "eu-west-1"} for section in sections)
 
-    def ours(self, edits: int) -> int:
+    def count_own_edits(self, edits: int) -> int:
         """Return the number of keyturn's edits in the file."""
-        found = programs.keys_of(self.path)
-        return len({f"k_{name}_{number}" for name in "abcd" for number in range(edits)} & found)
+        keys = programs.keys_of(self.path)
+        return len({f"k_{name}_{number}" for name in "abcd" for number in range(edits)} & keys)
 
-    def run_without_turns(self, seed: int, edits: int, profile: str) -> tuple[Told, int, int]:
+    def run_without_turns(self, seed: int, edits: int, profile: str) -> tuple[EditReport, int, int]:
         """Run the writers with foreign ones that do not take turns with each other.
 
         :param profile: the profile that the AWS CLI writes to.
@@ -77,23 +77,23 @@ class Beside:
         top = Path(__file__).parents[3]
         others = [
             programs.start(alone, profile, 10_000, environ=self.environ),
-            programs.start(programs.SLOW_ALONE, self.path, seed, top),
+            programs.start(programs.SLOW_SCRIPT_ALONE, self.path, seed, top),
         ]
-        ours: list[subprocess.Popen[str]] = []
+        writers: list[subprocess.Popen[str]] = []
         try:
             while not (b"c_c_" in (data := self.path.read_bytes()) and b"f_" in data):
                 assert all(one.poll() is None for one in others), "one of the others ended"
                 time.sleep(0.01)
-            ours += [
-                programs.start(programs.OURS_TOLD, self.folder / "locks", name, edits, self.path)
+            writers += [
+                programs.start(programs.REPORTING_WRITER, self.folder / "locks", name, edits, self.path)
                 for name in "abcd"
             ]
-            said = [json.loads(line) for line in programs.finish(ours, 600)]
+            reports = [json.loads(line) for line in programs.finish(writers, 600)]
         finally:
             (self.folder / "stop").touch()
-            made = programs.finish(others, 600)
-        told = Told(
-            [key for done, _ in said for key in done],
-            [(code, line) for _, refused in said for code, line in refused],
+            outputs = programs.finish(others, 600)
+        report = EditReport(
+            [key for done, _ in reports for key in done],
+            [(code, line) for _, refused in reports for code, line in refused],
         )
-        return told, int(made[0]), int(made[1])
+        return report, int(outputs[0]), int(outputs[1])

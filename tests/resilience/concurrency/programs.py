@@ -12,7 +12,7 @@ from pathlib import Path
 from keyturn.awsconfig.document import FileKind, parse
 
 #: Edits by keyturn's writer, one file after the other: a section of its own, and one that all of them edit.
-OURS = """
+WRITER = """
     import sys, time
     from pathlib import Path
     from keyturn.awsconfig.document import FileKind, set_items
@@ -30,7 +30,7 @@ OURS = """
 
 #: Edits by keyturn's writer of one file that others may break; prints the edits done, and the line of each
 #: refusal.
-OURS_TOLD = """
+REPORTING_WRITER = """
     import json, sys
     from pathlib import Path
     from keyturn.awsconfig.document import FileKind, set_items
@@ -77,7 +77,7 @@ def with_line(data: bytes, number: int) -> bytes | None:
 
 
 #: A user's script: reads, truncates, waits 5 to 50 ms and writes until its folder holds a file `stop`.
-SLOW = (
+SLOW_SCRIPT = (
     TURN
     + """
     import os, random, sys, time
@@ -100,7 +100,7 @@ SLOW = (
 )
 
 #: The script without turns.
-SLOW_ALONE = """
+SLOW_SCRIPT_ALONE = """
     import random, sys, time
     from pathlib import Path
     sys.path.insert(0, sys.argv[3])

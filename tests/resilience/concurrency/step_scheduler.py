@@ -21,7 +21,7 @@ Step = Callable[[], None]
 
 #: All calls by which the writer reads or changes a file, except the lease, which makes others wait while it
 #: is held.
-_CALLS = (
+_SYSTEM_CALLS = (
     "open", "close", "stat", "lstat", "fstat", "pread", "pwrite", "write", "fsync", "fchmod", "fchown", "readlink",
     "replace", "rename", "link", "unlink", "mkdir", "listxattr",
 )  # fmt: skip
@@ -35,7 +35,7 @@ class Stepper:
     before: Callable[[int], None] = lambda _: None
     calls: list[tuple[str, str]] = field(default_factory=list)
     """Name and first argument of each call so far."""
-    moved: float = 0.0
+    waited: float = 0.0
     """Seconds of waiting so far; a wait takes no real time."""
     _inside: bool = False
 
@@ -50,23 +50,23 @@ class Stepper:
             self._inside = False
 
     def _sleep(self, seconds: float) -> None:
-        self.moved += seconds
+        self.waited += seconds
         self._step("sleep", seconds)
 
-    def pace(self) -> Timing:
+    def timing(self) -> Timing:
         """Return timing whose clock is the real one plus the waits."""
         return Timing(
-            wall=lambda: time.time() + self.moved,
-            elapsed=lambda: self.moved,
+            wall=lambda: time.time() + self.waited,
+            elapsed=lambda: self.waited,
             sleep=self._sleep,
             jitter=lambda: 0.5,
         )
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def count_calls(self) -> Iterator[None]:
         """Count the calls of this process inside the block."""
         with pytest.MonkeyPatch.context() as patch:
-            for name in _CALLS:
+            for name in _SYSTEM_CALLS:
                 patch.setattr(os, name, self._wrapped(name, getattr(os, name)))
             patch.setattr(fcntl, "flock", self._wrapped("flock", fcntl.flock))
             patch.setattr("keyturn.awsconfig.atomic_replace.exchange", self._wrapped("exchange", exchange))
@@ -79,12 +79,12 @@ class Stepper:
 
         return call
 
-    def last_look(self, path: Path) -> int:
+    def last_read(self, path: Path) -> int:
         """Return the number of the last call that looked up `path` by its name, or of the last wait if that
         came later."""
-        looks = ("open", "stat", "lstat")
+        lookups = ("open", "stat", "lstat")
         return max(
             n
             for n, (name, first) in enumerate(self.calls)
-            if name == "sleep" or (name in looks and first == str(path))
+            if name == "sleep" or (name in lookups and first == str(path))
         )

@@ -27,7 +27,7 @@ COMMAND = (sys.executable, "-I", str(PROGRAM))
 Number = Callable[[str, object], None]
 
 
-class Answers:
+class StubService:
     """A service that returns a document for every profile."""
 
     def wait_until_secrets_saved(self) -> None:
@@ -60,19 +60,19 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def at_once(acts: Sequence[Callable[[], None]]) -> None:
+def run_together(operations: Sequence[Callable[[], None]]) -> None:
     """Call each of `acts` in a thread of its own, all from the same moment."""
-    start = threading.Barrier(len(acts))
+    start = threading.Barrier(len(operations))
     failures: list[BaseException] = []
 
-    def run(act: Callable[[], None]) -> None:
+    def run(function: Callable[[], None]) -> None:
         start.wait()
         try:
-            act()
+            function()
         except BaseException as error:  # noqa: BLE001 - raised again in the test
             failures.append(error)
 
-    threads = [threading.Thread(target=run, args=(act,)) for act in acts]
+    threads = [threading.Thread(target=run, args=(function,)) for function in operations]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -94,7 +94,7 @@ class InThisProcess:
         listener = acquire(self.path, client.is_answering, 20)
         if listener is None:
             return
-        server = AgentServer(Answers(), listener)
+        server = AgentServer(StubService(), listener)
         thread = threading.Thread(target=self._serve, args=(server,))
         thread.start()
         self.won.append(server)
@@ -127,7 +127,7 @@ def pairs_in_this_process(folder: Path, rounds: int) -> int:
                 agents.start()
                 assert json.loads(client.document(agents.path, name))["AccessKeyId"] == name
 
-            at_once([start_and_ask] * 2)
+            run_together([start_and_ask] * 2)
             assert len(agents.won) == 1, f"round {number}: {len(agents.won)} agents won"
             won += len(agents.won)
             agents.stop()
@@ -152,7 +152,7 @@ class InProcesses:
     def document(self, name: str) -> str:
         return client.document(self.paths.socket, name, 20)
 
-    def served(self, name: str) -> str:
+    def document_from_agent(self, name: str) -> str:
         """Return the document as `credential-process` does: from the agent, or without one by the slow path,
         which here starts one."""
         deadline = time.monotonic() + 20
@@ -167,7 +167,7 @@ class InProcesses:
     def agents(self) -> list[int]:
         """Return the processes that run an agent for this folder."""
         mark = f"KEYTURN_HOME={self.environ['KEYTURN_HOME']}".encode()
-        found = []
+        pids = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 try:
@@ -175,8 +175,8 @@ class InProcesses:
                 except OSError:
                     continue
                 if is_ours:
-                    found.append(int(entry.name))
-        return found
+                    pids.append(int(entry.name))
+        return pids
 
 
 def pairs_of_processes(folder: Path, rounds: int) -> None:
@@ -187,7 +187,7 @@ def pairs_of_processes(folder: Path, rounds: int) -> None:
             person.start()
             assert json.loads(person.document(name))["AccessKeyId"] == name
 
-        at_once([start_and_ask] * 2)
+        run_together([start_and_ask] * 2)
         pid = client.call(person.paths.socket, {"op": "status"})["pid"]
         deadline = time.monotonic() + 10
         while (left := person.agents()) != [pid] and time.monotonic() < deadline and os.geteuid() == 0:
@@ -201,13 +201,13 @@ def served_through_upgrades(folder: Path, upgrades: int) -> int:
     answers."""
     person = InProcesses(folder)
     person.start()
-    served, stop = [0] * 4, threading.Event()
+    answers, stop = [0] * 4, threading.Event()
     newer = (sys.executable, "-I", "-c", _NEWER.format(program=str(PROGRAM)))
 
-    def ask(which: int) -> None:
+    def ask(client: int) -> None:
         while not stop.is_set():
-            assert json.loads(person.served(f"p{which}"))["AccessKeyId"] == f"p{which}"
-            served[which] += 1
+            assert json.loads(person.document_from_agent(f"p{client}"))["AccessKeyId"] == f"p{client}"
+            answers[client] += 1
 
     def upgrade() -> None:
         try:
@@ -218,9 +218,9 @@ def served_through_upgrades(folder: Path, upgrades: int) -> int:
         finally:
             stop.set()
 
-    at_once([upgrade, *(functools.partial(ask, which) for which in range(4))])
+    run_together([upgrade, *(functools.partial(ask, client) for client in range(4))])
     shutdown.lock(person.paths.socket)
-    return sum(served)
+    return sum(answers)
 
 
 _NEWER = """

@@ -44,7 +44,7 @@ class Case:
         self.path.write_bytes(OLD)
         os.utime(self.path, (past := time.time() - 60, past))
         self.way, self.at, self.stepwise, self.stale = way, at, stepwise, stale
-        self.kept: list[bytes] = []
+        self.count_kept_profiles: list[bytes] = []
         self.stepper = Stepper(self._before)
         self.save: Iterator[None] | None = None
         self.refused: KeyturnError | None = None
@@ -66,10 +66,10 @@ class Case:
     def run(self) -> None:
         files = SharedFiles(
             self.folder.with_name("locks"),
-            keep=lambda _, data: self.kept.append(data),
-            timing=self.stepper.pace(),
+            keep=lambda _, data: self.count_kept_profiles.append(data),
+            timing=self.stepper.timing(),
         )
-        with self.stepper.watching():
+        with self.stepper.count_calls():
             try:
                 files.edit(self.path, ours, kind=FileKind.CONFIG)
             except KeyturnError as error:
@@ -77,13 +77,15 @@ class Case:
         for _ in self.save or ():
             pass
 
-    def lost(self) -> list[str]:
+    def lost_edits(self) -> list[str]:
         """Return the edits that are neither in the file nor, where keyturn reported failure, in a backup or
         an error."""
         data = self.path.read_bytes()
         document = parse(data)
         missing = [f"p{n}" for n in range(40) if document.section(f"profile p{n}") is None]
-        if THEIRS not in data and not (self.refused and any(THEIRS in one for one in self.kept)):
+        if THEIRS not in data and not (
+            self.refused and any(THEIRS in one for one in self.count_kept_profiles)
+        ):
             missing.append("theirs")
         section = document.section("profile p1")
         if self.refused is None and (section is None or section.item("output") is None):
@@ -94,15 +96,15 @@ class Case:
         return missing + left
 
 
-def last_call(folder: Path) -> int:
+def last_reading_call(folder: Path) -> int:
     """Return the number of keyturn's last call that looks at the file if no other program comes in. A save of
     older contents after that is the same as one made tomorrow."""
     case = Case(folder, "nano", -1, stepwise=False, stale=False)
     case.run()
-    return case.stepper.last_look(case.path)
+    return case.stepper.last_read(case.path)
 
 
-def moment_of_exchange(folder: Path) -> int:
+def exchange_call(folder: Path) -> int:
     """Return the number of the call that puts keyturn's version in place of the old one."""
     case = Case(folder, "nano", -1, stepwise=False, stale=False)
     case.run()
@@ -114,14 +116,14 @@ def cases(folder: Path, points: Sequence[int]) -> Iterator[Case]:
         yield Case(folder, way, at, stepwise=stepwise, stale=stale)
 
 
-def judge(all_cases: Iterator[Case], number: Number) -> None:
+def run_cases(all_cases: Iterator[Case], number: Number) -> None:
     count = stopped = 0
     failures = []
     for case in all_cases:
         case.run()
         count += 1
         stopped += case.refused is not None
-        if missing := case.lost():
+        if missing := case.lost_edits():
             failures.append(f"{case}: {', '.join(missing)}; {case.refused}")
     number("races: saves by others amid a write of ours", count)
     number("races: saves after which ours stopped with a reason", stopped)
@@ -139,18 +141,18 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_save_in_any_moment_of_ours_is_joined_or_told(folder: Path, record_property: Number) -> None:
     """Every seventh case of the campaign."""
-    points = range(last_call(folder) + 1)
-    judge(itertools.islice(cases(folder, points), 0, None, 7), record_property)
+    points = range(last_reading_call(folder) + 1)
+    run_cases(itertools.islice(cases(folder, points), 0, None, 7), record_property)
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(900)
 def test_a_save_in_every_moment_of_ours_is_joined_or_told(folder: Path, record_property: Number) -> None:
-    judge(cases(folder, range(last_call(folder) + 1)), record_property)
+    run_cases(cases(folder, range(last_reading_call(folder) + 1)), record_property)
 
 
 def test_a_save_right_before_ours_takes_its_place_is_joined_or_told(
     folder: Path, record_property: Number
 ) -> None:
     """After keyturn's last look, the replaced file is compared once more."""
-    judge(cases(folder, [moment_of_exchange(folder)]), record_property)
+    run_cases(cases(folder, [exchange_call(folder)]), record_property)

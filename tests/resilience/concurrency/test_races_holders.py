@@ -57,24 +57,24 @@ class Clock(Protocol):
     def sleep(self, seconds: float, /) -> None: ...
 
 
-class Hurried:
+class FastClock:
     """A clock on which waiting takes no time."""
 
     def __init__(self) -> None:
-        self.moved = 0.0
+        self.waited = 0.0
 
     def monotonic(self) -> float:
-        return self.moved
+        return self.waited
 
     def sleep(self, seconds: float, /) -> None:
-        self.moved += seconds
+        self.waited += seconds
 
 
-def by(clock: Clock, act: Callable[[], object]) -> None:
+def run_with_clock(clock: Clock, function: Callable[[], object]) -> None:
     """Run a function that waits for one of keyturn's own locks, with another clock."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ownfile, "time", clock)
-        act()
+        function()
 
 
 @dataclass
@@ -82,43 +82,44 @@ class Lock:
     """A lock: the program that holds it, and the function that waits for it here."""
 
     holder: Callable[[], subprocess.Popen[str]]
-    act: Callable[[Clock], object]
+    acquire: Callable[[Clock], object]
 
 
-def of_shared_file(folder: Path) -> Lock:
+def shared_file_lock(folder: Path) -> Lock:
     path = folder / "aws" / "config"
     path.parent.mkdir(mode=0o700)
     path.write_bytes(b"[profile p1]\nregion = eu-west-1\n")
 
-    def act(clock: Clock) -> None:
-        pace = Timing(elapsed=clock.monotonic, sleep=clock.sleep)
-        files = SharedFiles(folder / "locks", keep=lambda *_: None, timing=pace)
+    def acquire(clock: Clock) -> None:
+        timing = Timing(elapsed=clock.monotonic, sleep=clock.sleep)
+        files = SharedFiles(folder / "locks", keep=lambda *_: None, timing=timing)
         files.edit(path, lambda doc: set_items(doc, "profile p1", {"output": "json"}), kind=FileKind.CONFIG)
 
-    return Lock(lambda: programs.start(HOLDS_FILE, folder / "locks", path), act)
+    return Lock(lambda: programs.start(HOLDS_FILE, folder / "locks", path), acquire)
 
 
-def of_source(folder: Path) -> Lock:
-    keeper = CredentialService.from_environ(environ(folder), use_agent=False)
+def source_lock(folder: Path) -> Lock:
+    service = CredentialService.from_environ(environ(folder), use_agent=False)
 
-    def act() -> None:
-        with keeper.context.source_lock(
+    def acquire() -> None:
+        with service.context.source_lock(
             "ci-deploy", 10.0
         ):  # the wait is longer for locks held during AWS calls
             pass
 
     path = paths_for(environ(folder)).locks_dir / "ci-deploy"
-    return Lock(lambda: programs.start(HOLDS_OWN, path), lambda clock: by(clock, act))
+    return Lock(lambda: programs.start(HOLDS_OWN, path), lambda clock: run_with_clock(clock, acquire))
 
 
-def of_vault(folder: Path) -> Lock:
-    keeper = CredentialService.from_environ(environ(folder), use_agent=False)
-    keeper.create_vault("passphrase", Secret("three small words"))
-    path = keeper.paths.vault_dir / "lock"
+def vault_lock(folder: Path) -> Lock:
+    service = CredentialService.from_environ(environ(folder), use_agent=False)
+    service.create_vault("passphrase", Secret("three small words"))
+    path = service.paths.vault_dir / "lock"
     return Lock(
         lambda: programs.start(HOLDS_OWN, path),
-        lambda clock: by(
-            clock, lambda: keeper.context.vault.change_sessions(lambda sessions: sessions.pop("nobody", None))
+        lambda clock: run_with_clock(
+            clock,
+            lambda: service.context.vault.change_sessions(lambda sessions: sessions.pop("nobody", None)),
         ),
     )
 
@@ -127,11 +128,11 @@ def environ(folder: Path) -> dict[str, str]:
     return {"HOME": str(folder), "KEYTURN_HOME": str(folder / "k"), "PATH": os.environ["PATH"]}
 
 
-@pytest.fixture(params=[of_shared_file, of_vault, of_source], ids=["shared file", "vault", "source"])
+@pytest.fixture(params=[shared_file_lock, vault_lock, source_lock], ids=["shared file", "vault", "source"])
 def lock(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lock:
     monkeypatch.setattr(passphrase, "seal", weak_age.seal)
-    made: Lock = request.param(tmp_path)
-    return made
+    lock_under_test: Lock = request.param(tmp_path)
+    return lock_under_test
 
 
 @pytest.fixture
@@ -150,32 +151,32 @@ def test_a_holder_that_dies_frees_it_at_once(
 ) -> None:
     holder.send_signal(end)
     holder.wait(30)
-    begun = time.monotonic()
-    lock.act(time)
-    assert time.monotonic() - begun < 5
+    start = time.monotonic()
+    lock.acquire(time)
+    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize(
-    "clock", [Hurried(), pytest.param(time, marks=pytest.mark.campaign)], ids=["moved", "real"]
+    "clock", [FastClock(), pytest.param(time, marks=pytest.mark.campaign)], ids=["moved", "real"]
 )
 def test_a_holder_that_is_stopped_is_named_after_ten_seconds_and_can_go_on(
     lock: Lock, holder: subprocess.Popen[str], clock: Clock
 ) -> None:
     holder.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, holder.pid, os.WSTOPPED | os.WNOWAIT)
-    begun = clock.monotonic()
-    with pytest.raises(FileBusy) as caught:
-        lock.act(clock)
-    assert clock.monotonic() - begun >= 9.9
-    line = caught.value.line()
+    start = clock.monotonic()
+    with pytest.raises(FileBusy) as error_info:
+        lock.acquire(clock)
+    assert clock.monotonic() - start >= 9.9
+    line = error_info.value.line()
     assert f"process {holder.pid} " in line
     assert "is stopped" in line
     assert f"kill -CONT {holder.pid}" in line
     assert "\n" not in line
-    assert caught.value.exit_code == 5
+    assert error_info.value.exit_code == 5
     holder.kill()
     holder.wait(30)
-    lock.act(time)
+    lock.acquire(time)
 
 
 def test_a_holder_that_is_only_slow_is_waited_for(lock: Lock, holder: subprocess.Popen[str]) -> None:
@@ -183,6 +184,6 @@ def test_a_holder_that_is_only_slow_is_waited_for(lock: Lock, holder: subprocess
     os.kill(holder.pid, signal.SIGCONT)
     started = time.monotonic()
     killer = programs.start(f"import os, time; time.sleep(0.6); os.kill({holder.pid}, 9)")
-    lock.act(time)
+    lock.acquire(time)
     assert time.monotonic() - started >= 0.5
     killer.communicate(timeout=30)

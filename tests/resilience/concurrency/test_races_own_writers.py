@@ -20,9 +20,9 @@ Number = Callable[[str, object], None]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "aws"
-    made.mkdir(mode=0o700)
-    return made
+    folder_path = tmp_path / "aws"
+    folder_path.mkdir(mode=0o700)
+    return folder_path
 
 
 @pytest.mark.timeout(300)
@@ -38,13 +38,13 @@ def test_eight_writers_with_twenty_five_edits_each_lose_none(
     for path in paths:
         path.write_bytes(OLD)
     programs.finish(
-        [programs.start(programs.OURS, tmp_path / "locks", name, EDITS, *paths) for name in WRITERS], 280
+        [programs.start(programs.WRITER, tmp_path / "locks", name, EDITS, *paths) for name in WRITERS], 280
     )
     for path in paths:
         kind = FileKind.CREDENTIALS if path.name == "credentials" else FileKind.CONFIG
-        found = {key for key in programs.keys_of(path, kind) if key.startswith("k_")}
-        record_property(f"races: of 200 edits by eight of our writers, in {path.name}", len(found))
-        assert len(found) == len(WRITERS) * EDITS
+        edits = {key for key in programs.keys_of(path, kind) if key.startswith("k_")}
+        record_property(f"races: of 200 edits by eight of our writers, in {path.name}", len(edits))
+        assert len(edits) == len(WRITERS) * EDITS
         assert path.read_bytes().startswith(OLD)
     assert sorted(one.name for one in folder.iterdir()) == sorted(names)
 
@@ -54,18 +54,18 @@ def read_beside_writers(
 ) -> None:
     path = folder / "config"
     path.write_bytes(OLD)
-    watching = [
+    readers_running = [
         programs.start(programs.READER, path, reads, ",".join(NAMES), environ=programs.environment(path))
         for _ in range(readers)
     ]
     edits = 0
-    while any(reader.poll() is None for reader in watching):
+    while any(reader.poll() is None for reader in readers_running):
         # The same settings repeat, so that the file does not grow with the time of the test.
-        writers = [programs.start(programs.OURS, tmp_path / "locks", name, 10, path) for name in "ab"]
+        writers = [programs.start(programs.WRITER, tmp_path / "locks", name, 10, path) for name in "ab"]
         programs.finish(writers)
         edits += 20
         (tmp_path / "stop").touch()
-    counts = [tuple(map(int, line.split())) for line in programs.finish(watching)]
+    counts = [tuple(map(int, line.split())) for line in programs.finish(readers_running)]
     done, torn = (sum(column) for column in zip(*counts, strict=True))
     record_property("races: reads with botocore's parser beside our writers", done)
     record_property("races: reads of a torn file", torn)

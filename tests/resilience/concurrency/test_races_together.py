@@ -16,91 +16,91 @@ from keyturn.agent import client, shutdown
 from keyturn.awsconfig.document import FileKind, parse
 from keyturn.model.profile import Delivery
 from keyturn.storage.managed_profiles import load
-from tests.resilience.concurrency.conftest import House
+from tests.resilience.concurrency.conftest import Machine
 
 KEYTURN = str(Path(sys.executable).with_name("keyturn"))
 Number = Callable[[str, object], None]
 
 
-def adopt_all_at_once(house: House, size: int) -> None:
-    names = house.team(size)
-    others = {path: path.read_bytes() for path in (house.aws / "config", house.aws / "credentials")}
+def adopt_all_at_once(machine: Machine, size: int) -> None:
+    names = machine.add_users(size)
+    others = {path: path.read_bytes() for path in (machine.aws / "config", machine.aws / "credentials")}
     keys = {
-        name: dict(parse(others[house.aws / "credentials"], kind=FileKind.CREDENTIALS).section(name).values)  # type: ignore[union-attr]  # team() has just written it
+        name: dict(parse(others[machine.aws / "credentials"], kind=FileKind.CREDENTIALS).section(name).values)  # type: ignore[union-attr]  # team() has just written it
         for name in names
     }
-    house.processes([[("adopt", name), ("deliver", name)] for name in names])
-    definitions = load(house.service.paths.profiles_file)
-    known = house.service.context.index.load()
-    delivered = parse((house.aws / "credentials").read_bytes(), kind=FileKind.CREDENTIALS)
+    machine.run_parallel([[("adopt", name), ("deliver", name)] for name in names])
+    definitions = load(machine.service.paths.profiles_file)
+    index = machine.service.context.index.load()
+    delivered = parse((machine.aws / "credentials").read_bytes(), kind=FileKind.CREDENTIALS)
     for name in names:
-        entry = house.service.context.vault.key(f"key/{name}")
+        entry = machine.service.context.vault.key(f"key/{name}")
         assert entry is not None, name
         assert entry["secret"] == keys[name]["aws_secret_access_key"]
         assert definitions[name].delivery is Delivery.CREDENTIALS_FILE
-        assert known.of(name).delivered is not None
+        assert index.of(name).delivered is not None
         section = delivered.section(name)
         assert section is not None
         assert section.values["aws_access_key_id"].startswith("ASIA")
-        assert keys[name]["aws_secret_access_key"] not in (house.aws / "credentials").read_text()
-    assert house.service.context.vault.generation() == known.vault_generation
+        assert keys[name]["aws_secret_access_key"] not in (machine.aws / "credentials").read_text()
+    assert machine.service.context.vault.generation() == index.vault_generation
     # Earlier contents that belong to none of the team are unchanged to the byte.
-    assert (house.aws / "config").read_bytes().startswith(others[house.aws / "config"].rstrip(b"\n"))
+    assert (machine.aws / "config").read_bytes().startswith(others[machine.aws / "config"].rstrip(b"\n"))
     assert (
-        (house.aws / "credentials")
+        (machine.aws / "credentials")
         .read_bytes()
-        .startswith(others[house.aws / "credentials"].split(b"[team-0]")[0])
+        .startswith(others[machine.aws / "credentials"].split(b"[team-0]")[0])
     )
 
 
 @pytest.mark.timeout(300)
-def test_three_processes_that_adopt_and_deliver_at_once_lose_nothing(house: House) -> None:
-    adopt_all_at_once(house, 3)
+def test_three_processes_that_adopt_and_deliver_at_once_lose_nothing(machine: Machine) -> None:
+    adopt_all_at_once(machine, 3)
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(600)
 def test_eight_processes_that_adopt_and_deliver_at_once_lose_nothing(
-    house: House, record_property: Number
+    machine: Machine, record_property: Number
 ) -> None:
-    adopt_all_at_once(house, 8)
+    adopt_all_at_once(machine, 8)
     record_property("races: processes that adopted and delivered at once, nothing lost", 8)
 
 
-def ask_all_at_once(house: House, count: int) -> tuple[set[str], int]:
+def ask_all_at_once(machine: Machine, count: int) -> tuple[set[str], int]:
     """Run `keyturn credential-process ci-release` a number of times at once. Return the documents and the
     number of AWS calls."""
-    house.sandbox.calls.clear()
-    asked = [
+    machine.sandbox.calls.clear()
+    started_processes = [
         subprocess.Popen(
             [KEYTURN, "credential-process", "ci-release"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=house.environ,
+            env=machine.environ,
         )
         for _ in range(count)
     ]
     documents = set()
-    for process in asked:
+    for process in started_processes:
         out, errors = process.communicate(timeout=200)
         assert process.returncode == 0, errors
         documents.add(json.loads(out)["AccessKeyId"])
-    return documents, house.calls("AssumeRole")
+    return documents, machine.calls("AssumeRole")
 
 
-def cold_with_an_agent(house: House, count: int, record_property: Number) -> None:
-    house.service.adopt(house.service.plan_adopt(["ci-deploy"]))
-    places = house.service.paths
-    client.start(places, house.environ, recovery_key=house.recovery_key)
+def cold_with_an_agent(machine: Machine, count: int, record_property: Number) -> None:
+    machine.service.adopt(machine.service.plan_adopt(["ci-deploy"]))
+    places = machine.service.paths
+    client.start(places, machine.environ, recovery_key=machine.recovery_key)
     try:
-        begun = time.monotonic()
-        documents, calls = ask_all_at_once(house, count)
+        start = time.monotonic()
+        documents, calls = ask_all_at_once(machine, count)
         record_property(
             f"races: AssumeRole calls for {count} credential-process at once, cold, agent up", calls
         )
-        record_property(f"races: seconds for all {count} of them", f"{time.monotonic() - begun:.1f}")
+        record_property(f"races: seconds for all {count} of them", f"{time.monotonic() - start:.1f}")
     finally:
         shutdown.lock(places.socket)
     assert len(documents) == 1
@@ -108,34 +108,34 @@ def cold_with_an_agent(house: House, count: int, record_property: Number) -> Non
 
 
 @pytest.mark.timeout(300)
-def test_ten_callers_of_a_cold_profile_cause_one_call(house: House, record_property: Number) -> None:
-    cold_with_an_agent(house, 10, record_property)
+def test_ten_callers_of_a_cold_profile_cause_one_call(machine: Machine, record_property: Number) -> None:
+    cold_with_an_agent(machine, 10, record_property)
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(600)
-def test_fifty_callers_of_a_cold_profile_cause_one_call(house: House, record_property: Number) -> None:
-    cold_with_an_agent(house, 50, record_property)
+def test_fifty_callers_of_a_cold_profile_cause_one_call(machine: Machine, record_property: Number) -> None:
+    cold_with_an_agent(machine, 50, record_property)
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(600)
-def test_fifty_processes_without_an_agent_cause_one_call(house: House, record_property: Number) -> None:
+def test_fifty_processes_without_an_agent_cause_one_call(machine: Machine, record_property: Number) -> None:
     """Each process holds the vault open itself, as where no agent can be started."""
-    house.service.adopt(house.service.plan_adopt(["ci-deploy"]))
-    house.sandbox.calls.clear()
-    documents = set(house.processes([[("document", "ci-release")]] * 50))
+    machine.service.adopt(machine.service.plan_adopt(["ci-deploy"]))
+    machine.sandbox.calls.clear()
+    documents = set(machine.run_parallel([[("document", "ci-release")]] * 50))
     record_property(
-        "races: AssumeRole calls for 50 processes at once, cold, no agent", house.calls("AssumeRole")
+        "races: AssumeRole calls for 50 processes at once, cold, no agent", machine.calls("AssumeRole")
     )
     assert len(documents) == 1
-    assert house.calls("AssumeRole") == 1
+    assert machine.calls("AssumeRole") == 1
 
 
 @pytest.mark.timeout(300)
-def test_four_processes_without_an_agent_cause_one_call(house: House) -> None:
-    house.service.adopt(house.service.plan_adopt(["ci-deploy"]))
-    house.sandbox.calls.clear()
-    documents = set(house.processes([[("document", "ci-release")]] * 4))
+def test_four_processes_without_an_agent_cause_one_call(machine: Machine) -> None:
+    machine.service.adopt(machine.service.plan_adopt(["ci-deploy"]))
+    machine.sandbox.calls.clear()
+    documents = set(machine.run_parallel([[("document", "ci-release")]] * 4))
     assert len(documents) == 1
-    assert house.calls("AssumeRole") == 1
+    assert machine.calls("AssumeRole") == 1

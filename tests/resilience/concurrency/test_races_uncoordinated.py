@@ -10,7 +10,7 @@ import pytest
 
 from keyturn.awsconfig.document import parse
 from keyturn.model.errors import UnparsableFile
-from tests.resilience.concurrency.parallel_processes import OLD, Beside
+from tests.resilience.concurrency.parallel_processes import OLD, SharedFileRace
 
 Number = Callable[[str, object], None]
 
@@ -27,25 +27,28 @@ def refused_by(data: bytes) -> bool:
 def race(folder: Path, seeds: range, edits: int, profile: str, number: Number) -> tuple[int, int]:
     """Run the race once per seed. Return the number of refused edits of keyturn and of files broken at the
     end."""
-    done = refused = broken = kept = cli = slow = 0
+    own_edits = refused = broken = kept = cli = slow = 0
     for seed in seeds:
-        beside = Beside(folder / str(seed))
-        told, by_cli, by_slow = beside.run_without_turns(seed, edits, profile)
-        data = beside.path.read_bytes()
-        missing = [key for key in told.done if b"%s = here" % key.encode() not in data]
+        race = SharedFileRace(folder / str(seed))
+        report, by_cli, by_slow = race.run_without_turns(seed, edits, profile)
+        data = race.path.read_bytes()
+        missing = [key for key in report.done if b"%s = here" % key.encode() not in data]
         assert not missing, f"run {seed}: said to be done and lost: {missing}"
         assert data.startswith(OLD), f"run {seed}: not all is as it was"
-        assert len(told.done) + len(told.refused) == 4 * edits
-        for code, line in told.refused:
+        assert len(report.done) + len(report.refused) == 4 * edits
+        for code, line in report.refused:
             assert code == 5
             assert re.search(r"line \d+", line)
             assert "\n" not in line
-        done, refused, kept = done + len(told.done), refused + len(told.refused), kept + 40
+        own_edits, refused, kept = own_edits + len(report.done), refused + len(report.refused), kept + 40
         broken += refused_by(data)
         cli, slow = cli + by_cli, slow + by_slow
     what = "new profiles" if "{number}" in profile else "one profile"
     number(f"races: without turns, {what}: runs", len(seeds))
-    number(f"races: without turns, {what}: our edits done and present", f"{done} of {len(seeds) * 4 * edits}")
+    number(
+        f"races: without turns, {what}: our edits done and present",
+        f"{own_edits} of {len(seeds) * 4 * edits}",
+    )
     number(f"races: without turns, {what}: our edits refused with the line of a broken file", refused)
     number(f"races: without turns, {what}: files that the others broke by themselves", broken)
     number(f"races: without turns, {what}: profiles that were there before, to the byte", f"{kept} of {kept}")

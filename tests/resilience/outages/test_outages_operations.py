@@ -69,7 +69,8 @@ def test_no_failure_costs_more_than_one_line(machine: OutageMachine, failure: Fa
 def test_as_many_as_that_were_played(record_property: Callable[[str, object], None]) -> None:
     operations = 3 * (len(QUICK) + len(WAYS))
     record_property(
-        "bad days: failures of AWS and of the way to it, in operations", f"{operations // 3}, {operations} operations"
+        "bad days: failures of AWS and of the way to it, in operations",
+        f"{operations // 3}, {operations} operations",
     )
 
 
