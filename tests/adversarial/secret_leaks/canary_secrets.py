@@ -10,22 +10,22 @@ from keyturn_sandbox.id_generator import IdGenerator
 
 
 @contextmanager
-def minted() -> Iterator[list[Secret]]:
+def record_secrets() -> Iterator[list[Secret]]:
     """Yield the list of all secrets and tokens made by sandboxes of this process inside the block; it keeps
     growing."""
-    made: list[Secret] = []
+    secrets: list[Secret] = []
     before = IdGenerator.secret, IdGenerator.session_token
 
     def secret(self: IdGenerator) -> Secret:
-        made.append(before[0](self))
-        return made[-1]
+        secrets.append(before[0](self))
+        return secrets[-1]
 
     def session_token(self: IdGenerator, least: int = 0) -> Secret:
-        made.append(before[1](self, least))
-        return made[-1]
+        secrets.append(before[1](self, least))
+        return secrets[-1]
 
     IdGenerator.secret, IdGenerator.session_token = secret, session_token  # type: ignore[method-assign]  # recorded, not changed
     try:
-        yield made
+        yield secrets
     finally:
         IdGenerator.secret, IdGenerator.session_token = before  # type: ignore[method-assign]  # restored

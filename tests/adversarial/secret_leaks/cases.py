@@ -11,7 +11,7 @@ from typing import Any
 
 from keyturn.agent.client import AgentNotRunning, AgentUnresponsive, NoAgent
 from tests.adversarial.secret_leaks.exception_bursts import KINDS, Moment
-from tests.adversarial.secret_leaks.leak_bench import NEW_PASSPHRASE, PASSPHRASE, Bench, Said, Task
+from tests.adversarial.secret_leaks.leak_bench import NEW_PASSPHRASE, PASSPHRASE, Bench, RunOutput, Task
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Case:
     name: str
     words: tuple[Any, ...]
     beginning: str = "adopted"
-    act: str = "verb"
+    target: str = "verb"
     reads: dict[str, str] = field(default_factory=lambda: {"--recovery-key-fd": ""}, repr=False)
     """Options that take a descriptor, with the text to read there; empty for the recovery key."""
     writes: tuple[str, ...] = ()
@@ -30,14 +30,14 @@ class Case:
     """True if its stdout is meant to hold a secret."""
     is_whole: bool = False
     """True if its output is a document, which must be complete or absent."""
-    most: int = 16
+    max_moments: int = 16
     """Number of moments that the campaign tries."""
 
     def task(self, bench: Bench) -> Task:
         reads = {option: text or bench.recovery_key for option, text in self.reads.items()}
         words = [self._with_files(bench, word) if isinstance(word, dict) else word for word in self.words]
         words = [str(bench.out / word) if word == "export.age" else word for word in words]
-        return Task(self.act, words, reads, self.writes, self.has_agent)
+        return Task(self.target, words, reads, self.writes, self.has_agent)
 
     @staticmethod
     def _with_files(bench: Bench, line: dict[str, Any]) -> dict[str, Any]:
@@ -46,18 +46,18 @@ class Case:
 
 
 VERBS = (
-    Case("adopt", ("adopt", "ci-deploy", "--yes"), "founded", most=20),
+    Case("adopt", ("adopt", "ci-deploy", "--yes"), "founded", max_moments=20),
     Case("refresh", ("refresh", "ci-deploy", "ci-release")),
     Case("deliver", ("deliver", "ci-release", "--to", "credentials-file")),
-    Case("release", ("release", "ci-deploy", "--yes"), most=20),
+    Case("release", ("release", "ci-deploy", "--yes"), max_moments=20),
     Case("credential-process", ("credential-process", "ci-release"), gives=True, is_whole=True),
-    Case("recovery key", ("vault", "recovery-key", "--yes"), gives=True, most=8),
+    Case("recovery key", ("vault", "recovery-key", "--yes"), gives=True, max_moments=8),
     Case(
         "unlock",
         ("vault", "unlock"),
         reads={"--passphrase-fd": PASSPHRASE},
         has_agent=True,
-        most=12,
+        max_moments=12,
     ),
     Case(
         "init",
@@ -71,7 +71,7 @@ VERBS = (
         "export",
         ("vault", "export", "export.age", "--yes"),
         reads={"--recovery-key-fd": "", "--new-passphrase-fd": NEW_PASSPHRASE},
-        most=12,
+        max_moments=12,
     ),
 )
 AGENT = Case(
@@ -82,98 +82,108 @@ AGENT = Case(
         {"op": "credential-process", "profile": "ci-release"},
         {"op": "status"},
     ),
-    act="agent",
+    target="agent",
     reads={},
     gives=True,
-    most=24,
+    max_moments=24,
 )
 
 
 @dataclass
-class Ended:
+class BurstResult:
     """The result of runs with an exception in them."""
 
-    wrong: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
     raised: int = 0
     in_spite: int = 0
     """Number of runs that did their work in spite of the exception."""
 
 
-def recorded(bench: Bench, case: Case) -> Said:
+def record_run(bench: Bench, case: Case) -> RunOutput:
     """Return a run without exceptions, with its moments."""
-    bench.put_back(case.beginning)
-    said = bench.run(case.task(bench), "record")
-    assert said.code == 0, (case.name, said.code, said.stderr)
-    assert said.moments, case.name
-    return said
+    bench.restore_beginning(case.beginning)
+    output = bench.run(case.task(bench), "record")
+    assert output.code == 0, (case.name, output.code, output.stderr)
+    assert output.moments, case.name
+    return output
 
 
-def spread(moments: Sequence[Moment], most: int) -> list[Moment]:
+def spread_moments(moments: Sequence[Moment], max_moments: int) -> list[Moment]:
     """Return moments to try, from first to last: each pair of functions once before any repeats."""
     firsts: dict[tuple[str, str], Moment] = {}
     for one in moments:
         firsts.setdefault((one.caller, one.called), one)
     chosen = list(firsts.values())
-    if len(chosen) < most:
+    if len(chosen) < max_moments:
         return chosen
-    return [chosen[int(number * len(chosen) / most)] for number in range(most)]
+    return [chosen[int(number * len(chosen) / max_moments)] for number in range(max_moments)]
 
 
-def bursts(bench: Bench, case: Case, most: int) -> Ended:
+def run_bursts(bench: Bench, case: Case, max_moments: int) -> BurstResult:
     """Raise at moments of `case`, one run each."""
-    smooth = recorded(bench, case)
-    ended = Ended()
-    for number, moment in enumerate(spread(smooth.moments, most)):
+    undisturbed = record_run(bench, case)
+    result = BurstResult()
+    for number, moment in enumerate(spread_moments(undisturbed.moments, max_moments)):
         kind = KINDS[number % len(KINDS)]
-        wrong, said = _burst(bench, case, moment, kind, smooth)
-        ended.raised += said.raised
-        ended.in_spite += said.raised and said.code == 0 and case.act == "verb"
-        ended.wrong += [f"{case.name}, {kind} at {moment}: {what}" for what in wrong]
-    return ended
+        faults, output = _burst(bench, case, moment, kind, undisturbed)
+        result.raised += output.raised
+        result.in_spite += output.raised and output.code == 0 and case.target == "verb"
+        result.faults += [f"{case.name}, {kind} at {moment}: {what}" for what in faults]
+    return result
 
 
-def _burst(bench: Bench, case: Case, moment: Moment, kind: str, smooth: Said) -> tuple[list[str], Said]:
-    bench.put_back(case.beginning)
-    said = bench.run(case.task(bench), moment, kind)
-    wrong = [str(hit) for hit in bench.hits(said, gives=case.gives)]
-    wrong += shown_by_agent(said) if case.act == "agent" else shown(said, smooth, is_whole=case.is_whole)
-    return wrong + bench.lost(), said
+def _burst(
+    bench: Bench, case: Case, moment: Moment, kind: str, undisturbed: RunOutput
+) -> tuple[list[str], RunOutput]:
+    bench.restore_beginning(case.beginning)
+    output = bench.run(case.task(bench), moment, kind)
+    faults = [str(hit) for hit in bench.hits(output, gives=case.gives)]
+    faults += (
+        answer_faults(output)
+        if case.target == "agent"
+        else output_faults(output, undisturbed, is_whole=case.is_whole)
+    )
+    return faults + bench.lost_keys(), output
 
 
-def shown(said: Said, smooth: Said, *, is_whole: bool) -> list[str]:
+def output_faults(output: RunOutput, undisturbed: RunOutput, *, is_whole: bool) -> list[str]:
     """Return the faults in the visible output of a verb."""
-    wrong = []
-    if "Traceback" in said.stderr or 'File "' in said.stderr:
-        wrong.append("a traceback")
-    if said.code == 0:
-        return wrong if _words(said) == _words(smooth) else [*wrong, "it says that it did what it did not"]
-    lines = said.stderr.splitlines()
-    if said.code == 130:
-        return wrong
+    faults = []
+    if "Traceback" in output.stderr or 'File "' in output.stderr:
+        faults.append("a traceback")
+    if output.code == 0:
+        return (
+            faults
+            if _words(output) == _words(undisturbed)
+            else [*faults, "it says that it did what it did not"]
+        )
+    lines = output.stderr.splitlines()
+    if output.code == 130:
+        return faults
     if not lines or not lines[-1].startswith("keyturn: "):
-        wrong.append(f"code {said.code} without a line: {said.stderr[-200:]!r}")
+        faults.append(f"code {output.code} without a line: {output.stderr[-200:]!r}")
     if sum(line.startswith("keyturn: ") for line in lines) > 1:
-        wrong.append(f"more than one line: {lines}")
-    if is_whole and said.stdout:
-        wrong.append("a failed verb gave something")
-    return wrong
+        faults.append(f"more than one line: {lines}")
+    if is_whole and output.stdout:
+        faults.append("a failed verb gave something")
+    return faults
 
 
-def _words(said: Said) -> list[list[str]]:
+def _words(output: RunOutput) -> list[list[str]]:
     """Return its lines without the parts that vary from run to run."""
-    return [re.findall(r"[a-z]{3,}", line)[:3] for line in said.stdout.splitlines()]
+    return [re.findall(r"[a-z]{3,}", line)[:3] for line in output.stdout.splitlines()]
 
 
 #: Lines of a client whose agent says nothing or is gone.
 _NO_ANSWER = (*(kind.__name__ for kind in (NoAgent, AgentNotRunning, AgentUnresponsive, TimeoutError)), "")
 
 
-def shown_by_agent(said: Said) -> list[str]:
+def answer_faults(output: RunOutput) -> list[str]:
     """Return the faults in the answers of an agent: one line of JSON each, or nothing."""
-    lines = [line for line in said.stdout.splitlines() if line not in _NO_ANSWER]
+    lines = [line for line in output.stdout.splitlines() if line not in _NO_ANSWER]
     bad = [line[:80] for line in lines if not _is_answer(line)]
-    wrong = [f"no answer of the agent's: {bad}"] if bad else []
-    return [*wrong, f"said aside: {said.stderr}"] if said.stderr else wrong
+    faults = [f"no answer of the agent's: {bad}"] if bad else []
+    return [*faults, f"said aside: {output.stderr}"] if output.stderr else faults
 
 
 def _is_answer(line: str) -> bool:

@@ -31,7 +31,7 @@ _FIRST_TIMES = 6
 KINDS = ("runtime", "memory", "os", "key", "unicode", "value", "interrupt")
 
 
-def raised(kind: str, secret: str) -> BaseException:
+def make_exception(kind: str, secret: str) -> BaseException:
     """Return an exception of `kind` with the secret in the place where such exceptions carry their subject. A
     system error carries a path, which may be shown."""
     made: dict[str, BaseException] = {
@@ -106,7 +106,7 @@ class Bursting:
             nth, self._seen = self._seen, self._seen + 1
         if nth == self._moment.nth:
             os.close(os.open(self._mark, os.O_CREAT | os.O_WRONLY, 0o600))
-            raise raised(self._kind, self._secret)
+            raise make_exception(self._kind, self._secret)
 
 
 class Recording:
@@ -135,11 +135,11 @@ class Recording:
             self._seen[pair] = nth + 1
             if nth == 0:
                 self._kept += [caller.f_code, code]
-        if nth < _FIRST_TIMES and self.counts(frame):
+        if nth < _FIRST_TIMES and self.is_recorded(frame):
             here = Moment(_place(caller.f_code), _place(code), nth, threading.current_thread().name)
             self.moments.append(here)
 
-    def counts(self, frame: FrameType) -> bool:
+    def is_recorded(self, frame: FrameType) -> bool:
         """Return True if a variable of this call or of a caller holds a secret."""
         one: FrameType | None = frame
         for _ in range(_CALLERS):
@@ -170,7 +170,7 @@ class ScreenRecording(Recording):
         super().__init__(secrets)
         self._begun = False
 
-    def counts(self, frame: FrameType) -> bool:
+    def is_recorded(self, frame: FrameType) -> bool:
         code = frame.f_code
         self._begun = self._begun or (
             code.co_filename.endswith(_SECRET_SCREENS) and code.co_name == "__init__"

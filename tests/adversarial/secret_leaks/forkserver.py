@@ -34,7 +34,7 @@ from tests.adversarial.secret_leaks.exception_bursts import Bursting, Moment, Re
 from tests.core.vault import weak_age
 
 _SECONDS = 120.0
-#: The original without the wrapper of :func:`_before_the_end`.
+#: The original without the wrapper of :func:`_run_before_exit`.
 _leave = os._exit
 
 
@@ -88,34 +88,34 @@ def _run(task: dict[str, Any]) -> NoReturn:
         setattr(sys, f"__{name}__", file)
     code = 99
     try:
-        _attend(task)
-        code = _ACTS[task["act"]](task)
+        _prepare_trace(task)
+        code = _RUNNERS[task["act"]](task)
     finally:
         exception_bursts.end()
         sys.stdout.flush()
         os._exit(code)
 
 
-def _attend(task: dict[str, Any]) -> None:
+def _prepare_trace(task: dict[str, Any]) -> None:
     """Prepare to record moments or to raise at one; the operation itself begins the trace."""
     out = Path(task["out"])
     if task["moment"] == "record":
         recording = (ScreenRecording if task["act"] == "app" else Recording)(task["secrets"])
         task["trace"] = recording.trace
-        _before_the_end(lambda: (out / "moments").write_text(json.dumps(recording.moments)))
+        _run_before_exit(lambda: (out / "moments").write_text(json.dumps(recording.moments)))
     elif task["moment"]:
         burst = Bursting(Moment(*task["moment"]), task["kind"], task["secrets"][0], out / "raised")
         task["trace"] = burst.trace
 
 
-def _before_the_end(act: Callable[[], object]) -> None:
+def _run_before_exit(callback: Callable[[], object]) -> None:
     """Run before this process or a fork of it ends, in any way. The process that the agent leaves behind
     records nothing."""
     leave = os._exit
 
     def left(code: int) -> NoReturn:
         exception_bursts.end()
-        act()
+        callback()
         leave(code)
 
     os._exit = left  # type: ignore[assignment]  # every way to end calls it
@@ -168,27 +168,27 @@ def _agent(task: dict[str, Any]) -> int:
     ours.settimeout(_SECONDS)
     channel = secret_channel.accept(ours, pid)
     socket = paths_for(os.environ).socket
-    said = [b""]
+    output = [b""]
     if channel is not None:
         with channel:
             channel.settimeout(_SECONDS)
             channel.sendall(json.dumps({"recovery_key": task["secrets"][0]}).encode() + b"\n")
-            said = [channel.makefile("rb").readline()]
+            output = [channel.makefile("rb").readline()]
     for line in task["words"]:
         try:
-            said.append(client.ask(str(socket), request_line(**line), 30.0))
+            output.append(client.ask(str(socket), request_line(**line), 30.0))
         except (client.NoAgent, TimeoutError) as error:
-            said.append(type(error).__name__.encode() + b"\n")
+            output.append(type(error).__name__.encode() + b"\n")
     try:
         shutdown.lock(socket)
     except KeyturnError as error:
-        said.append(error.line().encode())
-    (Path(task["out"]) / "stdout").write_bytes(b"".join(said))
+        output.append(error.line().encode())
+    (Path(task["out"]) / "stdout").write_bytes(b"".join(output))
     # The agent wrote its own moments when it ended; this process has none.
     _leave(0)
 
 
-_ACTS = {"verb": _verb, "agent": _agent, "app": _app}
+_RUNNERS = {"verb": _verb, "agent": _agent, "app": _app}
 
 if __name__ == "__main__":
     main()

@@ -27,7 +27,7 @@ from keyturn.service import CredentialService
 from keyturn.storage.socket_paths import socket_path
 from keyturn.vault import passphrase
 from keyturn_sandbox import Sandbox
-from tests.adversarial.secret_leaks.canary_secrets import minted
+from tests.adversarial.secret_leaks.canary_secrets import record_secrets
 from tests.adversarial.secret_leaks.exception_bursts import Moment
 from tests.adversarial.secret_leaks.secret_search import Hit, Search
 from tests.core.vault import weak_age
@@ -43,7 +43,7 @@ USERS = (("444455556666", "ci-deploy"), ("111122223333", "alice"))
 class Task:
     """The operation of one run."""
 
-    act: str
+    target: str
     """`verb`, `agent` or `app`."""
     words: Sequence[Any]
     reads: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -55,7 +55,7 @@ class Task:
 
 
 @dataclass
-class Said:
+class RunOutput:
     """The output of a run."""
 
     code: int | str
@@ -71,7 +71,7 @@ class Bench:
     """One sandbox with the states that runs begin with."""
 
     sandbox: Sandbox
-    made: list[Secret]
+    secrets: list[Secret]
     keys: tuple[str, ...] = field(repr=False, default=())
     """Long-term secrets that must never be lost."""
     recovery_key: str = field(repr=False, default="")
@@ -98,16 +98,16 @@ class Bench:
     def _folders(self) -> tuple[Path, Path]:
         return self.sandbox.folder / "keyturn", self.sandbox.home / ".aws"
 
-    def keep(self, beginning: str) -> None:
+    def save_beginning(self, beginning: str) -> None:
         """Save the current state as a beginning."""
         for folder in self._folders:
-            kept = self.out / beginning / folder.name
+            saved = self.out / beginning / folder.name
             if folder.exists():
-                shutil.copytree(folder, kept, symlinks=True, ignore=_sockets)
+                shutil.copytree(folder, saved, symlinks=True, ignore=_sockets)
             else:
-                kept.mkdir(parents=True)
+                saved.mkdir(parents=True)
 
-    def put_back(self, beginning: str) -> None:
+    def restore_beginning(self, beginning: str) -> None:
         """Restore a saved beginning."""
         shutdown.lock(Path(socket_path(self.environ)))
         for folder in self._folders:
@@ -120,7 +120,7 @@ class Bench:
 
     def run(
         self, task: Task, moment: Moment | str = "", kind: str = "runtime", secrets: Sequence[str] = ()
-    ) -> Said:
+    ) -> RunOutput:
         """Run a task in a process of its own."""
         self.begin(task, moment, kind, secrets)
         return self.finished()
@@ -139,14 +139,14 @@ class Bench:
         """
         for name in ("stdout", "stderr", "moments", "raised", "written", "export.age"):
             (self.out / name).unlink(missing_ok=True)
-        told = {
-            "act": task.act, "words": list(task.words), "environ": self.environ, "moment": moment, "kind": kind,
+        task_line = {
+            "act": task.target, "words": list(task.words), "environ": self.environ, "moment": moment, "kind": kind,
             "secrets": list(secrets) or [self.recovery_key, PASSPHRASE, NEW_PASSPHRASE, *self.keys],
             "reads": dict(task.reads), "writes": dict.fromkeys(task.writes, str(self.out / "written")),
             "has_agent": task.has_agent, "out": str(self.out), "terminal": terminal,
         }  # fmt: skip
         assert self._server.stdin is not None
-        self._server.stdin.write(json.dumps(told) + "\n")
+        self._server.stdin.write(json.dumps(task_line) + "\n")
         self._server.stdin.flush()
 
     @property
@@ -160,49 +160,53 @@ class Bench:
         assert self._server.stdout is not None
         return bool(select.select([self._server.stdout], [], [], 0)[0])
 
-    def finished(self) -> Said:
+    def finished(self) -> RunOutput:
         assert self._server.stdout is not None
         code = json.loads(self._server.stdout.readline())["code"]
-        said, moments = [], self.out / "moments"
+        output, moments = [], self.out / "moments"
         for name in ("stdout", "stderr"):
             path = self.out / name
-            said.append(path.read_text("utf-8", "replace") if path.exists() else "")
-        noted = [Moment(*one) for one in json.loads(moments.read_text())] if moments.exists() else []
-        return Said(code, said[0], said[1], noted, self.is_raised)
+            output.append(path.read_text("utf-8", "replace") if path.exists() else "")
+        recorded_moments = (
+            [Moment(*one) for one in json.loads(moments.read_text())] if moments.exists() else []
+        )
+        return RunOutput(code, output[0], output[1], recorded_moments, self.is_raised)
 
-    def learn(self) -> None:
+    def add_made_secrets(self) -> None:
         """Add the secrets that the stand-in has made since."""
         self.search.add("recovery key", self.recovery_key)
         self.search.add("passphrase", PASSPHRASE)
         self.search.add("new passphrase", NEW_PASSPHRASE)
-        for number, secret in enumerate(self.made):
+        for number, secret in enumerate(self.secrets):
             self.search.add(f"secret {number}", secret.reveal())
 
-    def hits(self, said: Said, *, gives: bool) -> list[Hit]:
+    def hits(self, output: RunOutput, *, gives: bool) -> list[Hit]:
         """Return the hits in all output and files of a run.
 
         :param gives: True if its stdout is meant to hold a secret.
         """
-        self.learn()
-        found = self.search.look("stderr", said.stderr.encode())
+        self.add_made_secrets()
+        hits = self.search.search("stderr", output.stderr.encode())
         if not gives:
-            found += self.search.look("stdout", said.stdout.encode())
-        return found + self.left()
+            hits += self.search.search("stdout", output.stdout.encode())
+        return hits + self.leftover_hits()
 
-    def left(self) -> list[Hit]:
+    def leftover_hits(self) -> list[Hit]:
         """Return the hits in keyturn's own files."""
-        return self.search.look_in_folder(self.sandbox.folder / "keyturn")
+        return self.search.search_folder(self.sandbox.folder / "keyturn")
 
-    def lost(self) -> list[str]:
+    def lost_keys(self) -> list[str]:
         """Return the long-term secrets that are neither in a shared file nor in the vault. The vault, if
         there is one, must open, also by the passphrase."""
         files = Person(self.sandbox).files()
         missing = [key for key in self.keys if not any(key.encode() in (data or b"") for data in files)]
-        front = CredentialService.from_environ(self.environ, use_agent=False)
-        if front.context.vault.state() is not VaultState.ABSENT:
-            front.unlock_here(passphrase=Secret(PASSPHRASE))
-            kept = json.dumps([front.context.vault.key(name) for name in front.context.vault.key_names()])
-            missing = [key for key in missing if key not in kept]
+        service = CredentialService.from_environ(self.environ, use_agent=False)
+        if service.context.vault.state() is not VaultState.ABSENT:
+            service.unlock_here(passphrase=Secret(PASSPHRASE))
+            saved = json.dumps(
+                [service.context.vault.key(name) for name in service.context.vault.key_names()]
+            )
+            missing = [key for key in missing if key not in saved]
         return [f"long-term key {self.keys.index(key)} is lost" for key in missing]
 
 
@@ -214,28 +218,28 @@ def _sockets(folder: str, names: list[str]) -> list[str]:
 def bench(folder: Path) -> Iterator[Bench]:
     """Return a seeded sandbox with three beginnings: `bare`, without a vault; `founded`, with a vault and
     nothing adopted; `adopted`, with two keys and their dependents in the vault."""
-    with minted() as made, Sandbox(folder / "sandbox") as sandbox:
-        users = [sandbox.state.user("aws", *one) for one in USERS]
-        one = Bench(sandbox, made, tuple(user.keys[0].secret.reveal() for user in users if user))
+    with record_secrets() as secrets, Sandbox(folder / "sandbox") as sandbox:
+        users = [sandbox.state.user("aws", *new_bench) for new_bench in USERS]
+        new_bench = Bench(sandbox, secrets, tuple(user.keys[0].secret.reveal() for user in users if user))
         try:
-            one.keep("bare")
-            one.recovery_key = _founded(one)
-            one.keep("founded")
+            new_bench.save_beginning("bare")
+            new_bench.recovery_key = _create_vault(new_bench)
+            new_bench.save_beginning("founded")
             words = ("adopt", "ci-deploy", "acme-alice", "--yes")
-            said = one.run(Task("verb", words, {"--recovery-key-fd": one.recovery_key}))
-            assert said.code == 0, said.stderr
-            one.keep("adopted")
-            yield one
+            output = new_bench.run(Task("verb", words, {"--recovery-key-fd": new_bench.recovery_key}))
+            assert output.code == 0, output.stderr
+            new_bench.save_beginning("adopted")
+            yield new_bench
         finally:
-            one.close()
+            new_bench.close()
 
 
-def _founded(one: Bench) -> str:
-    front = CredentialService.from_environ(one.environ, use_agent=False)
+def _create_vault(target_bench: Bench) -> str:
+    service = CredentialService.from_environ(target_bench.environ, use_agent=False)
     with mock.patch.object(passphrase, "seal", weak_age.seal):
-        key = front.create_vault("passphrase", Secret(PASSPHRASE))
-    front.confirm_recovery_key()
-    front.lock()
+        key = service.create_vault("passphrase", Secret(PASSPHRASE))
+    service.confirm_recovery_key()
+    service.lock()
     return key.reveal()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.adversarial.secret_leaks.canary_secrets import minted
+from tests.adversarial.secret_leaks.canary_secrets import record_secrets
 from tests.adversarial.secret_leaks.secret_search import Search, files_below
 
 #: Files that may hold secrets: plaintext files of AWS tools, the target of a linked config file, and the
@@ -22,9 +22,9 @@ class Canaries:
 
     def __init__(self) -> None:
         self._until_the_end = ExitStack()
-        self._made = self._until_the_end.enter_context(minted())
+        self._secrets = self._until_the_end.enter_context(record_secrets())
         self._known = 0
-        self._looked: dict[Path, tuple[int, int]] = {}
+        self._since: dict[Path, tuple[int, int]] = {}
         self.search = Search()
 
     def pytest_unconfigure(self) -> None:
@@ -32,18 +32,18 @@ class Canaries:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
-        for secret in self._made[self._known :]:
+        for secret in self._secrets[self._known :]:
             self.search.add(f"secret {self._known}", secret.reveal())
             self._known += 1
         base = item.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]  # pytest has no public way
-        found = [str(hit) for path in self._written(base) for hit in self.search.look_in_file(path)]
+        found = [str(hit) for path in self._changed_files(base) for hit in self.search.search_file(path)]
         for when, kind, text in item._report_sections:
-            found += map(str, self.search.look(f"{kind} of {when}", text.encode("utf-8", "replace")))
+            found += map(str, self.search.search(f"{kind} of {when}", text.encode("utf-8", "replace")))
         yield
         if found:
             pytest.fail("secrets were found:\n" + "\n".join(found), pytrace=False)
 
-    def _written(self, base: Path) -> Iterator[Path]:
+    def _changed_files(self, base: Path) -> Iterator[Path]:
         """Return the files written since the last look, except those that may hold secrets."""
         for path in files_below(base):
             try:
@@ -51,6 +51,6 @@ class Canaries:
             except OSError:
                 continue
             mark = status.st_mtime_ns, status.st_size
-            if self._looked.get(path) != mark and not set(SINKS).intersection(path.parts):
-                self._looked[path] = mark
+            if self._since.get(path) != mark and not set(SINKS).intersection(path.parts):
+                self._since[path] = mark
                 yield path

@@ -84,7 +84,7 @@ class Search:
         for form, needle in forms(value).items():
             self.needles.setdefault(needle, (name, form))
 
-    def look(self, place: str, data: bytes, *, but: Iterable[str] = ()) -> list[Hit]:
+    def search(self, place: str, data: bytes, *, but: Iterable[str] = ()) -> list[Hit]:
         """Return the hits in `data`, as it is and as a user would read it on a screen.
 
         :param but: names of secrets that are allowed there.
@@ -110,27 +110,30 @@ class Search:
             }
         return sorted(hits, key=str)
 
-    def look_in_file(self, path: Path, *, but: Iterable[str] = ()) -> list[Hit]:
+    def search_file(self, path: Path, *, but: Iterable[str] = ()) -> list[Hit]:
         """Search the name and the contents of a file of any size, which is read in overlapping parts."""
-        hits = self.look(f"the name of {path}", str(path).encode("utf-8", "surrogateescape"), but=but)
+        hits = self.search(f"the name of {path}", str(path).encode("utf-8", "surrogateescape"), but=but)
         overlap = max(map(len, self.needles), default=0)
         with path.open("rb") as file:
-            kept = b""
+            tail = b""
             while part := file.read(_READ):
-                hits += self.look(str(path), kept + part, but=but)
-                kept = (kept + part)[-overlap:] if overlap else b""
+                hits += self.search(str(path), tail + part, but=but)
+                tail = (tail + part)[-overlap:] if overlap else b""
         return hits
 
-    def look_in_folder(self, folder: Path, *, leave: Iterable[Path] = ()) -> list[Hit]:
+    def search_folder(self, folder: Path, *, leave: Iterable[Path] = ()) -> list[Hit]:
         """Search every file below `folder`, including hidden ones and targets of links."""
         left = {path.resolve() for path in leave}
         return [
-            hit for path in files_below(folder) if path.resolve() not in left for hit in self._tried(path)
+            hit
+            for path in files_below(folder)
+            if path.resolve() not in left
+            for hit in self._count_place(path)
         ]
 
-    def _tried(self, path: Path) -> list[Hit]:
+    def _count_place(self, path: Path) -> list[Hit]:
         try:
-            return self.look_in_file(path)
+            return self.search_file(path)
         except FileNotFoundError:
             return []
 

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
 from tests.adversarial.secret_leaks.exception_bursts import Moment
-from tests.adversarial.secret_leaks.leak_bench import PASSPHRASE, Bench, Said, Task, on_terminal
+from tests.adversarial.secret_leaks.leak_bench import PASSPHRASE, Bench, RunOutput, Task, on_terminal
 from tests.adversarial.secret_leaks.secret_search import Hit, as_read
 
 #: The sequence by which the app restores the previous screen.
@@ -25,7 +25,7 @@ Keys = str | Callable[[str], str]
 
 
 @dataclass(frozen=True)
-class Walk:
+class Scenario:
     """A path through the app on which secrets are typed and shown."""
 
     name: str
@@ -39,7 +39,7 @@ def _proof(text: str) -> str:
     return str(_RECOVERY.findall(text)[-1])[-6:] + "\r"
 
 
-def walks(bench: Bench) -> tuple[Walk, Walk]:
+def scenarios(bench: Bench) -> tuple[Scenario, Scenario]:
     """Return the paths: a vault created while a key is adopted, with its recovery key shown; and one unlocked
     for a session with an MFA code."""
 
@@ -49,7 +49,7 @@ def walks(bench: Bench) -> tuple[Walk, Walk]:
         bench.search.add(f"MFA code {value}", value)
         return value
 
-    made = (
+    created_vault = (
         ("■key", "m"), ("nothingwritten", "\r"), ("Severalwordsarebest", PASSPHRASE + "\r"),
         ("Oncemore", PASSPHRASE + "\r"), ("typeitslast6characters", _proof), ("adopted", "q"),
     )  # fmt: skip
@@ -58,18 +58,18 @@ def walks(bench: Bench) -> tuple[Walk, Walk]:
         ("refreshed", "q"),
     )  # fmt: skip
     return (
-        Walk("new vault", ("--filter", "ci-deploy"), "bare", made),
-        Walk("MFA", ("--filter", "prod-admin"), "adopted", opened),
+        Scenario("new vault", ("--filter", "ci-deploy"), "bare", created_vault),
+        Scenario("MFA", ("--filter", "prod-admin"), "adopted", opened),
     )
 
 
 @dataclass
-class Walked:
+class ScenarioResult:
     """The result of a path."""
 
-    said: Said
+    output: RunOutput
     stream: bytes = field(repr=False)
-    done: int
+    steps_done: int
     """Number of completed steps."""
 
     @property
@@ -83,23 +83,25 @@ class Walked:
         return _BACK in self.stream
 
 
-def walk(bench: Bench, way: Walk, moment: Moment | str = "", kind: str = "runtime") -> Walked:
+def run_scenario(
+    bench: Bench, scenario: Scenario, moment: Moment | str = "", kind: str = "runtime"
+) -> ScenarioResult:
     """Follow a path to its end, or until the app stops for the exception; then leave the app by its keys."""
-    bench.put_back(way.beginning)
+    bench.restore_beginning(scenario.beginning)
     ours, theirs = on_terminal()
-    task = Task("app", way.words)
+    task = Task("app", scenario.words)
     with closing(_Stream(ours)) as stream:
         bench.begin(task, moment, kind, [PASSPHRASE], theirs)
-        done = 0
-        for wanted, keys in way.steps:
-            if not _comes(bench, stream, wanted):
+        steps_done = 0
+        for wanted, keys in scenario.steps:
+            if not _appears(bench, stream, wanted):
                 break
-            done += 1
-            stream.types(keys if isinstance(keys, str) else keys(stream.read))
+            steps_done += 1
+            stream.type_keys(keys if isinstance(keys, str) else keys(stream.read))
         _leave(bench, stream)
-        said = bench.finished()
+        output = bench.finished()
         stream.take()
-        return Walked(said, bytes(stream.all), done)
+        return ScenarioResult(output, bytes(stream.all), steps_done)
 
 
 class _Stream:
@@ -128,13 +130,13 @@ class _Stream:
         """Return the text read since the last keys were typed."""
         return as_read(bytes(self.all[self._since :])).decode("utf-8", "replace")
 
-    def types(self, keys: str) -> None:
+    def type_keys(self, keys: str) -> None:
         self._since = len(self.all)
         with suppress(OSError):
             os.write(self._descriptor, keys.encode())
 
 
-def _comes(bench: Bench, stream: _Stream, wanted: str) -> bool:
+def _appears(bench: Bench, stream: _Stream, wanted: str) -> bool:
     """Return True if the text appears; after the exception was raised it may be absent."""
     end = time.monotonic() + _SECONDS
     while wanted not in stream.read:
@@ -151,38 +153,38 @@ def _comes(bench: Bench, stream: _Stream, wanted: str) -> bool:
 def _leave(bench: Bench, stream: _Stream) -> None:
     """Leave the app: Esc closes an open screen, q quits."""
     end = time.monotonic() + _SECONDS
-    again = time.monotonic() + _QUIET
+    deadline = time.monotonic() + _QUIET
     while not bench.is_over and time.monotonic() < end:
-        if not stream.take() and time.monotonic() > again:
-            stream.types("\x1b")
+        if not stream.take() and time.monotonic() > deadline:
+            stream.type_keys("\x1b")
             time.sleep(0.3)
-            stream.types("\x1b")
+            stream.type_keys("\x1b")
             time.sleep(0.3)
-            stream.types("q")
-            again = time.monotonic() + _QUIET
+            stream.type_keys("q")
+            deadline = time.monotonic() + _QUIET
     while stream.take():
         pass
 
 
-def wrong_on_screen(bench: Bench, walked: Walked) -> list[str]:
+def screen_faults(bench: Bench, scenario_result: ScenarioResult) -> list[str]:
     """Return the faults in the output and in the text left on the terminal."""
-    bench.learn()
-    shown = [name for name in bench.search.names if name.startswith(("MFA code", "recovery key"))]
-    hits: list[Hit] = bench.search.look("the screen", walked.stream, but=shown)
-    hits += bench.search.look("the terminal afterwards", walked.after.encode())
-    wrong = [str(hit) for hit in hits]
-    kept = _RECOVERY.findall(as_read(walked.after.encode()).decode())
-    wrong += ["a recovery key afterwards"] * len(kept)
-    lines = _lines(walked.after)
+    bench.add_made_secrets()
+    allowed = [name for name in bench.search.names if name.startswith(("MFA code", "recovery key"))]
+    hits: list[Hit] = bench.search.search("the screen", scenario_result.stream, but=allowed)
+    hits += bench.search.search("the terminal afterwards", scenario_result.after.encode())
+    faults = [str(hit) for hit in hits]
+    recovery_keys = _RECOVERY.findall(as_read(scenario_result.after.encode()).decode())
+    faults += ["a recovery key afterwards"] * len(recovery_keys)
+    lines = _lines(scenario_result.after)
     if len(lines) == 2 and lines[0].endswith("quit before AWS answered. Nothing is lost; run it again."):
         lines = lines[1:]  # printed about the running operations, beside the fault that ended the app
-    if not walked.is_given_back:
-        wrong.append(f"the terminal is not given back: {walked.stream[-300:]!r}")
-    elif walked.said.code == 0 and lines:
-        wrong.append(f"it ended well, with words: {lines}")
-    elif walked.said.code != 0 and [line[:9] for line in lines] != ["keyturn: "]:
-        wrong.append(f"code {walked.said.code}, and not one line: {lines}")
-    return wrong
+    if not scenario_result.is_given_back:
+        faults.append(f"the terminal is not given back: {scenario_result.stream[-300:]!r}")
+    elif scenario_result.output.code == 0 and lines:
+        faults.append(f"it ended well, with words: {lines}")
+    elif scenario_result.output.code != 0 and [line[:9] for line in lines] != ["keyturn: "]:
+        faults.append(f"code {scenario_result.output.code}, and not one line: {lines}")
+    return faults
 
 
 def _lines(text: str) -> Sequence[str]:

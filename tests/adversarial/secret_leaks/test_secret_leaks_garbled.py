@@ -23,7 +23,7 @@ def nothing_found_in(text: str) -> None:
     search = Search()
     search.add("token", TOKEN)
     search.add("key", KEY)
-    assert [str(hit) for hit in search.look("words", text.encode())] == []
+    assert [str(hit) for hit in search.search("words", text.encode())] == []
 
 
 @pytest.mark.parametrize("end", ["\nand more", "\r\nX-Other: 1", "\0", "ü", " "])
@@ -34,9 +34,9 @@ def test_a_garbled_credential_is_refused_before_it_is_sent(
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", NOWHERE)
     key, token = (KEY + end, TOKEN) if part == "key" else (KEY, TOKEN + end)
     signer = Credentials("ASIAEXAMPLE", Secret(key), Secret(token))
-    with pytest.raises(KeyturnError, match="contains invalid characters") as caught:
+    with pytest.raises(KeyturnError, match="contains invalid characters") as error_info:
         BotoClientFactory()(None, "us-east-1").get_caller_identity(signer)
-    nothing_found_in(caught.value.line())
+    nothing_found_in(error_info.value.line())
 
 
 def test_a_complaint_that_repeats_a_header_shows_no_token() -> None:
@@ -47,12 +47,12 @@ def test_a_complaint_that_repeats_a_header_shows_no_token() -> None:
     nothing_found_in(network_error_text(HTTPClientError(error=complaint)))
     nothing_found_in(native_error("x", complaint, "x").line())
 
-    def act() -> None:
+    def fail() -> None:
         raise ValueError(f"bad {KEY}", {"SecretAccessKey": KEY})
 
-    with pytest.raises(KeyturnError) as caught:
-        translate_errors("x", act)
-    nothing_found_in(caught.value.line())
+    with pytest.raises(KeyturnError) as error_info:
+        translate_errors("x", fail)
+    nothing_found_in(error_info.value.line())
 
 
 def test_a_process_that_prints_a_secret_as_its_complaint_is_not_repeated(
@@ -64,6 +64,6 @@ def test_a_process_that_prints_a_secret_as_its_complaint_is_not_repeated(
     config.write_text(f'[profile x]\ncredential_process = sh -c "cat {answer} >&2; exit 1"\n')
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    with pytest.raises(KeyturnError) as caught:
+    with pytest.raises(KeyturnError) as error_info:
         BotoClientFactory()("x", "us-east-1").native_credentials("x")
-    nothing_found_in(caught.value.line())
+    nothing_found_in(error_info.value.line())

@@ -12,10 +12,10 @@ from keyturn.agent import client
 from keyturn.storage.paths import paths_for
 from tests.adversarial.secret_leaks.forwarded_flow import device_sessions
 from tests.adversarial.secret_leaks.memory_sampling import Sampler
-from tests.adversarial.secret_leaks.screen_session import watched, working_day
-from tests.adversarial.secret_leaks.test_secret_leaks_debug import telling
+from tests.adversarial.secret_leaks.screen_session import open_searched_terminal, working_day
+from tests.adversarial.secret_leaks.test_secret_leaks_debug import debug_environ
 from tests.adversarial.secret_leaks.test_secret_leaks_flow import Record, report
-from tests.adversarial.secret_leaks.verb_flow import flow, made_vault
+from tests.adversarial.secret_leaks.verb_flow import create_vault, open_flow
 from tests.support.needs import needs
 
 #: Variables that make an interpreter or its libraries print more.
@@ -30,25 +30,25 @@ def test_no_secret_is_on_a_terminal_beside_the_recovery_key_on_its_one_screen(
     tmp_path: Path, told: str, width: int, height: int, record_property: Record
 ) -> None:
     needs("tmux")
-    extra = telling(tmp_path) if told == "everything told" else {}
-    with Sampler() as sampler, flow(tmp_path, extra) as one:
+    extra = debug_environ(tmp_path) if told == "everything told" else {}
+    with Sampler() as sampler, open_flow(tmp_path, extra) as user:
         name = f"kt-canaries-{os.getpid()}-{width}-{len(extra)}"
-        with watched(one, tmp_path, name, width, height) as at:
-            working_day(at)
-            assert device_sessions(one) == 1
-        one.checks_files()
-        steps = at.steps
-    one.checks_processes(sampler)
+        with open_searched_terminal(user, tmp_path, name, width, height) as terminal:
+            working_day(terminal)
+            assert device_sessions(user) == 1
+        user.search_files()
+        steps = terminal.steps
+    user.search_processes(sampler)
     record_property(f"canaries: screens looked at, {width}x{height}, {told}", steps)
-    report(one, record_property, f"app at {width}x{height}, {told}")
+    report(user, record_property, f"app at {width}x{height}, {told}")
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="there is no /proc here")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root reads the environment of the agent, which is closed")
 def test_the_agent_hears_nothing_of_what_makes_python_tell_more(tmp_path: Path) -> None:
-    with flow(tmp_path, {**telling(tmp_path), "LD_BIND_NOW": "1"}) as one:
-        made_vault(one)
-        socket = paths_for(one.person.environ).socket
+    with open_flow(tmp_path, {**debug_environ(tmp_path), "LD_BIND_NOW": "1"}) as user:
+        create_vault(user)
+        socket = paths_for(user.person.environ).socket
         pid = client.call(socket, {"op": "status"})["pid"]
         names = [
             part.partition(b"=")[0].decode()
@@ -56,7 +56,7 @@ def test_the_agent_hears_nothing_of_what_makes_python_tell_more(tmp_path: Path) 
         ]
         assert "HOME" in names
         assert [name for name in names if name.startswith(TELLING)] == []
-        one.does("adopt", "ci-deploy", "--yes")
-        one.does("refresh", "ci-deploy")
-        log = paths_for(one.person.environ).state_dir / "keyturn.log"
+        user.does("adopt", "ci-deploy", "--yes")
+        user.does("refresh", "ci-deploy")
+        log = paths_for(user.person.environ).state_dir / "keyturn.log"
         assert not log.exists() or b"DEBUG" not in log.read_bytes()

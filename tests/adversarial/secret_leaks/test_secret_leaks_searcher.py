@@ -53,24 +53,24 @@ CLOTHES: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("clothes", CLOTHES)
 def test_it_is_found_in_any_clothes(search: Search, clothes: str) -> None:
-    assert search.look("here", f"before {CLOTHES[clothes](SECRET)} after".encode())
+    assert search.search("here", f"before {CLOTHES[clothes](SECRET)} after".encode())
     other = Search()
     other.add("another", secrets.token_urlsafe(40))
-    assert not other.look("here", CLOTHES[clothes](SECRET).encode())
+    assert not other.search("here", CLOTHES[clothes](SECRET).encode())
 
 
 def test_a_code_is_found_as_a_word_of_its_own(search: Search) -> None:
     search.add("code", "492817")
-    assert search.look("here", b"code=492817;")
-    assert not search.look("here", b"2026-11-23T10:00:00.492817Z 1492817 x492817")
+    assert search.search("here", b"code=492817;")
+    assert not search.search("here", b"2026-11-23T10:00:00.492817Z 1492817 x492817")
 
 
 def test_what_belongs_somewhere_is_not_a_hit_there(search: Search) -> None:
-    assert not search.look("here", SECRET.encode(), but=["planted"])
+    assert not search.search("here", SECRET.encode(), but=["planted"])
 
 
 def test_a_hit_does_not_tell_the_secret(search: Search) -> None:
-    assert SECRET[:12] not in str(search.look("here", SECRET.encode())) + repr(search)
+    assert SECRET[:12] not in str(search.search("here", SECRET.encode())) + repr(search)
 
 
 def test_it_is_found_in_files_and_their_names_over_the_seam_of_two_reads(
@@ -78,25 +78,25 @@ def test_it_is_found_in_files_and_their_names_over_the_seam_of_two_reads(
 ) -> None:
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden" / "file").write_bytes(b"x" * ((1 << 20) - 7) + SECRET.encode())
-    assert search.look_in_folder(tmp_path)
+    assert search.search_folder(tmp_path)
     clean = tmp_path / "clean"
     clean.mkdir()
-    assert not search.look_in_folder(clean)
+    assert not search.search_folder(clean)
     (clean / f"of {SECRET[:20].replace('/', '_')}").touch()
-    assert search.look_in_folder(clean)
+    assert search.search_folder(clean)
 
 
 def test_a_traceback_with_it_is_found(search: Search) -> None:
     with pytest.raises(ValueError, match="bad") as caught:
         raise ValueError(f"bad {SECRET}")
-    assert search.look("a traceback", "".join(traceback.format_exception(caught.value)).encode())
+    assert search.search("a traceback", "".join(traceback.format_exception(caught.value)).encode())
 
 
 def test_a_log_with_it_is_found(search: Search, tmp_path: Path) -> None:
     handler = logging.FileHandler(tmp_path / "a.log")
     handler.handle(logging.LogRecord("x", logging.DEBUG, "", 0, "token %s", (SECRET,), None))
     handler.close()
-    assert search.look_in_folder(tmp_path)
+    assert search.search_folder(tmp_path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc")
@@ -112,6 +112,6 @@ def test_a_child_that_carries_it_is_found(search: Search, way: str) -> None:
                 time.sleep(0.001)
             process.communicate()
     found = {
-        kind for kind, seen in sampler.seen.items() if any(search.look(kind, content) for content in seen)
+        kind for kind, seen in sampler.seen.items() if any(search.search(kind, content) for content in seen)
     }
     assert found == {way}

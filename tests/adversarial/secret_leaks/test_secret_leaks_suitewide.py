@@ -30,7 +30,7 @@ def test_what_leaks_fails_and_what_does_not_passes(tmp_path: Path) -> None:
          str(root / "pyproject.toml"), "--confcutdir", str(root), "-p", "tests.conftest", f"--basetemp={tmp_path / 'base'}", str(file)],
         cwd=root, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    said = done.stdout
-    assert "3 passed, 2 errors" in said, said + done.stderr
-    assert "(plain) in stdout of call" in said
-    assert "test_that_leaves0/left" in said
+    output = done.stdout
+    assert "3 passed, 2 errors" in output, output + done.stderr
+    assert "(plain) in stdout of call" in output
+    assert "test_that_leaves0/left" in output

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from keyturn.model.secret import Secret
 from keyturn_sandbox import Sandbox
-from tests.adversarial.secret_leaks.canary_secrets import minted
+from tests.adversarial.secret_leaks.canary_secrets import record_secrets
 from tests.adversarial.secret_leaks.memory_sampling import Sampler
 from tests.adversarial.secret_leaks.secret_search import Hit, Search
 from tests.end_to_end.person import BIN, Person
@@ -31,7 +31,7 @@ class Flow:
     """A user whose every operation is watched."""
 
     sandbox: Sandbox
-    made: list[Secret]
+    secrets: list[Secret]
     extra: Mapping[str, str]
     search: Search = field(default_factory=Search)
     hits: list[Hit] = field(default_factory=list)
@@ -51,11 +51,11 @@ class Flow:
         for device in self.sandbox.state.devices():
             if device.seed is not None:
                 self.search.add(f"MFA seed of {device.serial}", device.seed.reveal())
-        self.learn()
+        self.add_made_secrets()
 
-    def learn(self) -> None:
+    def add_made_secrets(self) -> None:
         """Add the secrets that the stand-in has made since."""
-        for number, secret in enumerate(self.made):
+        for number, secret in enumerate(self.secrets):
             self.search.add(f"secret {number}", secret.reveal())
 
     def new_secret(self, name: str) -> str:
@@ -84,56 +84,56 @@ class Flow:
         :param code: the expected exit code; None for any.
         :param gives: True if its stdout is meant to hold a secret.
         """
-        done = self.person.run(str(BIN / "keyturn"), *words, fds=fds, extra=extra)
-        self.took(words, done, gives=gives)
-        assert code is None or done.returncode == code, (words, done.returncode, done.stderr)
-        if done.returncode:
-            assert done.stderr.splitlines()[-1].startswith("keyturn: "), (words, done.stderr)
-            assert "Traceback" not in done.stderr, words
-        return done.stdout
+        process = self.person.run(str(BIN / "keyturn"), *words, fds=fds, extra=extra)
+        self.search_output(words, process, gives=gives)
+        assert code is None or process.returncode == code, (words, process.returncode, process.stderr)
+        if process.returncode:
+            assert process.stderr.splitlines()[-1].startswith("keyturn: "), (words, process.stderr)
+            assert "Traceback" not in process.stderr, words
+        return process.stdout
 
-    def took(
-        self, words: tuple[str, ...], done: subprocess.CompletedProcess[str], *, gives: bool = False
+    def search_output(
+        self, words: tuple[str, ...], process: subprocess.CompletedProcess[str], *, gives: bool = False
     ) -> None:
         """Search the output of a command."""
         self.commands += 1
-        self.learn()
+        self.add_made_secrets()
         label = " ".join(word for word in words if not word.isdigit())
         if not gives:
-            self.hits += self.search.look(f"stdout of {label}", done.stdout.encode("utf-8", "replace"))
-        self.hits += self.search.look(f"stderr of {label}", done.stderr.encode("utf-8", "replace"))
+            self.hits += self.search.search(f"stdout of {label}", process.stdout.encode("utf-8", "replace"))
+        self.hits += self.search.search(f"stderr of {label}", process.stderr.encode("utf-8", "replace"))
 
-    def checks_files(self, *but: Path) -> None:
+    def search_files(self, *but: Path) -> None:
         """Search every file in the sandbox. A setting with a secret may stand in the shared files if its
         profile is native or its session is delivered there; the other lines are searched too.
 
         :param but: files that are meant to hold a secret.
         """
-        self.learn()
+        self.add_made_secrets()
         shared = (self.person.config, self.person.credentials)
         leave = [self.sandbox.folder / name for name in _OTHERS]
         others = [path for place in leave for path in (place.rglob("*") if place.is_dir() else [place])]
-        self.hits += self.search.look_in_folder(self.sandbox.folder, leave=[*others, *shared, *but])
-        said = self.person.keyturn("list", "--json")
-        rows = {row["name"]: row for row in json.loads(said.stdout)["profiles"]}
-        open_ones = {
+        self.hits += self.search.search_folder(self.sandbox.folder, leave=[*others, *shared, *but])
+        listing = self.person.keyturn("list", "--json")
+        rows = {row["name"]: row for row in json.loads(listing.stdout)["profiles"]}
+        readable_files = {
             name
             for name, row in rows.items()
             if not row["managed"] or row["delivery"] == "credentials-file" or row["state"] == "long-term"
         }
         for path in shared:
             if path.exists():
-                rest = _without_settings(path.read_bytes(), open_ones)
-                self.hits += self.search.look(f"{path.name}, beside the settings that belong there", rest)
+                rest = _remove_settings(path.read_bytes(), readable_files)
+                self.hits += self.search.search(f"{path.name}, beside the settings that belong there", rest)
 
-    def checks_processes(self, sampler: Sampler) -> None:
+    def search_processes(self, sampler: Sampler) -> None:
         """Search every sampled command line and environment. A code that the user typed as an argument may be
         in one, and a program started by `exec` may have its session in its environment."""
         codes = [name for name in self.search.names if name.startswith("MFA code")]
         for kind, seen in sampler.seen.items():
             for number, content in enumerate(sorted(seen)):
                 rest = without_lent(content) if kind == "environ" else content
-                self.hits += self.search.look(f"{kind} {number}", rest.replace(b"\0", b"\n"), but=codes)
+                self.hits += self.search.search(f"{kind} {number}", rest.replace(b"\0", b"\n"), but=codes)
 
 
 def without_lent(environ: bytes) -> bytes:
@@ -147,7 +147,7 @@ def without_lent(environ: bytes) -> bytes:
     return b"\0".join(part for part in parts if part.partition(b"=")[0] not in lent)
 
 
-def _without_settings(data: bytes, sections: set[str]) -> bytes:
+def _remove_settings(data: bytes, sections: set[str]) -> bytes:
     """Return the file without the lines that hold a secret of one of `sections`."""
     kept, current = [], ""
     for line in data.splitlines(keepends=True):
@@ -165,28 +165,28 @@ def _without_settings(data: bytes, sections: set[str]) -> bytes:
 
 
 @contextmanager
-def flow(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Flow]:
+def open_flow(folder: Path, extra: Mapping[str, str] | None = None) -> Iterator[Flow]:
     """Return a user in a sandbox below `folder`.
 
     :param extra: variables for every command.
     """
-    with minted() as made, Sandbox(folder / "sandbox") as sandbox:
-        one = Flow(sandbox, made, extra or {})
+    with record_secrets() as secrets, Sandbox(folder / "sandbox") as sandbox:
+        user = Flow(sandbox, secrets, extra or {})
         try:
-            yield one
+            yield user
         finally:
-            one.person.leaves()
+            user.person.leaves()
 
 
-def made_vault(one: Flow) -> str:
+def create_vault(user: Flow) -> str:
     """Create a vault guarded by the passphrase and return its recovery key."""
-    recovery = one.sandbox.folder / "given"
+    recovery = user.sandbox.folder / "given"
     with recovery.open("wb") as out:
         words = ("vault", "init", "--slot", "passphrase", "--recovery-out-fd", str(out.fileno()))
-        read, write = _pipe(one.passphrase)
-        done = subprocess.run(
+        read, write = _pipe(user.passphrase)
+        process = subprocess.run(
             [str(BIN / "keyturn"), *words, "--passphrase-fd", str(read)],
-            env=one.person.environ,
+            env=user.person.environ,
             pass_fds=(out.fileno(), read),
             capture_output=True,
             text=True,
@@ -195,162 +195,170 @@ def made_vault(one: Flow) -> str:
         )
         for end in (read, write):
             os.close(end)
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     key = recovery.read_text().strip()
     recovery.unlink()
-    one.search.add("recovery key", key)
-    one.search.add("recovery key, small", key.lower())
-    one.took(words, done)
+    user.search.add("recovery key", key)
+    user.search.add("recovery key, small", key.lower())
+    user.search_output(words, process)
     return key
 
 
-def founding(one: Flow) -> None:
+def create_vaults(user: Flow) -> None:
     """Create a vault, open it in every way, and try the ways that are refused."""
-    key = made_vault(one)
-    wrong = one.new_secret("wrong passphrase")
-    one.does("vault", "status")
-    one.does("vault", "lock")
-    one.does("vault", "unlock", fds={"--passphrase-fd": wrong}, code=1)
-    one.does("vault", "unlock", fds={"--recovery-key-fd": key[:-1] + "Q"}, code=1)
-    one.does("vault", "unlock", fds={"--recovery-key-fd": one.new_secret("no recovery key")}, code=1)
-    one.does("vault", "init", "--slot", "passphrase", fds={"--passphrase-fd": wrong}, code=1)
-    one.does("vault", "init", "--slot", "keyring", code=None)
-    one.does("vault", "unlock", fds={"--recovery-key-fd": key})
-    shown = one.does("vault", "recovery-key", "--yes", fds={"--passphrase-fd": one.passphrase}, gives=True)
-    assert shown.strip() == key
-    one.does("agent", "status", "--json")
-    one.does("agent", "stop")
-    one.does("agent", "start", fds={"--passphrase-fd": one.passphrase})
+    key = create_vault(user)
+    wrong_passphrase = user.new_secret("wrong passphrase")
+    user.does("vault", "status")
+    user.does("vault", "lock")
+    user.does("vault", "unlock", fds={"--passphrase-fd": wrong_passphrase}, code=1)
+    user.does("vault", "unlock", fds={"--recovery-key-fd": key[:-1] + "Q"}, code=1)
+    user.does("vault", "unlock", fds={"--recovery-key-fd": user.new_secret("no recovery key")}, code=1)
+    user.does("vault", "init", "--slot", "passphrase", fds={"--passphrase-fd": wrong_passphrase}, code=1)
+    user.does("vault", "init", "--slot", "keyring", code=None)
+    user.does("vault", "unlock", fds={"--recovery-key-fd": key})
+    printed = user.does(
+        "vault", "recovery-key", "--yes", fds={"--passphrase-fd": user.passphrase}, gives=True
+    )
+    assert printed.strip() == key
+    user.does("agent", "status", "--json")
+    user.does("agent", "stop")
+    user.does("agent", "start", fds={"--passphrase-fd": user.passphrase})
 
 
-def brief(one: Flow) -> None:
+def run_verb_sample(user: Flow) -> None:
     """Run one of each important operation, as the ordinary suite does."""
-    made_vault(one)
-    one.does("adopt", "ci-deploy", "acme-alice", "--yes")
-    one.does("refresh", "prod-admin", "--mfa-code", one.code("alice"), "--json")
-    one.does("refresh", "acme-alice", "--mfa-code", "000000", code=1)
-    one.does("credential-process", "ci-deploy", gives=True)
-    one.does("deliver", "ci-release", "--to", "credentials-file")
-    one.does("rotate", "ci-deploy", "--yes")
+    create_vault(user)
+    user.does("adopt", "ci-deploy", "acme-alice", "--yes")
+    user.does("refresh", "prod-admin", "--mfa-code", user.code("alice"), "--json")
+    user.does("refresh", "acme-alice", "--mfa-code", "000000", code=1)
+    user.does("credential-process", "ci-deploy", gives=True)
+    user.does("deliver", "ci-release", "--to", "credentials-file")
+    user.does("rotate", "ci-deploy", "--yes")
 
 
-def locking(one: Flow) -> None:
+def lock_vault(user: Flow) -> None:
     """Lock the vault at the end of a day."""
-    one.does("vault", "lock")
-    one.does("vault", "unlock", fds={"--passphrase-fd": one.new_secret("wrong passphrase")}, code=1)
-    one.hits += one.search.look_in_folder(Path(one.person.environ["KEYTURN_HOME"]))
+    user.does("vault", "lock")
+    user.does("vault", "unlock", fds={"--passphrase-fd": user.new_secret("wrong passphrase")}, code=1)
+    user.hits += user.search.search_folder(Path(user.person.environ["KEYTURN_HOME"]))
 
 
-def working(one: Flow) -> None:
+def use_sessions(user: Flow) -> None:
     """Adopt profiles, refresh them with and without MFA, deliver them in every way, and make each fail."""
-    one.does("adopt", "ci-deploy", "acme-alice", "--plan")
-    one.does("adopt", "--all", "--yes")
+    user.does("adopt", "ci-deploy", "acme-alice", "--plan")
+    user.does("adopt", "--all", "--yes")
     for words in (("list",), ("list", "--json"), ("show", "ci-deploy"), ("show", "acme-alice", "--json")):
-        one.does(*words)
-    one.does("refresh", "ci-deploy", "ci-release", "acme-spoke-logs")
-    one.does("refresh", "prod-admin", "--mfa-code", one.code("alice"), "--json")
-    one.does("refresh", "acme-alice", "--mfa-code", one.code("alice"))
-    one.does("refresh", "acme-alice", "--mfa-code", "000000", code=1)
-    one.does("refresh", "--due", "--json")
-    one.does("refresh", "nobody", code=3)
-    one.does("refresh", "ci-deploy", extra={"AWS_ENDPOINT_URL_STS": NOWHERE}, code=None)
-    one.does("credential-process", "ci-deploy", gives=True)
-    one.does("credential-process", "prod-admin", gives=True)
-    one.does("credential-process", "nobody", code=3)
-    one.person.aws_identity("ci-release")
-    one.person.boto_identity("ci-audit")
-    one.checks_files()
-    one.does("deliver", "ci-release", "--to", "credentials-file")
-    one.does("deliver", "ci-audit", "--to", "credentials-file", "--as", "personal", code=None)
-    one.does("refresh", "ci-release")
-    one.checks_files()
-    one.does("stop", "ci-release")
-    one.does("deliver", "ci-release", "--to", "credential-process")
-    one.does("deliver", "ci-audit", "--to", "nowhere")
-    one.checks_files()
+        user.does(*words)
+    user.does("refresh", "ci-deploy", "ci-release", "acme-spoke-logs")
+    user.does("refresh", "prod-admin", "--mfa-code", user.code("alice"), "--json")
+    user.does("refresh", "acme-alice", "--mfa-code", user.code("alice"))
+    user.does("refresh", "acme-alice", "--mfa-code", "000000", code=1)
+    user.does("refresh", "--due", "--json")
+    user.does("refresh", "nobody", code=3)
+    user.does("refresh", "ci-deploy", extra={"AWS_ENDPOINT_URL_STS": NOWHERE}, code=None)
+    user.does("credential-process", "ci-deploy", gives=True)
+    user.does("credential-process", "prod-admin", gives=True)
+    user.does("credential-process", "nobody", code=3)
+    user.person.aws_identity("ci-release")
+    user.person.boto_identity("ci-audit")
+    user.search_files()
+    user.does("deliver", "ci-release", "--to", "credentials-file")
+    user.does("deliver", "ci-audit", "--to", "credentials-file", "--as", "personal", code=None)
+    user.does("refresh", "ci-release")
+    user.search_files()
+    user.does("stop", "ci-release")
+    user.does("deliver", "ci-release", "--to", "credential-process")
+    user.does("deliver", "ci-audit", "--to", "nowhere")
+    user.search_files()
 
 
-def rotating(one: Flow) -> None:
+def rotate_keys(user: Flow) -> None:
     """Rotate a key, undo a rotation, and rotate again to the end; include a lost answer and a refused
     call."""
-    one.does("rotate", "ci-deploy", code=4)
-    one.does("rotate", "ci-deploy", "--yes", "--json")
-    one.does("rotate", "ci-deploy", "--status")
-    one.does("rotate", "ci-deploy", "--status", "--json")
-    one.checks_files()
-    one.does("rotate", "ci-deploy", "--undo", "--yes")
-    one.sandbox.faults.order("CreateAccessKey", "throttle", times=9)
-    one.does("rotate", "ci-deploy", "--yes", code=1)
-    one.sandbox.faults.clear()
-    one.sandbox.faults.lose_answer("CreateAccessKey")
-    lost = json.loads(one.does("rotate", "ci-deploy", "--yes", "--json", code=5))["rotation"]["orphans"]
-    one.checks_files()
-    one.does("rotate", "ci-deploy", "--drop", lost[0][-4:])
-    one.does("rotate", "acme-alice", "--policy")
-    old = json.loads(one.does("rotate", "ci-deploy", "--yes", "--json"))["rotation"]["old_id"]
-    one.does("rotate", "ci-deploy", "--finish", code=5)
-    one.does("rotate", "ci-deploy", "--finish", "--confirm", old[-4:])
-    one.checks_files()
+    user.does("rotate", "ci-deploy", code=4)
+    user.does("rotate", "ci-deploy", "--yes", "--json")
+    user.does("rotate", "ci-deploy", "--status")
+    user.does("rotate", "ci-deploy", "--status", "--json")
+    user.search_files()
+    user.does("rotate", "ci-deploy", "--undo", "--yes")
+    user.sandbox.faults.order("CreateAccessKey", "throttle", times=9)
+    user.does("rotate", "ci-deploy", "--yes", code=1)
+    user.sandbox.faults.clear()
+    user.sandbox.faults.lose_answer("CreateAccessKey")
+    lost = json.loads(user.does("rotate", "ci-deploy", "--yes", "--json", code=5))["rotation"]["orphans"]
+    user.search_files()
+    user.does("rotate", "ci-deploy", "--drop", lost[0][-4:])
+    user.does("rotate", "acme-alice", "--policy")
+    old = json.loads(user.does("rotate", "ci-deploy", "--yes", "--json"))["rotation"]["old_id"]
+    user.does("rotate", "ci-deploy", "--finish", code=5)
+    user.does("rotate", "ci-deploy", "--finish", "--confirm", old[-4:])
+    user.search_files()
 
 
-def moving(one: Flow, folder: Path) -> None:
+def move_vault(user: Flow, folder: Path) -> None:
     """Export the vault, open it elsewhere, change and forget its passphrase, damage its file and restore
     it."""
-    export, road = folder / "export.age", one.new_secret("passphrase of the export")
-    mine = {"--passphrase-fd": one.passphrase}
-    one.does("vault", "export", str(export), "--yes", fds={**mine, "--new-passphrase-fd": road})
-    one.hits += one.search.look_in_file(export)
-    one.does(
-        "vault", "import", str(export), fds={"--passphrase-fd": road, "--new-passphrase-fd": one.passphrase},
-        extra={"KEYTURN_HOME": str(one.sandbox.folder / "second"), "KEYTURN_SANDBOX": ""},
+    export, export_passphrase = folder / "export.age", user.new_secret("passphrase of the export")
+    passphrase_fds = {"--passphrase-fd": user.passphrase}
+    user.does(
+        "vault",
+        "export",
+        str(export),
+        "--yes",
+        fds={**passphrase_fds, "--new-passphrase-fd": export_passphrase},
+    )
+    user.hits += user.search.search_file(export)
+    user.does(
+        "vault", "import", str(export), fds={"--passphrase-fd": export_passphrase, "--new-passphrase-fd": user.passphrase},
+        extra={"KEYTURN_HOME": str(user.sandbox.folder / "second"), "KEYTURN_SANDBOX": ""},
     )  # fmt: skip
-    home = one.sandbox.folder / "second"
+    home = user.sandbox.folder / "second"
     elsewhere = {"KEYTURN_HOME": str(home), "KEYTURN_SANDBOX": ""}
     keys = home / "data" / "vault" / "keys.age"
-    one.does("vault", "restore", fds=mine, extra=elsewhere)
+    user.does("vault", "restore", fds=passphrase_fds, extra=elsewhere)
     damaged = bytearray(keys.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     keys.write_bytes(damaged)
-    one.does("vault", "unlock", fds=mine, extra=elsewhere, code=1)
-    one.does("vault", "restore", fds=mine, extra=elsewhere, code=1)
-    other = one.new_secret("passphrase, changed")
-    one.does("vault", "passphrase", fds={**mine, "--new-passphrase-fd": other})
-    one.does("vault", "lock")
-    one.does("credential-process", "ci-deploy", code=4)
-    one.does("vault", "unlock", fds=mine, code=1)
-    one.does("vault", "unlock", fds={"--passphrase-fd": other})
-    one.passphrase = other
+    user.does("vault", "unlock", fds=passphrase_fds, extra=elsewhere, code=1)
+    user.does("vault", "restore", fds=passphrase_fds, extra=elsewhere, code=1)
+    other = user.new_secret("passphrase, changed")
+    user.does("vault", "passphrase", fds={**passphrase_fds, "--new-passphrase-fd": other})
+    user.does("vault", "lock")
+    user.does("credential-process", "ci-deploy", code=4)
+    user.does("vault", "unlock", fds=passphrase_fds, code=1)
+    user.does("vault", "unlock", fds={"--passphrase-fd": other})
+    user.passphrase = other
 
 
-def parting(one: Flow) -> None:
+def release_all(user: Flow) -> None:
     """Read files that are unreadable or untrusted, and release everything."""
-    mine = {"--passphrase-fd": one.passphrase}
-    one.does("release", "ci-deploy", "--plan")
-    one.does("release", "personal", "--yes", code=4)
-    one.does("release", "personal", "--yes", fds={"--passphrase-fd": one.new_secret("not it")}, code=1)
-    good = one.person.credentials.read_bytes()
-    secret = one.made[0].reveal()
-    for bad in (
+    passphrase_fds = {"--passphrase-fd": user.passphrase}
+    user.does("release", "ci-deploy", "--plan")
+    user.does("release", "personal", "--yes", code=4)
+    user.does("release", "personal", "--yes", fds={"--passphrase-fd": user.new_secret("not it")}, code=1)
+    good = user.person.credentials.read_bytes()
+    secret = user.secrets[0].reveal()
+    for damaged in (
         good + f"aws_secret_access_key {secret}\n".encode(),
         good + f"[{secret}\n".encode(),
         f"aws_secret_access_key = {secret}\n".encode() + good,
         good + f"\n[gov-ops]\naws_secret_access_key = {secret}\n[gov-ops]\n".encode(),
         b"\xff\xfe" + secret.encode("utf-16-le"),
     ):
-        one.person.credentials.write_bytes(bad)
-        one.does("list", code=None)
-        one.does("show", "personal", code=None)
-        one.does("release", "personal", "--yes", fds=mine, code=None)
-        one.does("deliver", "ci-release", "--to", "credentials-file", code=None)
-        if one.person.credentials.read_bytes() != bad:
+        user.person.credentials.write_bytes(damaged)
+        user.does("list", code=None)
+        user.does("show", "personal", code=None)
+        user.does("release", "personal", "--yes", fds=passphrase_fds, code=None)
+        user.does("deliver", "ci-release", "--to", "credentials-file", code=None)
+        if user.person.credentials.read_bytes() != damaged:
             break
-    one.person.credentials.write_bytes(good)
-    one.person.credentials.chmod(0o666)
-    one.does("release", "personal", "--yes", fds=mine, code=None)
-    one.person.credentials.chmod(0o600)
-    one.does("release", "--all", "--yes", fds=mine)
-    one.checks_files()
-    one.does("vault", "lock")
+    user.person.credentials.write_bytes(good)
+    user.person.credentials.chmod(0o666)
+    user.does("release", "personal", "--yes", fds=passphrase_fds, code=None)
+    user.person.credentials.chmod(0o600)
+    user.does("release", "--all", "--yes", fds=passphrase_fds)
+    user.search_files()
+    user.does("vault", "lock")
 
 
 def _pipe(text: str) -> tuple[int, int]:

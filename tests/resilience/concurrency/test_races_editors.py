@@ -44,7 +44,7 @@ class Case:
         self.path.write_bytes(OLD)
         os.utime(self.path, (past := time.time() - 60, past))
         self.way, self.at, self.stepwise, self.stale = way, at, stepwise, stale
-        self.count_kept_profiles: list[bytes] = []
+        self.backups: list[bytes] = []
         self.stepper = Stepper(self._before)
         self.save: Iterator[None] | None = None
         self.refused: KeyturnError | None = None
@@ -66,7 +66,7 @@ class Case:
     def run(self) -> None:
         files = SharedFiles(
             self.folder.with_name("locks"),
-            keep=lambda _, data: self.count_kept_profiles.append(data),
+            keep=lambda _, data: self.backups.append(data),
             timing=self.stepper.timing(),
         )
         with self.stepper.count_calls():
@@ -83,9 +83,7 @@ class Case:
         data = self.path.read_bytes()
         document = parse(data)
         missing = [f"p{n}" for n in range(40) if document.section(f"profile p{n}") is None]
-        if THEIRS not in data and not (
-            self.refused and any(THEIRS in one for one in self.count_kept_profiles)
-        ):
+        if THEIRS not in data and not (self.refused and any(THEIRS in one for one in self.backups)):
             missing.append("theirs")
         section = document.section("profile p1")
         if self.refused is None and (section is None or section.item("output") is None):

@@ -227,7 +227,7 @@ class Loss:
     disk: Disk
     after: str
     """The step before the loss."""
-    wait_for: bool
+    is_complete: bool
     """True if the run had reported success before the loss."""
 
 
@@ -248,8 +248,8 @@ def possible_losses(run: Run, home: Home) -> list[Loss]:
             mark = hash(disk)
             if mark not in seen:
                 seen.add(mark)
-                found.append(Loss(disk, f"step {at}, {step[:2]!r:.200}", wait_for=False))
-    found += [Loss(disk, "the end", wait_for=True) for disk in dict.fromkeys(model.afterwards())]
+                found.append(Loss(disk, f"step {at}, {step[:2]!r:.200}", is_complete=False))
+    found += [Loss(disk, "the end", is_complete=True) for disk in dict.fromkeys(model.afterwards())]
     if model.running() != _read_disk(home.person):
         raise AssertionError("a change of the disk was not written down, so nothing can be said of its loss")
     return found

@@ -24,7 +24,7 @@ def _without_power(
         for loss in fault_plan.take_spread(power_loss.possible_losses(operation.run, home), max_losses):
             power_loss.write_disk(loss.disk, home)
             # A reported success must also be true after the power loss.
-            claimed = Outcome(0 if loss.wait_for else None, "", "")
+            claimed = Outcome(0 if loss.is_complete else None, "", "")
             verdicts.judge(operation, expected, home, claimed, f"power lost after {loss.after}")
     home.max_torn_lines = 0
 
