@@ -59,25 +59,25 @@ def fixed_clock(sandbox: Sandbox, start: datetime) -> Callable[[], datetime]:
     return lambda: start + timedelta(seconds=round(float(offset.read_text("ascii")) - first, 3))
 
 
-async def settle(app: KeyturnApp, pilot: Pilot[None], until: str = "") -> str:
+async def wait_for_picture(app: KeyturnApp, pilot: Pilot[None], until: str = "") -> str:
     """Return the picture once it shows `until` and has not changed for a second.
 
     :raises TimeoutError: if it does neither within a minute.
     """
     same, last, until = 0, "", until.replace(" ", "&#160;")
-    patience = iter(range(240))
+    polls = iter(range(240))
     while same < 4 or until not in last or app.state.snapshot is None:
-        if next(patience, None) is None:
+        if next(polls, None) is None:
             raise TimeoutError(until)
         await pilot.pause(0.25)
-        shown = app.export_screenshot(title="keyturn")
-        same, last = (same + 1, last) if shown == last else (0, shown)
+        picture = app.export_screenshot(title="keyturn")
+        same, last = (same + 1, last) if picture == last else (0, picture)
     return last
 
 
 async def pictures() -> dict[str, str]:
     """Return the SVG of every scene by name."""
-    found = {}
+    pictures_by_name = {}
     with Sandbox(FOLDER, fixed=True) as sandbox:
         clock = sandbox.state.now = fixed_clock(sandbox, FIXED_START)
         os.environ.clear()
@@ -85,18 +85,18 @@ async def pictures() -> dict[str, str]:
         context = replace(
             CredentialService.from_environ(os.environ).context, clock=clock, program=lambda: PROGRAM
         )
-        still = CredentialService(context, use_agent=False)
-        still.unlock_here(recovery_key=plant_managed(sandbox, still))
+        service = CredentialService(context, use_agent=False)
+        service.unlock_here(recovery_key=plant_managed(sandbox, service))
         for scene in SCENES:
             options = Options(read_only=False, ascii=False, mouse=False, filter="")
             terminal = terminal_for({"TERM": "xterm-256color", "LANG": "C.UTF-8"}, options)
-            app = KeyturnApp(still, options, terminal)
+            app = KeyturnApp(service, options, terminal)
             async with app.run_test(size=scene.size) as pilot:
-                await settle(app, pilot)
+                await wait_for_picture(app, pilot)
                 for pressed in scene.keys:
                     await pilot.press(pressed)
-                found[scene.name] = await settle(app, pilot, scene.until)
-    return found
+                pictures_by_name[scene.name] = await wait_for_picture(app, pilot, scene.until)
+    return pictures_by_name
 
 
 def first_difference(before: str, now: str) -> str:

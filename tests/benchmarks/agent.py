@@ -56,13 +56,13 @@ class Report:
         self.missed |= good is False
         print(f"{what:<44} {figure}{verdict}", flush=True)
 
-    def times(self, taken: Mapping[str, Sequence[float]]) -> None:
-        for name, values in taken.items():
+    def times(self, durations: Mapping[str, Sequence[float]]) -> None:
+        for name, values in durations.items():
             low, middle, high = (1000 * value for value in quarters(values))
             self.line(name, f"{middle:7.1f} ms ({low:.1f} to {high:.1f})")
 
 
-def started(person: Person, *command: str | Path) -> Callable[[], object]:
+def program(person: Person, *command: str | Path) -> Callable[[], object]:
     """Run a program to its end and discard its output."""
     return lambda: subprocess.run(
         command,
@@ -74,27 +74,27 @@ def started(person: Person, *command: str | Path) -> Callable[[], object]:
     )
 
 
-def warm(person: Person, rounds: int, report: Report) -> None:
-    acts = {
-        BARE: started(person, sys.executable, "-c", "pass"),
-        WARM: started(person, BIN / "keyturn", "credential-process", ROLE),
+def time_warm_agent(person: Person, rounds: int, report: Report) -> None:
+    functions = {
+        BARE: program(person, sys.executable, "-c", "pass"),
+        WARM: program(person, BIN / "keyturn", "credential-process", ROLE),
     }
     export = (SYSTEM_AWS, "configure", "export-credentials", "--profile", "personal")
     has_aws = SYSTEM_AWS.exists() and person.run(*map(str, export)).returncode == 0
     if has_aws:
-        acts[AWS] = started(person, *export)
-    settled(person)
-    taken = in_turn(acts, rounds)
-    report.times(taken)
-    against = ratio(taken[WARM], taken[BARE])
-    report.line("ratio to the interpreter", f"{against:.2f}", good=against <= 2.5, target="2.5")
+        functions[AWS] = program(person, *export)
+    wait_for_cache(person)
+    durations = in_turn(functions, rounds)
+    report.times(durations)
+    warm_ratio = ratio(durations[WARM], durations[BARE])
+    report.line("ratio to the interpreter", f"{warm_ratio:.2f}", good=warm_ratio <= 2.5, target="2.5")
     if has_aws:
-        report.line("ratio to the AWS CLI, a key in clear", f"{ratio(taken[WARM], taken[AWS]):.3f}")
+        report.line("ratio to the AWS CLI, a key in clear", f"{ratio(durations[WARM], durations[AWS]):.3f}")
     else:
         report.line("ratio to the AWS CLI", f"{SYSTEM_AWS} is not there, or too old")
 
 
-def settled(person: Person) -> None:
+def wait_for_cache(person: Person) -> None:
     """Wait until an answer comes from the cache, which takes a moment after the last change."""
     for _ in range(2):
         client.document(person.socket, ROLE)
@@ -107,30 +107,30 @@ def round_trips(person: Person, count: int, report: Report) -> None:
 
     size = len(client.document(person.socket, ROLE))
     with tempfile.TemporaryDirectory(prefix="kt-") as folder, echo(Path(folder), size) as bare:
-        settled(person)
-        taken = in_turn({TRIP: ask, ECHO: bare}, count)
-    for name, good in ((ECHO, None), (TRIP, 1000 * share(taken[TRIP], 0.99) <= 1)):
-        p50, p99 = (1000 * share(taken[name], part) for part in (0.5, 0.99))
+        wait_for_cache(person)
+        durations = in_turn({TRIP: ask, ECHO: bare}, count)
+    for name, good in ((ECHO, None), (TRIP, 1000 * share(durations[TRIP], 0.99) <= 1)):
+        p50, p99 = (1000 * share(durations[name], part) for part in (0.5, 0.99))
         target = "p99 1 ms" if name == TRIP else ""
         report.line(f"{name}, p50 and p99", f"{p50:.3f} ms, {p99:.3f} ms", good=good, target=target)
-    report.line("ratio to it", f"{ratio(taken[TRIP], taken[ECHO]):.2f}")
+    report.line("ratio to it", f"{ratio(durations[TRIP], durations[ECHO]):.2f}")
 
 
-def locked(person: Person, rounds: int, report: Report) -> None:
+def time_locked(person: Person, rounds: int, report: Report) -> None:
     """Time a client that is told that the vault is locked."""
     person.does("vault", "lock")
     words = (BIN / "keyturn", "credential-process", ROLE)
-    done = person.run(*map(str, words))
-    assert done.returncode == 4, done.stderr
-    taken = in_turn(
-        {BARE: started(person, sys.executable, "-c", "pass"), LOCKED: started(person, *words)}, rounds
+    result = person.run(*map(str, words))
+    assert result.returncode == 4, result.stderr
+    durations = in_turn(
+        {BARE: program(person, sys.executable, "-c", "pass"), LOCKED: program(person, *words)}, rounds
     )
-    report.times(taken)
-    extra = 1000 * (quarters(taken[LOCKED])[1] - quarters(taken[BARE])[1])
+    report.times(durations)
+    extra = 1000 * (quarters(durations[LOCKED])[1] - quarters(durations[BARE])[1])
     report.line("more than the interpreter", f"{extra:.1f} ms", good=extra < 50, target="50 ms")
 
 
-def by_keyring(rounds: int, report: Report) -> None:
+def time_keyring(rounds: int, report: Report) -> None:
     """Time a client without an agent, with a keyring that opens the vault without a user."""
     bus, daemon = shutil.which("dbus-run-session"), shutil.which("gnome-keyring-daemon")
     if bus is None or daemon is None:
@@ -143,30 +143,28 @@ def by_keyring(rounds: int, report: Report) -> None:
         script = f'printf %s login | {daemon} --unlock --components=secrets >/dev/null; exec "$@"'
         words = (sys.executable, "-m", "tests.benchmarks.by_keyring", str(rounds))
         top = {"PYTHONPATH": str(Path(__file__).parents[2])}
-        done = person.run(bus, "--", "sh", "-c", script, "sh", *words, extra=top)
-        assert done.returncode == 0, done.stderr
-        report.times(json.loads(done.stdout))
+        result = person.run(bus, "--", "sh", "-c", script, "sh", *words, extra=top)
+        assert result.returncode == 0, result.stderr
+        report.times(json.loads(result.stdout))
 
 
-def signings(person: Person, count: int, report: Report) -> None:
-    counting = CountingProfile(person)
-    still = sign_in_one_process(counting, count, 0)
+def count_signings(person: Person, count: int, report: Report) -> None:
+    counting = Counting(person)
+    one_moment = in_one_process(counting, count, 0)
     report.line(
-        f"{count} signings, one process", f"asked {still.runs} time(s)", good=still.runs == 1, target="1"
+        f"{count} signings, one process",
+        f"asked {one_moment.asked} time(s)",
+        good=one_moment.asked == 1,
+        target="1",
     )
-    for name, seen in (
-        (f"{count} signings in 5 h, one process", sign_in_one_process(counting, count, 5)),
-        (f"{count // 10} commands of the AWS CLI in 4 h", sign_in_many_processes(counting, count // 10, 4)),
+    for name, use in (
+        (f"{count} signings in 5 h, one process", in_one_process(counting, count, 5)),
+        (f"{count // 10} commands of the AWS CLI in 4 h", in_many_processes(counting, count // 10, 4)),
     ):
-        figure = (
-            f"asked {seen.runs} times; at least {minutes(min(seen.seconds_at_output))} left when handed over"
-        )
-        report.line(name, figure, good=min(seen.seconds_at_output) >= 960, target="16 min")
-        if seen.seconds_at_signing:
-            report.line(
-                "",
-                f"at least {minutes(min(seen.seconds_at_signing))} left when used (botocore asks again at 15)",
-            )
+        figure = f"asked {use.asked} times; at least {minutes(min(use.handed))} left when handed over"
+        report.line(name, figure, good=min(use.handed) >= 960, target="16 min")
+        if use.left:
+            report.line("", f"at least {minutes(min(use.left))} left when used (botocore asks again at 15)")
 
 
 def main() -> int:
@@ -178,25 +176,25 @@ def main() -> int:
     with Sandbox() as sandbox:
         person = Person(sandbox)
         try:
-            set_up_role(person)
-            warm(person, wanted.rounds, report)
+            of_role(person)
+            time_warm_agent(person, wanted.rounds, report)
             round_trips(person, wanted.trips, report)
-            seen = soak(person.socket, (ROLE, "ci-deploy"), wanted.requests)
-            growth = f"{seen.growth:+.2f} % from {seen.before / 1024:.1f} MiB"
-            report.line(f"{seen.requests} requests: memory", growth, good=seen.growth < 5, target="5 %")
+            use = soak(person.socket, (ROLE, "ci-deploy"), wanted.requests)
+            growth = f"{use.growth:+.2f} % from {use.before / 1024:.1f} MiB"
+            report.line(f"{use.requests} requests: memory", growth, good=use.growth < 5, target="5 %")
             report.line(
                 "descriptors, errors",
-                f"{seen.descriptors:+d}, {seen.errors}"
-                if seen.descriptors is not None
-                else f"not seen, {seen.errors}",
-                good=not seen.descriptors and not seen.errors,
+                f"{use.descriptors:+d}, {use.errors}"
+                if use.descriptors is not None
+                else f"not seen, {use.errors}",
+                good=not use.descriptors and not use.errors,
                 target="0, 0",
             )
-            signings(person, wanted.signings, report)
-            locked(person, wanted.rounds, report)
+            count_signings(person, wanted.signings, report)
+            time_locked(person, wanted.rounds, report)
         finally:
             person.leaves()
-    by_keyring(max(5, wanted.rounds // 4), report)
+    time_keyring(max(5, wanted.rounds // 4), report)
     return 1 if report.missed else 0
 
 

@@ -16,7 +16,7 @@ def serve(path: str, size: int) -> None:
     killed."""
     answer = b"x" * size
 
-    def act(caller: socket.socket) -> None:
+    def answer_caller(caller: socket.socket) -> None:
         with caller:
             caller.recv(65536)
             caller.sendall(answer)
@@ -26,7 +26,7 @@ def serve(path: str, size: int) -> None:
         listener.listen()
         print(flush=True)  # noqa: T201 - the signal to begin
         while True:
-            pool.submit(act, listener.accept()[0])
+            pool.submit(answer_caller, listener.accept()[0])
 
 
 @contextmanager

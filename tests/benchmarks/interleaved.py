@@ -9,25 +9,25 @@ from collections.abc import Callable, Mapping, Sequence
 WARM_UP = 3
 
 
-def seconds(act: Callable[[], object]) -> float:
+def seconds(function: Callable[[], object]) -> float:
     """Return the wall-clock time of one call in seconds."""
     start = time.perf_counter()
-    act()
+    function()
     return time.perf_counter() - start
 
 
-def in_turn(acts: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def in_turn(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Return the seconds of each function in each round. Each round begins with another function; the first
     few rounds do not count."""
-    names = list(acts)
-    found: dict[str, list[float]] = {name: [] for name in names}
+    names = list(functions)
+    durations: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds + WARM_UP):
         first = number % len(names)
         for name in (*names[first:], *names[:first]):
-            took = seconds(acts[name])
+            elapsed = seconds(functions[name])
             if number >= WARM_UP:
-                found[name].append(took)
-    return found
+                durations[name].append(elapsed)
+    return durations
 
 
 def quarters(values: Sequence[float]) -> tuple[float, float, float]:

@@ -59,9 +59,9 @@ def write_files(folder: Path, count: int) -> tuple[Path, Path]:
 def seconds(run: Callable[[], object]) -> float:
     """Return the processor time of one run, from a clean heap."""
     gc.collect()
-    begun = time.process_time()
+    start = time.process_time()
     run()
-    return time.process_time() - begun
+    return time.process_time() - start
 
 
 def main() -> None:

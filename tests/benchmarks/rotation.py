@@ -40,40 +40,43 @@ def main() -> int:
     )
     given = words.parse_args()
     with tempfile.TemporaryDirectory(prefix="keyturn-bench-", dir=given.folder) as folder:
-        kept, bare = measured(Path(folder), given.keys)
-    for name, taken in (("answer to sealed record", kept), ("an fsynced file beside it", bare)):
+        save_times, replace_times = measure(Path(folder), given.keys)
+    for name, durations in (
+        ("answer to sealed record", save_times),
+        ("an fsynced file beside it", replace_times),
+    ):
         print(
-            f"{name:<28} p50 {share(taken, 0.5):6.2f} ms   p99 {share(taken, 0.99):6.2f} ms   worst {taken[-1]:6.2f} ms"
+            f"{name:<28} p50 {share(durations, 0.5):6.2f} ms   p99 {share(durations, 0.99):6.2f} ms   worst {durations[-1]:6.2f} ms"
         )
-    print(f"{'ratio of the medians':<28} {share(kept, 0.5) / share(bare, 0.5):.2f}")
-    good = share(kept, 0.99) <= TARGET_MS
+    print(f"{'ratio of the medians':<28} {share(save_times, 0.5) / share(replace_times, 0.5):.2f}")
+    good = share(save_times, 0.99) <= TARGET_MS
     print(f"target p99 <= {TARGET_MS:.0f} ms: {'met' if good else 'MISSED'}")
     return 0 if good else 1
 
 
-def measured(folder: Path, keys: int) -> tuple[list[float], list[float]]:
+def measure(folder: Path, keys: int) -> tuple[list[float], list[float]]:
     """Return the milliseconds of both, sorted."""
     home = Home(folder)
-    desk = home.service.context
-    old = desk.key(PROFILE)
-    kept, bare = [], []
+    context = home.service.context
+    old = context.key(PROFILE)
+    save_times, replace_times = [], []
     for _ in range(keys):
         record = Record(
-            secrets.token_hex(8), PROFILE, (PROFILE,), home.user.arn, old, Step.INTENT, desk.clock()
+            secrets.token_hex(8), PROFILE, (PROFILE,), home.user.arn, old, Step.INTENT, context.clock()
         )
-        record_store.start(desk, record)
+        record_store.start(context, record)
         new = Credentials(f"AKIA{secrets.token_hex(8).upper()}", Secret(secrets.token_urlsafe(30)))
-        keeping = create_key.NewKeyRecorder(desk, replace(record, initial_key_ids=(old.access_key_id,)))
-        began = time.perf_counter()
-        keeping.save(CreatedKey(new, desk.clock()))
-        kept.append(1000 * (time.perf_counter() - began))
-        if not keeping.saved:
+        recorder = create_key.NewKeyRecorder(context, replace(record, initial_key_ids=(old.access_key_id,)))
+        start = time.perf_counter()
+        recorder.save(CreatedKey(new, context.clock()))
+        save_times.append(1000 * (time.perf_counter() - start))
+        if not recorder.saved:
             raise SystemExit("a key was not kept")
         content = os.urandom(1000)
-        began = time.perf_counter()
+        start = time.perf_counter()
         files.replace(folder / "beside", content)
-        bare.append(1000 * (time.perf_counter() - began))
-    return sorted(kept), sorted(bare)
+        replace_times.append(1000 * (time.perf_counter() - start))
+    return sorted(save_times), sorted(replace_times)
 
 
 if __name__ == "__main__":

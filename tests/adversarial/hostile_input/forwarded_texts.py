@@ -23,8 +23,8 @@ from keyturn.model.errors import KeyturnError
 from keyturn.storage.socket_paths import forward_path
 from tests.adversarial.hostile_input.corpus import as_argument, as_text
 from tests.adversarial.hostile_input.harmless_output import foreign
-from tests.adversarial.hostile_input.verbs import Verbs
-from tests.core.delivery.endpoint.exec_program import PRINT_ENVIRON, Program, read_reply
+from tests.adversarial.hostile_input.verbs import VerbRunner
+from tests.core.delivery.endpoint.exec_program import SHOW, Program, heard
 
 BIN = Path(sys.executable).parent
 ROLE = "\n[profile {0}]\nrole_arn = arn:aws:iam::123456789012:role/Deploy\nsource_profile = ci\nregion = eu-west-1\n"
@@ -47,7 +47,7 @@ def raw_of(text: str) -> bytes:
 
 
 @contextmanager
-def program(machine: Verbs) -> Iterator[Program]:
+def program(machine: VerbRunner) -> Iterator[Program]:
     """Start a program with `exec role --endpoint`."""
     words = (str(BIN / "keyturn"), "exec", "role", "--endpoint", "--", sys.executable, "-I", "-c", SHOW)
     with subprocess.Popen(
@@ -60,7 +60,7 @@ def program(machine: Verbs) -> Iterator[Program]:
             process.kill()
 
 
-def requests(machine: Verbs, texts: tuple[str, ...]) -> None:
+def requests(machine: VerbRunner, texts: tuple[str, ...]) -> None:
     """Send each of `texts` as path, host, token, header and method of an otherwise valid request, and as the
     whole request. The answer is one of three refusals, or none."""
     refusals = {http.refusal_response(verdict) for verdict in list(http.RequestStatus)[1:]}
@@ -81,7 +81,7 @@ def requests(machine: Verbs, texts: tuple[str, ...]) -> None:
         machine.foreign += foreign(refusal.replace(b"\r\n", b"\n"))
 
 
-def endpoint_words(machine: Verbs, texts: tuple[str, ...]) -> None:
+def check_endpoint_texts(machine: VerbRunner, texts: tuple[str, ...]) -> None:
     """Send each of `texts` to the program in an error and in credentials."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
     for text in texts:
@@ -97,18 +97,18 @@ def endpoint_words(machine: Verbs, texts: tuple[str, ...]) -> None:
             machine.check(wrong=f"Content-Length: {len(body)}".encode() not in head, what="a wrong length")
 
 
-def programs(machine: Verbs, texts: tuple[str, ...]) -> None:
+def programs(machine: VerbRunner, texts: tuple[str, ...]) -> None:
     """Use each of `texts` as the name of a profile with an endpoint, and as a program that does not exist."""
     config, ran = machine.config.read_text(), 0
     for text in as_argument(texts):
-        machine.judged("exec", "role", "--endpoint", "--", f"no-such-folder/{text}")
+        machine.call_checked("exec", "role", "--endpoint", "--", f"no-such-folder/{text}")
         with suppress(UnicodeEncodeError):
             machine.config.write_text(config + ROLE.replace("{0}", text), newline="")
-            done = machine.judged("exec", "--endpoint", "--", text, "/bin/sh", "-c", "echo ran")
+            result = machine.call_checked("exec", "--endpoint", "--", text, "/bin/sh", "-c", "echo ran")
             machine.check(
-                wrong=(done.code == 0) != (done.out == b"ran\n"), what=f"{text[:50]!a}: {done.out!r}"
+                wrong=(result.code == 0) != (result.out == b"ran\n"), what=f"{text[:50]!a}: {result.out!r}"
             )
-            ran += done.code == 0
+            ran += result.code == 0
     machine.config.write_text(config, newline="")
     assert ran, "some names are names"
 
@@ -116,29 +116,29 @@ def programs(machine: Verbs, texts: tuple[str, ...]) -> None:
 # -- the remote end of an SSH connection
 
 
-def far_questions(machine: Verbs, texts: tuple[str, ...]) -> None:
+def check_remote_requests(machine: VerbRunner, texts: tuple[str, ...]) -> None:
     """Request each of `texts` over the forwarded socket, every second one named in `config.toml`, and send
     each as a whole line."""
     # The file is read again for each request, so the names in it have ordinary lengths.
-    named = [text for text in as_text(texts[::2]) if 0 < len(text) < 10_000]
-    _forward(machine, named)
+    configured = [text for text in as_text(texts[::2]) if 0 < len(text) < 10_000]
+    _forward(machine, configured)
     for text in texts:
-        asked = json.dumps({"v": 1, "op": "credential-process", "profile": text}).encode()
-        for line in (asked, json.dumps({"v": 1, "op": text, "profile": text}).encode(), raw_of(text)):
-            with socket.socket(socket.AF_UNIX) as far:
-                far.connect(forward_path(machine.environ))
+        requested = json.dumps({"v": 1, "op": "credential-process", "profile": text}).encode()
+        for line in (requested, json.dumps({"v": 1, "op": text, "profile": text}).encode(), raw_of(text)):
+            with socket.socket(socket.AF_UNIX) as remote:
+                remote.connect(forward_path(machine.environ))
                 with suppress(OSError):
-                    far.sendall(line + b"\n")
-                answer = read_reply(far)
+                    remote.sendall(line + b"\n")
+                answer = heard(remote)
             machine.outputs += 1
             machine.foreign += foreign(answer)
             machine.check(wrong=not _is_refusal(answer), what=f"{text[:50]!a} got {answer[:200]!r}")
-    machine.judged("agent", "pause")
-    assert b"paused" in machine.judged("agent", "status").out, "it still answers at home"
-    machine.judged("agent", "resume")
+    machine.call_checked("agent", "pause")
+    assert b"paused" in machine.call_checked("agent", "status").out, "it still answers at home"
+    machine.call_checked("agent", "resume")
 
 
-def _forward(machine: Verbs, names: list[str]) -> None:
+def _forward(machine: VerbRunner, names: list[str]) -> None:
     path = machine.own / "config" / "config.toml"
     path.write_text(tomli_w.dumps({"forward": names}), "utf-8", newline="")
     path.chmod(0o600)
@@ -151,14 +151,18 @@ def _is_refusal(answer: bytes) -> bool:
         return False
     if not answer:
         return True
-    found = json.loads(answer)
-    return answer.count(b"\n") == 1 and found["ok"] is False and not foreign(found["error"]["line"])
+    answer_object = json.loads(answer)
+    return (
+        answer.count(b"\n") == 1
+        and answer_object["ok"] is False
+        and not foreign(answer_object["error"]["line"])
+    )
 
 
 # -- the local end: a remote keyturn must accept nothing from it but credentials
 
 
-class Near:
+class LocalServer:
     """Server that gives the answer set by the test."""
 
     def __init__(self) -> None:
@@ -166,47 +170,51 @@ class Near:
 
 
 @contextmanager
-def near() -> Iterator[tuple[Near, str]]:
+def local_server() -> Iterator[tuple[LocalServer, str]]:
     """Run a server and yield it with the path of its socket at the remote end."""
-    told = Near()
+    server_state = LocalServer()
 
-    class Answering(socketserver.StreamRequestHandler):
+    class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             self.rfile.readline()
             with suppress(OSError):
-                self.wfile.write(told.answer)
+                self.wfile.write(server_state.answer)
 
     with tempfile.TemporaryDirectory(prefix="kt-") as folder:
         path = Path(folder) / "far.sock"
-        with socketserver.ThreadingUnixStreamServer(str(path), Answering) as server:
+        with socketserver.ThreadingUnixStreamServer(str(path), Handler) as server:
             path.chmod(0o600)
             thread = threading.Thread(target=server.serve_forever, args=(0.02,))
             thread.start()
             try:
-                yield told, str(path)
+                yield server_state, str(path)
             finally:
                 server.shutdown()
                 thread.join()
 
 
-def near_answers(machine: Verbs, texts: tuple[str, ...]) -> None:
+def check_local_answers(machine: VerbRunner, texts: tuple[str, ...]) -> None:
     """Send each of `texts` as error and as credentials from another machine, well-formed and malformed."""
-    far = {"KEYTURN_HOME": str(machine.folder / "far"), "AWS_CONFIG_FILE": str(machine.folder / "none")}
-    with near() as (told, path):
-        environ = {**far, "AWS_SHARED_CREDENTIALS_FILE": far["AWS_CONFIG_FILE"], "KEYTURN_FORWARDED": path}
-        told.answer = _result(DOCUMENT)
+    remote = {"KEYTURN_HOME": str(machine.folder / "far"), "AWS_CONFIG_FILE": str(machine.folder / "none")}
+    with local_server() as (server_state, path):
+        environ = {
+            **remote,
+            "AWS_SHARED_CREDENTIALS_FILE": remote["AWS_CONFIG_FILE"],
+            "KEYTURN_FORWARDED": path,
+        }
+        server_state.answer = _result(DOCUMENT)
         assert machine.call("credential-process", "x", environ=environ).code == 0, "a good one is believed"
         for nth, text in enumerate(texts):
             for number, answer in enumerate(_answers(text, nth)):
-                told.answer = answer
+                server_state.answer = answer
                 shell = SHELLS[(nth + number) % len(SHELLS)]
                 words = (
                     ("credential-process", "x"), ("env", "x", "--shell", shell), ("exec", "x", "--", "/bin/sh", "-c", ":"),
                 )[(nth + number) % 3]  # fmt: skip
-                machine.judged(*words, environ=environ, own=b"\r\n" if shell == "cmd" else b"\n")
+                machine.call_checked(*words, environ=environ, own=b"\r\n" if shell == "cmd" else b"\n")
             if nth % 16 == 0:
-                told.answer = _result({**DOCUMENT, "AccountId": text, "SessionToken": text or "x"})
-                machine.judged("exec", "x", "--endpoint", "--", "/bin/sh", "-c", ":", environ=environ)
+                server_state.answer = _result({**DOCUMENT, "AccountId": text, "SessionToken": text or "x"})
+                machine.call_checked("exec", "x", "--endpoint", "--", "/bin/sh", "-c", ":", environ=environ)
 
 
 def _result(document: object) -> bytes:
@@ -229,7 +237,7 @@ def _answers(text: str, nth: int) -> Iterator[bytes]:
 # -- output that other programs read
 
 
-def printed(machine: Verbs, texts: tuple[str, ...]) -> None:
+def check_printed_lines(machine: VerbRunner, texts: tuple[str, ...]) -> None:
     """Print ssh configuration lines with each of `texts` as forwarded name, host and path: one block of two
     lines, the rest comments. Then use each as the whole `config.toml`."""
     for text in as_text(texts):
@@ -237,20 +245,20 @@ def printed(machine: Verbs, texts: tuple[str, ...]) -> None:
         _is_a_block(machine, "box", "agent", "ssh-config", "box")
         with suppress(UnicodeEncodeError):
             (machine.own / "config" / "config.toml").write_text(text, "utf-8", newline="")
-            machine.judged("agent", "ssh-config", "box")
-            machine.judged("list")
+            machine.call_checked("agent", "ssh-config", "box")
+            machine.call_checked("list")
     _forward(machine, ["x"])
     for text in as_argument(texts):
         _is_a_block(machine, text, "agent", "ssh-config", "--", text)
         _is_a_block(machine, "box", "agent", "ssh-config", "box", f"--at=/{text}")
     for words in ((), ("--launchd",)):
-        assert machine.judged("agent", "unit", *words, own=b"\t").code == 0
+        assert machine.call_checked("agent", "unit", *words, own=b"\t").code == 0
 
 
-def _is_a_block(machine: Verbs, host: str, *words: str) -> None:
-    done = machine.judged(*words)
-    lines = [line for line in done.out.decode().splitlines() if not line.startswith("#")]
+def _is_a_block(machine: VerbRunner, host: str, *words: str) -> None:
+    result = machine.call_checked(*words)
+    lines = [line for line in result.out.decode().splitlines() if not line.startswith("#")]
     is_one = len(lines) == 2 and lines[0] == f"Host {host}" and lines[1].startswith('    RemoteForward "/')
     quoted = len(lines) == 2 and lines[1].count('"') == 4 and lines[1].endswith('"')
-    machine.check(wrong=done.code == 0 and not (is_one and quoted), what=f"{words[-1][:50]!a}: {lines}")
-    machine.check(wrong=done.code != 0 and bool(done.out), what=f"{words[-1][:50]!a} was refused in part")
+    machine.check(wrong=result.code == 0 and not (is_one and quoted), what=f"{words[-1][:50]!a}: {lines}")
+    machine.check(wrong=result.code != 0 and bool(result.out), what=f"{words[-1][:50]!a} was refused in part")

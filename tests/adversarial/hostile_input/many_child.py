@@ -41,11 +41,11 @@ def call(words: list[str], environ: dict[str, str], folder: str) -> dict[str, ob
             os.chdir(folder)
             os._exit(_code(words))
         _, status = os.waitpid(pid, 0)
-        found = {}
+        result = {}
         for name, stream in (("out", out), ("err", err)):
             stream.seek(0)
-            found[name] = stream.read().decode("latin-1")
-    return {"code": os.waitstatus_to_exitcode(status), **found}
+            result[name] = stream.read().decode("latin-1")
+    return {"code": os.waitstatus_to_exitcode(status), **result}
 
 
 def _code(words: list[str]) -> int:
@@ -65,8 +65,8 @@ def _code(words: list[str]) -> int:
 def main() -> None:
     gc.freeze()
     for line in sys.stdin:
-        asked = json.loads(line)
-        print(json.dumps(call(asked["words"], asked["environ"], asked["folder"])), flush=True)  # noqa: T201  # the answer
+        request = json.loads(line)
+        print(json.dumps(call(request["words"], request["environ"], request["folder"])), flush=True)  # noqa: T201  # the answer
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import pytest
 from tests.adversarial.hostile_input import forwarded_texts
 from tests.adversarial.hostile_input.corpus import MESSAGES, NAMES, as_argument, spread
 from tests.adversarial.hostile_input.test_hostile_arguments import CREDENTIALS
-from tests.adversarial.hostile_input.verbs import PASSPHRASE, Verbs
+from tests.adversarial.hostile_input.verbs import PASSPHRASE, VerbRunner
 
 BIN = Path(sys.executable).parent
 CONFIG = """\
@@ -53,14 +53,14 @@ class Script:
 
     def answer(self, action: str) -> tuple[int, bytes]:
         self.calls += 1
-        shown = escape(self.text)
+        text_shown = escape(self.text)
         if self.mode == "raw":
             return 200, self.text.encode(
                 "utf-8", "surrogateescape" if _is_raw(self.text) else "surrogatepass"
             )
         if self.mode == "refused":
-            error = f"<Type>Sender</Type><Code>{shown}</Code><Message>{shown}</Message>"
-            body = f'<ErrorResponse xmlns="{_NAMESPACE}"><Error>{error}</Error><RequestId>{shown}</RequestId></ErrorResponse>'
+            error = f"<Type>Sender</Type><Code>{text_shown}</Code><Message>{text_shown}</Message>"
+            body = f'<ErrorResponse xmlns="{_NAMESPACE}"><Error>{error}</Error><RequestId>{text_shown}</RequestId></ErrorResponse>'
             return 400, body.encode("utf-8", "surrogatepass")
         session = (
             "<Credentials><AccessKeyId>ASIAQQQQQQQQQQQQQQQQ</AccessKeyId><SecretAccessKey>wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY01</SecretAccessKey>"
@@ -68,10 +68,10 @@ class Script:
         )
         inner = {
             "GetSessionToken": session,
-            "AssumeRole": f"{session}<AssumedRoleUser><Arn>{shown}</Arn><AssumedRoleId>{shown}</AssumedRoleId></AssumedRoleUser>",
-            "GetCallerIdentity": f"<Arn>{shown}</Arn><UserId>{shown}</UserId><Account>{shown}</Account>",
-            "ListAccessKeys": f"<AccessKeyMetadata><member><UserName>{shown}</UserName><AccessKeyId>AKIAQQQQQQQQQQQQQQQQ</AccessKeyId>"
-            f"<Status>{shown}</Status><CreateDate>2026-01-01T00:00:00Z</CreateDate></member></AccessKeyMetadata>",
+            "AssumeRole": f"{session}<AssumedRoleUser><Arn>{text_shown}</Arn><AssumedRoleId>{text_shown}</AssumedRoleId></AssumedRoleUser>",
+            "GetCallerIdentity": f"<Arn>{text_shown}</Arn><UserId>{text_shown}</UserId><Account>{text_shown}</Account>",
+            "ListAccessKeys": f"<AccessKeyMetadata><member><UserName>{text_shown}</UserName><AccessKeyId>AKIAQQQQQQQQQQQQQQQQ</AccessKeyId>"
+            f"<Status>{text_shown}</Status><CreateDate>2026-01-01T00:00:00Z</CreateDate></member></AccessKeyMetadata>",
         }.get(action, "")
         body = f'<{action}Response xmlns="{_NAMESPACE}"><{action}Result>{inner}</{action}Result></{action}Response>'
         return 200, body.encode("utf-8", "surrogatepass")
@@ -86,14 +86,14 @@ def _is_raw(text: str) -> bool:
 
 
 @contextmanager
-def scripted() -> Iterator[tuple[Script, str]]:
+def scripted_aws() -> Iterator[tuple[Script, str]]:
     """Run a server on loopback that follows a script, and yield it with its URL."""
     script = Script()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            asked = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            status, body = script.answer(asked["Action"][0])
+            request = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            status, body = script.answer(request["Action"][0])
             self.send_response(status)
             self.send_header("Content-Type", "text/xml")
             self.send_header("Content-Length", str(len(body)))
@@ -116,11 +116,11 @@ def scripted() -> Iterator[tuple[Script, str]]:
 
 
 @contextmanager
-def adopted(folder: Path) -> Iterator[tuple[Verbs, Script]]:
+def adopted_machine(folder: Path) -> Iterator[tuple[VerbRunner, Script]]:
     """Return a machine on which keyturn manages `ci` and `role`, with an open vault and the script as AWS."""
-    with scripted() as (script, url):
+    with scripted_aws() as (script, url):
         extra = {"AWS_ENDPOINT_URL_STS": url, "AWS_ENDPOINT_URL_IAM": url, "AWS_MAX_ATTEMPTS": "1"}
-        with Verbs(folder, extra) as machine:
+        with VerbRunner(folder, extra) as machine:
             tool = folder / "tool"
             tool.write_text(TOOL.format(folder=folder))
             tool.chmod(0o700)
@@ -145,26 +145,26 @@ def adopted(folder: Path) -> Iterator[tuple[Verbs, Script]]:
             yield machine, script
 
 
-def answers(machine: Verbs, script: Script, texts: tuple[str, ...]) -> None:
+def answers(machine: VerbRunner, script: Script, texts: tuple[str, ...]) -> None:
     """Answer with each of `texts` as an error, as names in a valid answer, and as the whole answer."""
     before = script.calls
     for nth, text in enumerate(texts):
         script.text = text
         for mode in ("refused", "fine", "raw"):
             script.mode = mode
-            done = machine.judged("refresh", "ci", "role")
+            result = machine.call_checked("refresh", "ci", "role")
             machine.check(
-                wrong=done.code == 0 and mode != "fine",
+                wrong=result.code == 0 and mode != "fine",
                 what=f"{text[:50]!a} passed for a session ({mode})",
             )
-            machine.judged(*(("list",), ("show", "role"), ("show", "ci"), ("list", "--json"))[nth % 4])
+            machine.call_checked(*(("list",), ("show", "role"), ("show", "ci"), ("list", "--json"))[nth % 4])
         script.mode = ("refused", "fine", "raw")[nth % 3]
-        machine.judged("refresh", "--json", "ci", "role")
-        machine.judged("credential-process", "role")
+        machine.call_checked("refresh", "--json", "ci", "role")
+        machine.call_checked("credential-process", "role")
     assert script.calls >= before + 4 * len(texts), "AWS was asked each time"
 
 
-def processes(machine: Verbs, texts: tuple[str, ...]) -> None:
+def processes(machine: VerbRunner, texts: tuple[str, ...]) -> None:
     """Put each of `texts` on stdout and stderr of a foreign `credential_process`, and in the fields of its
     document."""
     (machine.folder / "code").write_text("0")
@@ -181,8 +181,8 @@ def processes(machine: Verbs, texts: tuple[str, ...]) -> None:
             (machine.folder / "out").write_text(out, "utf-8", "surrogatepass")
             (machine.folder / "err").write_text(text, "utf-8", "surrogatepass")
             (machine.folder / "code").write_text(code)
-            machine.judged(*(("refresh", "tool"), ("refresh", "tool", "--json"))[nth % 2])
-        machine.judged("show", "tool")
+            machine.call_checked(*(("refresh", "tool"), ("refresh", "tool", "--json"))[nth % 2])
+        machine.call_checked("show", "tool")
     for out in (
         "[]",
         "5",
@@ -195,7 +195,7 @@ def processes(machine: Verbs, texts: tuple[str, ...]) -> None:
     ):
         (machine.folder / "out").write_text(out)
         (machine.folder / "code").write_text("0")
-        machine.judged("refresh", "tool")
+        machine.call_checked("refresh", "tool")
 
 
 #: Keys that `keyturn set` accepts.
@@ -205,35 +205,35 @@ SETTINGS = (
 )  # fmt: skip
 
 
-def settings(machine: Verbs, script: Script, texts: tuple[str, ...]) -> None:
+def settings(machine: VerbRunner, script: Script, texts: tuple[str, ...]) -> None:
     """Use each of `texts` as value and as key of a setting, and refresh with that setting."""
     for nth, text in enumerate(texts):
         script.mode = ("fine", "refused")[nth % 2]
         for key in spread(SETTINGS[nth % 3 :], 4):
-            done = machine.judged("set", "role", "--yes", "--json", f"{key}={text}")
-            machine.judged("show", "role")
-            if done.code == 0:
-                machine.judged("refresh", "role")
-                machine.judged("set", "role", "--yes", f"{key}=")
-        machine.judged("set", "role", "--yes", text)
+            result = machine.call_checked("set", "role", "--yes", "--json", f"{key}={text}")
+            machine.call_checked("show", "role")
+            if result.code == 0:
+                machine.call_checked("refresh", "role")
+                machine.call_checked("set", "role", "--yes", f"{key}=")
+        machine.call_checked("set", "role", "--yes", text)
     assert machine.call("show", "role").code == 0
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[tuple[Verbs, Script]]:
-    with adopted(tmp_path / "machine") as found:
+def place(tmp_path: Path) -> Iterator[tuple[VerbRunner, Script]]:
+    with adopted_machine(tmp_path / "machine") as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Verbs, Script]]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[VerbRunner, Script]]:
     """Share one machine among the samples that run every time."""
-    with adopted(tmp_path_factory.mktemp("shared") / "machine") as found:
+    with adopted_machine(tmp_path_factory.mktemp("shared") / "machine") as found:
         yield found
 
 
 def test_a_text_from_aws_from_a_foreign_process_and_in_a_setting(
-    shared: tuple[Verbs, Script], record_property: Callable[[str, object], None]
+    shared: tuple[VerbRunner, Script], record_property: Callable[[str, object], None]
 ) -> None:
     answers(*shared, spread(MESSAGES, 4))
     processes(shared[0], spread(NAMES, 4))
@@ -242,23 +242,23 @@ def test_a_text_from_aws_from_a_foreign_process_and_in_a_setting(
 
 
 def test_a_text_where_sessions_are_lent_on(
-    shared: tuple[Verbs, Script], record_property: Callable[[str, object], None]
+    shared: tuple[VerbRunner, Script], record_property: Callable[[str, object], None]
 ) -> None:
     machine, script = shared
     script.mode, script.text = "fine", Script().text
     forwarded_texts.requests(machine, spread(MESSAGES, 30))
-    forwarded_texts.endpoint_words(machine, spread(MESSAGES, 60))
+    forwarded_texts.check_endpoint_texts(machine, spread(MESSAGES, 60))
     forwarded_texts.programs(machine, ("x[b]y",))
-    forwarded_texts.far_questions(machine, spread(MESSAGES, 40))
-    forwarded_texts.near_answers(machine, spread(NAMES, 4))
-    forwarded_texts.printed(machine, ("x\nProxyCommand y", "\x1b]52;c;aGk=\x07", 'x"y'))
+    forwarded_texts.check_remote_requests(machine, spread(MESSAGES, 40))
+    forwarded_texts.check_local_answers(machine, spread(NAMES, 4))
+    forwarded_texts.check_printed_lines(machine, ("x\nProxyCommand y", "\x1b]52;c;aGk=\x07", 'x"y'))
     machine.assert_harmless(record_property, 60)
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(1200)
 def test_every_text_in_the_place_of_aws(
-    place: tuple[Verbs, Script], record_property: Callable[[str, object], None]
+    place: tuple[VerbRunner, Script], record_property: Callable[[str, object], None]
 ) -> None:
     answers(*place, MESSAGES)
     place[0].assert_harmless(record_property, len(MESSAGES))
@@ -267,7 +267,7 @@ def test_every_text_in_the_place_of_aws(
 @pytest.mark.campaign
 @pytest.mark.timeout(1200)
 def test_every_text_from_a_foreign_process(
-    place: tuple[Verbs, Script], record_property: Callable[[str, object], None]
+    place: tuple[VerbRunner, Script], record_property: Callable[[str, object], None]
 ) -> None:
     processes(place[0], MESSAGES)
     place[0].assert_harmless(record_property, len(MESSAGES))
@@ -276,7 +276,7 @@ def test_every_text_from_a_foreign_process(
 @pytest.mark.campaign
 @pytest.mark.timeout(1200)
 def test_every_text_in_a_setting(
-    place: tuple[Verbs, Script], record_property: Callable[[str, object], None]
+    place: tuple[VerbRunner, Script], record_property: Callable[[str, object], None]
 ) -> None:
     texts = tuple(as_argument(NAMES))
     settings(*place, texts)

@@ -10,7 +10,7 @@ import pytest
 
 from keyturn.cli.main import keyturn
 from tests.adversarial.hostile_input.corpus import NAMES, as_argument, spread
-from tests.adversarial.hostile_input.verbs import Verbs
+from tests.adversarial.hostile_input.verbs import VerbRunner
 
 CONFIG = """\
 [default]
@@ -60,7 +60,7 @@ def every_verb() -> Iterator[tuple[str, ...]]:
     return below(keyturn, ())
 
 
-def arguments(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
+def arguments(machine: VerbRunner, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
     """Put each of `texts` in every argument of every verb."""
     machine.config.write_text(CONFIG)
     machine.credentials.write_text(CREDENTIALS)
@@ -76,11 +76,11 @@ def arguments(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, obj
             ):  # fmt: skip
                 if words[0] in ("", "--sandbox") or _starts_the_app_or_a_sandbox(words):
                     continue
-                machine.judged(*words)
+                machine.call_checked(*words)
             for words in every_verb() if nth % 6 == 1 else ():
-                machine.judged(*words, "--", *[text] * 2)
+                machine.call_checked(*words, "--", *[text] * 2)
             # The folder does not exist, so an export never writes.
-            machine.judged("vault", "export", "--yes", "--", f"no-such-folder/{text}")
+            machine.call_checked("vault", "export", "--yes", "--", f"no-such-folder/{text}")
         machine.check(
             wrong=(machine.config.read_bytes(), machine.credentials.read_bytes()) != files,
             what="a shared file changed",
@@ -93,7 +93,7 @@ def _starts_the_app_or_a_sandbox(words: tuple[str, ...]) -> bool:
     return "--sandbox" in ours
 
 
-def variables(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
+def variables(machine: VerbRunner, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
     """Put each of `texts` in all variables at once, then in the profile and the region alone."""
     machine.config.write_text(CONFIG)
     machine.credentials.write_text(CREDENTIALS)
@@ -101,38 +101,40 @@ def variables(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, obj
         for text in texts:
             everywhere = dict.fromkeys(VARIABLES, text)
             for words in (("list", "--json"), ("refresh",), ("vault", "status")):
-                machine.judged(*words, environ=everywhere)
-            machine.judged("refresh", environ={"AWS_PROFILE": text})
+                machine.call_checked(*words, environ=everywhere)
+            machine.call_checked("refresh", environ={"AWS_PROFILE": text})
             regions = {"AWS_REGION": text, "AWS_DEFAULT_REGION": text}
             for verb in (("list",), ("refresh", "tool")):
-                machine.judged(*verb, environ=regions)
+                machine.call_checked(*verb, environ=regions)
     machine.assert_harmless(record, len(texts))
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Verbs:
-    return Verbs(tmp_path / "machine")
+def machine(tmp_path: Path) -> VerbRunner:
+    return VerbRunner(tmp_path / "machine")
 
 
 def test_a_text_in_place_of_any_argument(
-    machine: Verbs, record_property: Callable[[str, object], None]
+    machine: VerbRunner, record_property: Callable[[str, object], None]
 ) -> None:
     arguments(machine, spread(tuple(as_argument(NAMES)), 7), record_property)
 
 
-def test_a_text_in_any_variable(machine: Verbs, record_property: Callable[[str, object], None]) -> None:
+def test_a_text_in_any_variable(machine: VerbRunner, record_property: Callable[[str, object], None]) -> None:
     variables(machine, spread(tuple(as_argument(NAMES)), 7), record_property)
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(900)
 def test_every_text_in_place_of_any_argument(
-    machine: Verbs, record_property: Callable[[str, object], None]
+    machine: VerbRunner, record_property: Callable[[str, object], None]
 ) -> None:
     arguments(machine, tuple(as_argument(NAMES)), record_property)
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(900)
-def test_every_text_in_any_variable(machine: Verbs, record_property: Callable[[str, object], None]) -> None:
+def test_every_text_in_any_variable(
+    machine: VerbRunner, record_property: Callable[[str, object], None]
+) -> None:
     variables(machine, tuple(as_argument(NAMES)), record_property)

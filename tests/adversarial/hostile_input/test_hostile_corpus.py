@@ -33,7 +33,7 @@ def test_safe_leaves_nothing_foreign_in_any_string_and_a_second_time_changes_not
         assert is_safe(shown)
 
 
-def look_at(codes: Iterable[int]) -> None:
+def check_characters(codes: Iterable[int]) -> None:
     """Assert that the output of `safe` is harmless and has the same width in the verbs' table and in
     Textual's layout."""
     for code in codes:
@@ -46,7 +46,7 @@ def look_at(codes: Iterable[int]) -> None:
 
 
 def test_no_character_gets_through_that_can_do_harm_or_shift_others() -> None:
-    look_at(
+    check_characters(
         (
             *range(0x3400),
             *range(0x3400, sys.maxunicode, 23),
@@ -60,7 +60,7 @@ def test_no_character_gets_through_that_can_do_harm_or_shift_others() -> None:
 def test_no_character_that_there_is_gets_through_if_it_can_do_harm_or_shift_others(
     record_property: Callable[[str, object], None],
 ) -> None:
-    look_at(range(sys.maxunicode + 1))
+    check_characters(range(sys.maxunicode + 1))
     record_property("hostile: characters looked at one by one", sys.maxunicode + 1)
 
 

@@ -14,7 +14,7 @@ from botocore import configloader
 from botocore.exceptions import BotoCoreError
 
 from tests.adversarial.hostile_input.corpus import MESSAGES, NAMES, as_argument, as_folder, as_text, spread
-from tests.adversarial.hostile_input.verbs import Verbs
+from tests.adversarial.hostile_input.verbs import VerbRunner
 
 KEYS = "aws_access_key_id = AKIAQQQQQQQQQQQQQQQQ\naws_secret_access_key = wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY00\n"
 ROLE = "role_arn = arn:aws:iam::123456789012:role/Deploy\nsource_profile = ci\n"
@@ -55,7 +55,7 @@ PLACES: tuple[tuple[str, str], ...] = (
 )
 
 
-def files(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
+def files(machine: VerbRunner, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
     """Put each of `texts` in every place of the shared files and run the verbs that show or plan."""
     with machine:
         for nth, text in enumerate(texts):
@@ -63,7 +63,7 @@ def files(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object]
                 machine.config.write_text(config.replace("{0}", text), newline="")
                 machine.credentials.write_text(credentials.replace("{0}", text), newline="")
                 before = machine.config.read_bytes(), machine.credentials.read_bytes()
-                found = machine.judged("list", "--json").json["profiles"]
+                found = machine.call_checked("list", "--json").json["profiles"]
                 machine.check(
                     wrong={row["name"] for row in found} - {"default"} != _names(machine) - {"default"},
                     what=f"{text[:50]!a}: other profiles than botocore's: {[row['name'][:60] for row in found]}",
@@ -71,16 +71,16 @@ def files(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object]
                 for name in spread(tuple(as_argument(tuple(row["name"] for row in found))), 1):
                     match (nth + place) % 4:
                         case 0:
-                            machine.judged("list")
+                            machine.call_checked("list")
                         case 1:
-                            machine.judged("show", "--", name)
+                            machine.call_checked("show", "--", name)
                         case 2:
-                            same = machine.judged("show", "--json", "--", name).json["profile"]
+                            same = machine.call_checked("show", "--json", "--", name).json["profile"]
                             machine.check(
                                 wrong=same["name"] != name, what=f"{name!a} came back as another name"
                             )
                         case _:
-                            machine.judged("adopt", "--plan", "--", name, plan=True)
+                            machine.call_checked("adopt", "--plan", "--", name, plan=True)
                 machine.check(
                     wrong=(machine.config.read_bytes(), machine.credentials.read_bytes()) != before,
                     what=f"{text[:50]!a}: a shared file changed",
@@ -88,7 +88,7 @@ def files(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object]
     machine.assert_harmless(record, len(texts))
 
 
-def _names(machine: Verbs) -> set[str]:
+def _names(machine: VerbRunner) -> set[str]:
     """Return the profiles that botocore finds; none if it refuses the file."""
     found: set[str] = set()
     for path, build in ((machine.config, True), (machine.credentials, False)):
@@ -154,7 +154,7 @@ def _definitions(text: str) -> Iterator[str]:
     yield text
 
 
-def own_files(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
+def own_files(machine: VerbRunner, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
     """Put each of `texts` in keyturn's own files and run the verbs that read them."""
     machine.config.write_text("[profile managed]\nregion = eu-west-1\n")
     machine.credentials.write_text(CI)
@@ -165,7 +165,7 @@ def own_files(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, obj
 
     def look(*verbs: tuple[str, ...]) -> None:
         for words in (*verbs, ("list",)):
-            machine.judged(*words)
+            machine.call_checked(*words)
 
     with machine:
         for text in texts:
@@ -176,7 +176,7 @@ def own_files(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, obj
                     index.write_text(content)
                     look(("show", "managed"), ("show", "ci", "--json"))
             (index.parent / "activity.jsonl").write_text(text, "utf-8", "surrogatepass")
-            machine.judged("stop", "managed")
+            machine.call_checked("stop", "managed")
             if text in as_text((text,)):
                 for nth, content in enumerate(_definitions(text)):
                     definitions.write_text(content)
@@ -190,7 +190,7 @@ def own_files(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, obj
     machine.assert_harmless(record, len(texts))
 
 
-def caches(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
+def caches(machine: VerbRunner, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
     """Put each of `texts` in the caches of AWS's own tools."""
     machine.config.write_text(
         "[profile sso]\nsso_session = x\nsso_account_id = 123456789012\nsso_role_name = r\n"
@@ -229,14 +229,14 @@ def caches(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object
                     ("show", "log"),
                     ("show", "role"),
                 ):
-                    machine.judged(*words)
+                    machine.call_checked(*words)
             for place in places:
                 place.write_text(text, "utf-8", "surrogatepass")
-            machine.judged("list")
+            machine.call_checked("list")
     machine.assert_harmless(record, len(texts))
 
 
-def folders(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
+def folders(machine: VerbRunner, texts: tuple[str, ...], record: Callable[[str, object], None]) -> None:
     """Put files that AWS tools refuse, and files that cannot be written, in folders named like each of
     `texts`."""
     with machine:
@@ -248,11 +248,11 @@ def folders(machine: Verbs, texts: tuple[str, ...], record: Callable[[str, objec
             credentials.write_text(CI)
             environ = {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": str(credentials)}
             for words in (("list",), ("show", "ci", "--json")):
-                machine.judged(*words, environ=environ)
-            machine.judged("adopt", "--all", "--plan", environ=environ, plan=True)
+                machine.call_checked(*words, environ=environ)
+            machine.call_checked("adopt", "--all", "--plan", environ=environ, plan=True)
             own = {"KEYTURN_HOME": str(folder), "HOME": str(folder)}
-            machine.judged("vault", "status", "--json", environ=own)
-            machine.judged("vault", "export", "--yes", "--", str(config))
+            machine.call_checked("vault", "status", "--json", environ=own)
+            machine.call_checked("vault", "export", "--yes", "--", str(config))
     machine.assert_harmless(record, len(texts))
 
 
@@ -269,7 +269,7 @@ def test_a_text_in_a_file_that_is_read(
     run: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     look, texts, number = RUNS[run]
-    look(Verbs(tmp_path / "machine"), spread(texts, number), record_property)
+    look(VerbRunner(tmp_path / "machine"), spread(texts, number), record_property)
 
 
 @pytest.mark.campaign
@@ -279,4 +279,4 @@ def test_every_text_in_every_file_that_is_read(
     run: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     look, texts, _ = RUNS[run]
-    look(Verbs(tmp_path / "machine"), texts, record_property)
+    look(VerbRunner(tmp_path / "machine"), texts, record_property)

@@ -10,37 +10,39 @@ import pytest
 
 from tests.adversarial.hostile_input import forwarded_texts
 from tests.adversarial.hostile_input.corpus import MESSAGES, NAMES, as_argument, spread
-from tests.adversarial.hostile_input.test_hostile_answers import adopted
-from tests.adversarial.hostile_input.verbs import Verbs
+from tests.adversarial.hostile_input.test_hostile_answers import adopted_machine
+from tests.adversarial.hostile_input.verbs import VerbRunner
 
 Record = Callable[[str, object], None]
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Verbs]:
-    with adopted(tmp_path / "machine") as (found, _):
+def machine(tmp_path: Path) -> Iterator[VerbRunner]:
+    with adopted_machine(tmp_path / "machine") as (found, _):
         yield found
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(1200)
-def test_every_text_to_an_endpoint_and_from_one(machine: Verbs, record_property: Record) -> None:
+def test_every_text_to_an_endpoint_and_from_one(machine: VerbRunner, record_property: Record) -> None:
     forwarded_texts.requests(machine, MESSAGES)
-    forwarded_texts.endpoint_words(machine, MESSAGES)
+    forwarded_texts.check_endpoint_texts(machine, MESSAGES)
     forwarded_texts.programs(machine, spread(tuple(as_argument(NAMES)), 200))
     machine.assert_harmless(record_property, len(MESSAGES))
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(1200)
-def test_every_text_from_a_far_machine_and_from_a_near_one(machine: Verbs, record_property: Record) -> None:
-    forwarded_texts.far_questions(machine, MESSAGES)
-    forwarded_texts.near_answers(machine, MESSAGES)
+def test_every_text_from_a_far_machine_and_from_a_near_one(
+    machine: VerbRunner, record_property: Record
+) -> None:
+    forwarded_texts.check_remote_requests(machine, MESSAGES)
+    forwarded_texts.check_local_answers(machine, MESSAGES)
     machine.assert_harmless(record_property, len(MESSAGES))
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(1200)
-def test_every_text_in_lines_for_ssh(machine: Verbs, record_property: Record) -> None:
-    forwarded_texts.printed(machine, NAMES)
+def test_every_text_in_lines_for_ssh(machine: VerbRunner, record_property: Record) -> None:
+    forwarded_texts.check_printed_lines(machine, NAMES)
     machine.assert_harmless(record_property, len(NAMES))

@@ -44,7 +44,7 @@ def _sections(folder: Path) -> Iterator[tuple[str, str]]:
     file.unlink()
 
 
-def _asked(home: Path, *words: str) -> bytes:
+def _answer_no(home: Path, *words: str) -> bytes:
     """Return the terminal output of `keyturn WORDS` when the answer is `n`."""
     pid, terminal = pty.fork()
     if pid == 0:
@@ -57,21 +57,21 @@ def _asked(home: Path, *words: str) -> bytes:
         }
         os.chdir(home)
         os.execve(KEYTURN, [str(KEYTURN), *words], {**environ, "LANG": "C.UTF-8"})  # noqa: S606  # our own program
-    seen, answered = b"", False
+    output, is_answered = b"", False
     while True:
         try:
             part = os.read(terminal, 65536)
         except OSError:
             break
-        seen += part
-        if not answered and seen.endswith(b"[y/N]: "):
+        output += part
+        if not is_answered and output.endswith(b"[y/N]: "):
             os.write(terminal, b"n\n")
-            answered = True
+            is_answered = True
     os.close(terminal)
     _, status = os.waitpid(pid, 0)
-    assert answered, seen[-2000:]
+    assert is_answered, output[-2000:]
     assert os.waitstatus_to_exitcode(status) == 1
-    return seen
+    return output
 
 
 def _questions(home: Path, sections: list[tuple[str, str]], record: Record) -> None:
@@ -82,11 +82,11 @@ def _questions(home: Path, sections: list[tuple[str, str]], record: Record) -> N
         some = sections[start : start + TOGETHER]
         text = "".join(section for _, section in some)
         credentials.write_text(text, "utf-8", "surrogateescape", newline="")
-        seen = _asked(home, "adopt", "--", *(name for name, _ in some))
-        assert foreign_in(seen) == []
-        assert b"Nothing was changed." in seen
+        output = _answer_no(home, "adopt", "--", *(name for name, _ in some))
+        assert foreign_in(output) == []
+        assert b"Nothing was changed." in output
         assert credentials.read_bytes() == text.encode("utf-8", "surrogateescape")
-        size += len(seen)
+        size += len(output)
     assert not (home / MARKER).exists()
     record("hostile: names in a question on a terminal", len(sections))
     record("hostile: bytes of the questions", size)

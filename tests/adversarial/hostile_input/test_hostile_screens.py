@@ -43,13 +43,13 @@ SIZES = [pytest.param(WIDE, False, marks=pytest.mark.campaign), (NARROW, True)]
 IDS = ["120x36", "80x24-ascii"]
 
 
-class Looked:
+class ScreenChecks:
     """Collected faults, screen by screen."""
 
     def __init__(self) -> None:
         self.screens = 0
 
-    def at(self, driven: Driven, *, ascii_only: bool) -> str:
+    def check(self, driven: Driven, *, ascii_only: bool) -> str:
         """Check the current screen."""
         assert driven.app.is_running
         assert driven.app.fault is None
@@ -88,49 +88,49 @@ async def dialogs(
     each: int = 6,
 ) -> None:
     """Put each of `texts` in every place of every dialog, or of `each` dialogs in turn."""
-    looked = Looked()
-    keeper = MemoryService([hostile("x", 1)], vault=VaultState.LOCKED)
-    async with drive(keeper, size, Options(ascii=ascii_only)) as driven:
+    checks = ScreenChecks()
+    service = MemoryService([hostile("x", 1)], vault=VaultState.LOCKED)
+    async with drive(service, size, Options(ascii=ascii_only)) as driven:
         app = driven.app
         for nth, text in enumerate(texts):
-            keeper.keyring = text or None
-            desk = app.state
-            desk.failures["x1"] = Failure(NOW, AwsRefused(text, text, text).line())
+            service.keyring = text or None
+            state = app.state
+            state.failures["x1"] = Failure(NOW, AwsRefused(text, text, text).line())
             screens: tuple[Screen[Any], ...] = (
-                MfaScreen(desk, NeedsMfa(text, text, text, profile=text, serial=text), lambda _: True),
-                UnlockScreen(desk, text, lambda _: True, why=text),
-                TypedConfirmScreen(desk, NeedsConfirmation(text, text, text), lambda _: True),
-                ConfirmScreen(desk, text, [text], text),
-                ReviewScreen(desk, plan_of(text), note=text),
-                CreateVaultScreen(desk),
-                RotationScreen(desk, RotationController(desk, app.controller, app, hostile(text, 1))),
-                DeletionScreen(desk, KeyToDelete(text, text, (text,), (text,))),
+                MfaScreen(state, NeedsMfa(text, text, text, profile=text, serial=text), lambda _: True),
+                UnlockScreen(state, text, lambda _: True, why=text),
+                TypedConfirmScreen(state, NeedsConfirmation(text, text, text), lambda _: True),
+                ConfirmScreen(state, text, [text], text),
+                ReviewScreen(state, plan_of(text), note=text),
+                CreateVaultScreen(state),
+                RotationScreen(state, RotationController(state, app.controller, app, hostile(text, 1))),
+                DeletionScreen(state, KeyToDelete(text, text, (text,), (text,))),
             )
             first = nth * each % len(screens)
             for screen in screens[first : first + each]:
                 app.push_screen(screen)
                 await driven.settle()
-                looked.at(driven, ascii_only=ascii_only)
+                checks.check(driven, ascii_only=ascii_only)
                 app.pop_screen()
             app.show_message(text, "error")
             app.notify(safe(text), markup=False, timeout=0.05)
             await driven.settle()
-            looked.at(driven, ascii_only=ascii_only)
-    record("hostile: screens looked at", looked.screens)
+            checks.check(driven, ascii_only=ascii_only)
+    record("hostile: screens looked at", checks.screens)
 
 
 async def details(
     drive: Drive, texts: tuple[str, ...], size: tuple[int, int], *, ascii_only: bool, record: Record
 ) -> None:
     """Show the detail of a profile with each of `texts` in every field."""
-    looked = Looked()
+    checks = ScreenChecks()
     rows = [hostile(text, nth) for nth, text in enumerate(texts)]
     async with drive(MemoryService(rows, problems=PROBLEMS), size, Options(ascii=ascii_only)) as driven:
         app = driven.app
         for entry in app.state.catalog.entries:
             app.push_screen(DetailScreen(app.state, app.controller, app, entry))
             await driven.settle()
-            text = looked.at(driven, ascii_only=ascii_only)
+            text = checks.check(driven, ascii_only=ascii_only)
             name = entry.profile.name
             if (
                 name.isascii()
@@ -143,25 +143,25 @@ async def details(
             app.pop_screen()
         app.push_screen(HelpScreen(app.state, driven.listing.row))
         await driven.settle()
-        looked.at(driven, ascii_only=ascii_only)
-    record("hostile: screens looked at", looked.screens)
+        checks.check(driven, ascii_only=ascii_only)
+    record("hostile: screens looked at", checks.screens)
 
 
 @pytest.mark.parametrize(("size", "ascii_only"), SIZES, ids=IDS)
 async def test_the_list_with_every_name(
     drive: Drive, size: tuple[int, int], ascii_only: bool, record_property: Record
 ) -> None:
-    looked = Looked()
-    keeper = MemoryService(PROFILES, problems=PROBLEMS)
-    async with drive(keeper, size, Options(ascii=ascii_only)) as driven:
+    checks = ScreenChecks()
+    service = MemoryService(PROFILES, problems=PROBLEMS)
+    async with drive(service, size, Options(ascii=ascii_only)) as driven:
         await driven.press("g")
         before = -1
         while driven.listing.cursor != before:
             before = driven.listing.cursor
-            looked.at(driven, ascii_only=ascii_only)
+            checks.check(driven, ascii_only=ascii_only)
             await driven.press("pagedown")
-    assert looked.screens > 20
-    record_property("hostile: screens looked at", looked.screens)
+    assert checks.screens > 20
+    record_property("hostile: screens looked at", checks.screens)
 
 
 async def timeline(
@@ -171,16 +171,16 @@ async def timeline(
 
     :returns: the number of screens checked, and of those on which the line of the present was straight.
     """
-    looked, straight = Looked(), 0
+    checks, straight = ScreenChecks(), 0
     async with drive(MemoryService(rows, problems=PROBLEMS), size, Options(ascii=ascii_only)) as driven:
         await driven.press("t", "g")
         lanes = driven.app.screen.query_one(TimelineList)
         before = None
         while lanes.row is not before:
             before = lanes.row
-            straight += _columns_of_now(looked.at(driven, ascii_only=ascii_only), NOW_LINE[ascii_only])
+            straight += _columns_of_now(checks.check(driven, ascii_only=ascii_only), NOW_LINE[ascii_only])
             await driven.press("pagedown")
-    return looked.screens, straight
+    return checks.screens, straight
 
 
 def _columns_of_now(text: str, mark: str) -> int:
@@ -219,21 +219,21 @@ async def strip(drive: Drive, texts: Sequence[str], record: Record) -> None:
         )
         for nth, text in enumerate(texts)
     ]
-    keeper, looked = MemoryService(rows), Looked()
-    async with drive(keeper) as driven:
+    service, checks = MemoryService(rows), ScreenChecks()
+    async with drive(service) as driven:
         shown = driven.main.query_one(TimelineStrip)
         seen: set[str] = set()
         for _ in range(0, len(rows), ROWS):
             picked = [row.label for row in shown._visible]
             seen |= set(picked)
-            text = looked.at(driven, ascii_only=False).rpartition("3 Timeline")[2]
+            text = checks.check(driven, ascii_only=False).rpartition("3 Timeline")[2]
             assert text.count(NOW_LINE[False]) == len(picked), "one in each lane"
             assert _columns_of_now(text, NOW_LINE[False]) == 1
-            keeper.move_clock(timedelta(minutes=ROWS))
+            service.move_clock(timedelta(minutes=ROWS))
             driven.main.tick()
             await driven.settle()
     assert len(seen) == len(rows)
-    record("hostile: screens looked at", looked.screens)
+    record("hostile: screens looked at", checks.screens)
 
 
 async def test_the_strip_under_the_list(drive: Drive, record_property: Record) -> None:
@@ -250,46 +250,46 @@ async def test_dialogs_and_details(
 
 async def test_failures_and_new_problems_of_files(drive: Drive) -> None:
     rows = [hostile(text, nth) for nth, text in enumerate(spread(NAMES, 5))]
-    keeper, looked = MemoryService(rows), Looked()
-    async with drive(keeper) as driven:
+    service, checks = MemoryService(rows), ScreenChecks()
+    async with drive(service) as driven:
         for profile in rows:
             error = AwsRefused(f"refresh of {profile.name}", profile.role or "", profile.name)
-            keeper.fail_refresh[profile.name] = error
+            service.fail_refresh[profile.name] = error
             await driven.go(profile.name)
             await driven.press("r")
-            looked.at(driven, ascii_only=False)
-        keeper.problems = tuple(PROBLEMS)
-        keeper.edit(rows[0].name, region="eu-west-1")
+            checks.check(driven, ascii_only=False)
+        service.problems = tuple(PROBLEMS)
+        service.edit(rows[0].name, region="eu-west-1")
         await driven.app.reload_if_changed()
         await driven.settle()
         assert driven.app._notifications
-        looked.at(driven, ascii_only=False)
+        checks.check(driven, ascii_only=False)
 
 
 async def test_fields_and_the_palette_take_any_text(drive: Drive) -> None:
-    looked = Looked()
+    checks = ScreenChecks()
     async with drive(MemoryService(PROFILES[:60] + PROFILES[-60:])) as driven:
         await driven.press("slash")
         field = driven.main.query_one("#filter")
         for text in spread(MESSAGES, 12):
             field.value = text[:5000]  # type: ignore[attr-defined]  # the filter's Input
             await driven.settle()
-            looked.at(driven, ascii_only=False)
+            checks.check(driven, ascii_only=False)
         await driven.press("escape", "colon")
         for text in ("[", "\x1b]52;c;x\x07"):
             palette = driven.app.screen.query_one("CommandInput")
             palette.value = text  # type: ignore[attr-defined]  # the palette's Input
             await driven.pilot.pause(0.4)
-            looked.at(driven, ascii_only=False)
+            checks.check(driven, ascii_only=False)
         await driven.press("escape")
 
 
 async def test_a_filter_from_the_command_line_is_shown_and_not_obeyed(drive: Drive) -> None:
-    looked = Looked()
+    checks = ScreenChecks()
     for text in ("\x1b]52;c;aGk=\x07x", "a\nb[@click=app.quit()]\u202ex"):
         async with drive(MemoryService(PROFILES[:9]), options=Options(filter=text)) as driven:
             await driven.press("slash")
-            looked.at(driven, ascii_only=False)
+            checks.check(driven, ascii_only=False)
 
 
 async def every_text(drive: Drive, size: tuple[int, int], *, ascii_only: bool, record: Record) -> None:

@@ -34,7 +34,7 @@ CLEANERS = {
     "sum",
 }
 #: Calls that keep harmless text harmless.
-KEEPERS = {
+PRESERVERS = {
     "join",
     "strip",
     "rstrip",
@@ -151,7 +151,7 @@ class Function:
         name = _name(node.func)
         if name in CLEANERS:
             return
-        if name in KEEPERS and isinstance(node.func, ast.Attribute):
+        if name in PRESERVERS and isinstance(node.func, ast.Attribute):
             yield from self.unclean(node.func.value, seen)
             if name == "join":
                 yield from self.unclean(node.args[0], seen)
@@ -186,15 +186,15 @@ def places(source: str, file: Path) -> Iterator[tuple[int, Function, ast.expr, a
 
 def faults(source: str, file: Path) -> list[str]:
     """Return the texts that are shown without having been made harmless."""
-    found = []
+    unclean_texts = []
     for line, inside, text, node in places(source, file):
-        found += [f"{file.name}:{line}: {part}" for part in inside.unclean(text)]
+        unclean_texts += [f"{file.name}:{line}: {part}" for part in inside.unclean(text)]
         if isinstance(node, ast.Assign) and _name(getattr(text, "func", text)) != "Content":
-            found.append(f"{file.name}:{line}: read as markup: {ast.unparse(node)}")
+            unclean_texts.append(f"{file.name}:{line}: read as markup: {ast.unparse(node)}")
         if isinstance(node, ast.Call) and _name(node.func) == "notify":
             plain = any(word.arg == "markup" and ast.unparse(word.value) == "False" for word in node.keywords)
-            found += [] if plain else [f"{file.name}:{line}: a toast that reads markup"]
-    return found
+            unclean_texts += [] if plain else [f"{file.name}:{line}: a toast that reads markup"]
+    return unclean_texts
 
 
 def sources() -> list[Path]:
@@ -202,10 +202,10 @@ def sources() -> list[Path]:
 
 
 def test_whatever_is_put_before_a_person_is_a_literal_or_was_made_harmless() -> None:
-    looked = sum(1 for file in sources() for _ in places(file.read_text(), file))
-    assert looked > 40, "the check sees the places at all"
-    found = [fault for file in sources() for fault in faults(file.read_text(), file)]
-    assert not found, "\n".join(found)
+    checks = sum(1 for file in sources() for _ in places(file.read_text(), file))
+    assert checks > 40, "the check sees the places at all"
+    unclean_texts = [fault for file in sources() for fault in faults(file.read_text(), file)]
+    assert not unclean_texts, "\n".join(unclean_texts)
 
 
 def test_the_app_uses_no_widget_that_reads_markup() -> None:

@@ -52,7 +52,7 @@ SIZES = pytest.mark.parametrize(
 def test_no_control_byte_but_textuals_own_reaches_the_terminal(
     tmp_path: Path, width: int, height: int, options: tuple[str, ...], record_property: Record
 ) -> None:
-    _driven(tmp_path, (width, height), options, 3, record_property)
+    _run_app(tmp_path, (width, height), options, 3, record_property)
 
 
 @pytest.mark.campaign
@@ -61,10 +61,10 @@ def test_no_control_byte_but_textuals_own_reaches_the_terminal(
 def test_no_control_byte_reaches_the_terminal_on_any_page(
     tmp_path: Path, width: int, height: int, options: tuple[str, ...], record_property: Record
 ) -> None:
-    _driven(tmp_path, (width, height), options, 60, record_property)
+    _run_app(tmp_path, (width, height), options, 60, record_property)
 
 
-def _driven(
+def _run_app(
     tmp_path: Path, size: tuple[int, int], options: tuple[str, ...], pages: int, record_property: Record
 ) -> None:
     width, height = size
@@ -91,12 +91,12 @@ def _driven(
         child.read_until_quiet(0.2)
         child.send(b"q")
         assert child.wait() == 0
-        seen = child.output
-    found = foreign_in(seen)
-    record_property("hostile: bytes read on a pty", len(seen))
-    record_property("hostile: foreign control bytes", len(found))
-    assert not found, found[:10]
-    assert rb"\x1b]52" in seen or rb"\x1b" in seen, "written out instead"
+        output = child.output
+    widths = foreign_in(output)
+    record_property("hostile: bytes read on a pty", len(output))
+    record_property("hostile: foreign control bytes", len(widths))
+    assert not widths, widths[:10]
+    assert rb"\x1b]52" in output or rb"\x1b" in output, "written out instead"
 
 
 def test_the_grammar_knows_what_is_foreign() -> None:
@@ -123,21 +123,26 @@ def _environ(home: Path) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "TERM": "xterm-256color"}
 
 
-def measured(texts: Iterable[str], folder: Path, name: str) -> dict[str, int]:
+def measured_widths(texts: Iterable[str], folder: Path, name: str) -> dict[str, int]:
     """Return the number of cells that tmux gives each text, from its cursor position after the text."""
-    asked, answer = folder / "asked.json", folder / "answer.json"
-    asked.write_text(json.dumps(list(texts)))
+    request_path, answer = folder / "asked.json", folder / "answer.json"
+    request_path.write_text(json.dumps(list(texts)))
     tmux = [needs("tmux"), "-L", f"hostile-{name}-{os.getpid()}", "-f", "/dev/null"]
     environ = _environ(folder)
-    program = [sys.executable, str(Path(__file__).with_name("width_child.py")), str(asked), str(answer)]
+    program = [
+        sys.executable,
+        str(Path(__file__).with_name("width_child.py")),
+        str(request_path),
+        str(answer),
+    ]
     subprocess.run([*tmux, "new-session", "-d", "-x", "200", "-y", "10", *program], env=environ, check=True)
     try:
         end = time.monotonic() + 240
         while not answer.exists():
             assert time.monotonic() < end, "tmux did not answer"
             time.sleep(0.05)
-        found: dict[str, int] = json.loads(answer.read_text())
-        return found
+        widths: dict[str, int] = json.loads(answer.read_text())
+        return widths
     finally:
         subprocess.run([*tmux, "kill-server"], env=environ, check=False, capture_output=True)
 
@@ -145,7 +150,7 @@ def measured(texts: Iterable[str], folder: Path, name: str) -> dict[str, int]:
 def test_a_terminal_gives_every_text_the_cells_that_it_is_counted_for(tmp_path: Path) -> None:
     texts = {safe(text[:60]) for text in NAMES}
     texts = {text for text in texts if cells(text) < 190}
-    for text, width in measured(texts, tmp_path, "texts").items():
+    for text, width in measured_widths(texts, tmp_path, "texts").items():
         assert width == cells(text), ascii(text)
 
 
@@ -155,10 +160,10 @@ def test_a_terminal_gives_every_harmless_character_the_cells_that_it_is_counted_
     tmp_path: Path, record_property: Record
 ) -> None:
     texts = [text for code in range(0x20, 0x20000) if is_safe(text := f"a{chr(code)}") and code != 0x20]
-    found = measured(texts, tmp_path, "characters")
-    assert len(found) == len(texts) > 50_000
-    record_property("hostile: characters measured in a terminal", len(found))
-    wrong = [ascii(text) for text, width in found.items() if width != cells(text)]
+    widths = measured_widths(texts, tmp_path, "characters")
+    assert len(widths) == len(texts) > 50_000
+    record_property("hostile: characters measured in a terminal", len(widths))
+    wrong = [ascii(text) for text, width in widths.items() if width != cells(text)]
     assert not wrong, wrong[:20]
 
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 PASSPHRASE = "correct horse battery staple"
 #: The exit codes that README.md documents.
 CODES = range(6)
-_OURS = "keyturn: "
+_PREFIX = "keyturn: "
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Outcome:
 
 
 @dataclass
-class Verbs:
+class VerbRunner:
     """A user's machine on which verbs are called, with a tally of the checks.
 
     :param folder: absent or empty; it holds the home and an empty working directory.
@@ -47,7 +47,7 @@ class Verbs:
     extra: Mapping[str, str] = field(default_factory=dict)
     outputs: int = 0
     foreign: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.home = self.folder / "home"
@@ -76,15 +76,17 @@ class Verbs:
 
     def call(self, *words: str, environ: Mapping[str, str] = types.MappingProxyType({})) -> Outcome:
         """Call a verb without judging the result."""
-        asked = {"words": words, "environ": {**self.environ, **environ}, "folder": str(self.here)}
+        request = {"words": words, "environ": {**self.environ, **environ}, "folder": str(self.here)}
         assert self._child.stdin is not None
         assert self._child.stdout is not None
-        self._child.stdin.write(json.dumps(asked) + "\n")
+        self._child.stdin.write(json.dumps(request) + "\n")
         self._child.stdin.flush()
-        found = json.loads(self._child.stdout.readline())
-        return Outcome(words, found["code"], found["out"].encode("latin-1"), found["err"].encode("latin-1"))
+        answer = json.loads(self._child.stdout.readline())
+        return Outcome(
+            words, answer["code"], answer["out"].encode("latin-1"), answer["err"].encode("latin-1")
+        )
 
-    def judged(
+    def call_checked(
         self,
         *words: str,
         plan: bool = False,
@@ -96,29 +98,30 @@ class Verbs:
         :param plan: True if the verb shows a change on stderr, beside the errors.
         :param own: the verb's own control characters: another line end, an indentation.
         """
-        done = self.call(*words, environ=environ)
-        shown = " ".join(ascii(word[:60]) for word in words)
+        result = self.call(*words, environ=environ)
+        command = " ".join(ascii(word[:60]) for word in words)
         self.outputs += 2
-        for stream in (done.out, done.err):
-            self.foreign += [f"{shown}: {ch!a}" for ch in foreign(stream.replace(own, b"\n"))[:3]]
-        lines = done.err.decode("utf-8", "replace").splitlines()
+        for stream in (result.out, result.err):
+            self.foreign += [f"{command}: {ch!a}" for ch in foreign(stream.replace(own, b"\n"))[:3]]
+        lines = result.err.decode("utf-8", "replace").splitlines()
         faults = {
-            "an exit code that is not documented": done.code not in CODES,
-            "a traceback": b"Traceback" in done.err.replace(MARK_OF_THE_CORPUS, b""),
-            "an error nobody foresaw": b"something unforeseen" in done.err or b"Unexpected error" in done.err,
-            "more than one line": done.code not in (0, 1) and len(lines) > 1 and not plan,
-            "a line that is not ours": not plan and any(not line.startswith(_OURS) for line in lines),
-            "a failure without a word": done.code != 0 and not lines and b'"ok": false' not in done.out,
-            "JSON that is not ASCII": "--json" in words and not done.out.isascii(),
+            "an exit code that is not documented": result.code not in CODES,
+            "a traceback": b"Traceback" in result.err.replace(MARK_OF_THE_CORPUS, b""),
+            "an error nobody foresaw": b"something unforeseen" in result.err
+            or b"Unexpected error" in result.err,
+            "more than one line": result.code not in (0, 1) and len(lines) > 1 and not plan,
+            "a line that is not ours": not plan and any(not line.startswith(_PREFIX) for line in lines),
+            "a failure without a word": result.code != 0 and not lines and b'"ok": false' not in result.out,
+            "JSON that is not ASCII": "--json" in words and not result.out.isascii(),
             "a file that nobody wanted": any(self.here.iterdir()),
         }
-        self.wrong += [f"{shown}: {what}: {done.err[:300]!r}" for what, wrong in faults.items() if wrong]
-        return done
+        self.faults += [f"{command}: {what}: {result.err[:300]!r}" for what, wrong in faults.items() if wrong]
+        return result
 
     def check(self, *, wrong: bool, what: str) -> None:
         """Record a fault."""
         if wrong:
-            self.wrong.append(what)
+            self.faults.append(what)
 
     def assert_harmless(self, record: Callable[[str, object], None], strings: int) -> None:
         """Assert that no check failed, no command ran, and only keyturn's own files were created."""
@@ -126,7 +129,7 @@ class Verbs:
         record("hostile: outputs looked at", self.outputs)
         record("hostile: foreign control bytes", len(self.foreign))
         assert not self.foreign, self.foreign[:20]
-        assert not self.wrong, "\n".join(self.wrong[:20])
+        assert not self.faults, "\n".join(self.faults[:20])
         assert not list(self.folder.rglob(MARKER))
         assert not [path for path in _all(self.own) if not _is_ours(path)]
 
@@ -148,13 +151,13 @@ def _all(folder: Path) -> Iterable[Path]:
 def _is_ours(path: Path) -> bool:
     """Return True if keyturn itself uses such file names: known names, or a digest or number beside one."""
     name = path.name
-    bare = name.removeprefix(".").removesuffix(".lock").removesuffix(".new")
+    stem = name.removeprefix(".").removesuffix(".lock").removesuffix(".new")
     return (
         name in _OWN_NAMES
-        or bare in _OWN_NAMES
+        or stem in _OWN_NAMES
         or (
             path.parent.name in ("history", "locks")
             and all(part.isalnum() for part in name.replace(".", "-").split("-") if part)
         )
-        or bare.startswith("keys.")
+        or stem.startswith("keys.")
     )

@@ -17,15 +17,15 @@ def width(text: str) -> int:
     report = b""
     while not report.endswith(b"R"):
         report += os.read(0, 1)
-    found = re.search(rb";(\d+)R", report)
-    return int(found[1]) - 1 if found else -1
+    position = re.search(rb";(\d+)R", report)
+    return int(position[1]) - 1 if position else -1
 
 
 def main() -> None:
     tty.setraw(0)
-    asked, answer = map(Path, sys.argv[1:])
-    found = {text: width(text) for text in json.loads(asked.read_text())}
-    answer.with_suffix(".part").write_text(json.dumps(found))
+    request_path, answer = map(Path, sys.argv[1:])
+    position = {text: width(text) for text in json.loads(request_path.read_text())}
+    answer.with_suffix(".part").write_text(json.dumps(position))
     answer.with_suffix(".part").replace(answer)
 
 

@@ -68,8 +68,8 @@ def reads_by_vm(pid: int) -> bool:
     # An unmapped address gives EFAULT; a caller without permission gets EPERM.
     here = ctypes.create_string_buffer(8)
     local, remote = Part(ctypes.cast(here, ctypes.c_void_p), 8), Part(0x400000, 8)
-    done = LIBC.process_vm_readv(pid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)
-    return bool(done >= 0 or ctypes.get_errno() == 14)
+    result = LIBC.process_vm_readv(pid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)
+    return bool(result >= 0 or ctypes.get_errno() == 14)
 
 
 def takes_descriptor(pid: int) -> bool:

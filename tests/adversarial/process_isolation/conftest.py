@@ -33,7 +33,7 @@ def skip_or_fail(reason: str) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def signals() -> Iterator[None]:
+def default_signals() -> Iterator[None]:
     """Reset signal handlers as in a user's shell, because ignored signals of the test runner would be
     inherited."""
     before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGQUIT, signal.SIGHUP)}
@@ -43,7 +43,7 @@ def signals() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def ground() -> Iterator[Path]:
+def shared_folder() -> Iterator[Path]:
     """Return a folder that everybody may enter, with a path short enough for a socket."""
     folder = Path(tempfile.mkdtemp(prefix="kt-"))
     folder.chmod(0o755)
@@ -52,13 +52,13 @@ def ground() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def installation(ground: Path) -> Installation:
+def installation(shared_folder: Path) -> Installation:
     if os.geteuid() != 0:
         skip_or_fail("only root can be two users")
     python = common_python()
     if python is None:
         skip_or_fail("no Python of this version that an ordinary user can run")
-    return install(ground / "keyturn", python or "")
+    return install(shared_folder / "keyturn", python or "")
 
 
 @dataclass
@@ -69,18 +69,18 @@ class Owner:
     recovery_key: str
     agent: int
 
-    def is_as_before(self) -> bool:
+    def still_answers(self) -> bool:
         """Return True if the agent still answers."""
-        done = self.user.keyturn("agent", "status", "--json")
-        return f'"pid": {self.agent}' in done.stdout
+        result = self.user.keyturn("agent", "status", "--json")
+        return f'"pid": {self.agent}' in result.stdout
 
-    def locks(self) -> None:
-        done = self.user.keyturn("vault", "lock")
-        assert done.returncode == 0, done.stderr
+    def lock(self) -> None:
+        result = self.user.keyturn("vault", "lock")
+        assert result.returncode == 0, result.stderr
 
-    def unlocks(self) -> None:
-        done = self.user.keyturn("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
-        assert done.returncode == 0, done.stderr
+    def unlock(self) -> None:
+        result = self.user.keyturn("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
+        assert result.returncode == 0, result.stderr
         self.agent = agent_of(self.user)
 
 
@@ -90,26 +90,26 @@ def agent_of(user: User) -> int:
     return int(json.loads(user.keyturn("agent", "status", "--json").stdout)["pid"])
 
 
-def founded(user: User) -> str:
+def create_vault(user: User) -> str:
     """Create a vault and return its recovery key."""
-    user.writes(user.home / ".aws" / "credentials", CREDENTIALS)
-    done = user.keyturn("vault", "init", "--slot", "passphrase", fds={"--passphrase-fd": PASSPHRASE})
-    assert done.returncode == 0, done.stderr
+    user.write_file(user.home / ".aws" / "credentials", CREDENTIALS)
+    result = user.keyturn("vault", "init", "--slot", "passphrase", fds={"--passphrase-fd": PASSPHRASE})
+    assert result.returncode == 0, result.stderr
     shown = user.keyturn("vault", "recovery-key", "--yes", fds={"--passphrase-fd": PASSPHRASE})
     assert shown.returncode == 0, shown.stderr
     return shown.stdout.strip()
 
 
 @pytest.fixture(scope="module")
-def owner(installation: Installation, ground: Path) -> Iterator[Owner]:
+def owner(installation: Installation, shared_folder: Path) -> Iterator[Owner]:
     """Return Alice, whose agent holds her vault open."""
-    alice = User(ALICE, installation, ground / "alice")
-    key = founded(alice)
+    alice = User(ALICE, installation, shared_folder / "alice")
+    key = create_vault(alice)
     yield Owner(alice, key, agent_of(alice))
     alice.keyturn("agent", "stop")
 
 
 @pytest.fixture(scope="module")
-def stranger(installation: Installation, ground: Path) -> User:
+def other_user(installation: Installation, shared_folder: Path) -> User:
     """Return Bob."""
-    return User(BOB, installation, ground / "bob")
+    return User(BOB, installation, shared_folder / "bob")

@@ -15,77 +15,77 @@ import sys
 ASK = b'{"v":1,"op":"status"}\n'
 
 
-def connected(path: str) -> socket.socket:
-    one = socket.socket(socket.AF_UNIX)
-    one.settimeout(100)
-    one.connect(path)
-    return one
+def connect(path: str) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(100)
+    connection.connect(path)
+    return connection
 
 
-def answered(one: socket.socket) -> bool:
-    got = b""
+def is_answered(connection: socket.socket) -> bool:
+    answer = b""
     with contextlib.suppress(OSError):
-        while not got.endswith(b"\n") and (part := one.recv(65536)):
-            got += part
-    return json.loads(got or b"{}").get("ok") is True
+        while not answer.endswith(b"\n") and (part := connection.recv(65536)):
+            answer += part
+    return json.loads(answer or b"{}").get("ok") is True
 
 
 def one_after_another(path: str, count: int) -> int:
-    good = 0
+    answers = 0
     for _ in range(count):
-        with connected(path) as one:
-            one.sendall(ASK)
-            good += answered(one)
-    return good
+        with connect(path) as connection:
+            connection.sendall(ASK)
+            answers += is_answered(connection)
+    return answers
 
 
 def at_once(path: str, count: int) -> int:
-    many = [connected(path) for _ in range(count)]
-    for one in many:
-        one.sendall(ASK)
-    good = sum(answered(one) for one in many)
-    for one in many:
-        one.close()
-    return good
+    connections = [connect(path) for _ in range(count)]
+    for connection in connections:
+        connection.sendall(ASK)
+    answers = sum(is_answered(connection) for connection in connections)
+    for connection in connections:
+        connection.close()
+    return answers
 
 
-def half_said(path: str, count: int) -> int:
+def half_request(path: str, count: int) -> int:
     """Send half a request on all connections and keep them open, then send one whole request."""
-    many = []
+    connections = []
     for _ in range(count):
         with contextlib.suppress(OSError):
-            one = connected(path)
-            one.sendall(ASK[:7] + b"x" * 50_000)
-            many.append(one)
-    good = one_after_another(path, 1)
-    for one in many:
-        one.close()
-    return good
+            connection = connect(path)
+            connection.sendall(ASK[:7] + b"x" * 50_000)
+            connections.append(connection)
+    answers = one_after_another(path, 1)
+    for connection in connections:
+        connection.close()
+    return answers
 
 
-def announced(path: str, count: int) -> int:
+def oversized_header(path: str, count: int) -> int:
     """Announce `count` bytes in words that are not of the protocol, then send nothing."""
-    with connected(path) as one:
-        one.sendall(b"Content-Length: %d\r\n" % count + count.to_bytes(8, "big") + b"\n")
-        answered(one)
+    with connect(path) as connection:
+        connection.sendall(b"Content-Length: %d\r\n" % count + count.to_bytes(8, "big") + b"\n")
+        is_answered(connection)
     return one_after_another(path, 1)
 
 
-def sent(path: str, count: int) -> int:
+def endless_line(path: str, count: int) -> int:
     """Send `count` bytes without a line end, as far as they are accepted."""
     part = b"x" * (1 << 20)
-    with connected(path) as one, contextlib.suppress(OSError):
+    with connect(path) as connection, contextlib.suppress(OSError):
         for _ in range(count // len(part)):
-            one.sendall(part)
+            connection.sendall(part)
     return one_after_another(path, 1)
 
 
 WAYS = {
     "one after another": one_after_another,
     "at once": at_once,
-    "half said": half_said,
-    "announced": announced,
-    "sent": sent,
+    "half said": half_request,
+    "announced": oversized_header,
+    "sent": endless_line,
 }
 
 if __name__ == "__main__":

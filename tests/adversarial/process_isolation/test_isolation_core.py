@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.adversarial.process_isolation.conftest import PASSPHRASE, Owner, Record, skip_or_fail
-from tests.adversarial.process_isolation.ordinary import User, become
+from tests.adversarial.process_isolation.ordinary import User, run_as
 
 PATTERN = Path("/proc/sys/kernel/core_pattern")
 #: Raises the soft limit again from within, as far as allowed, then dies with a secret in memory.
@@ -36,17 +36,17 @@ def cores(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if "core" in path.name]
 
 
-def dies(user: User, folder: Path, *words: str) -> None:
+def run_until_abort(user: User, folder: Path, *words: str) -> None:
     """Run the program until it, or its child, aborts."""
-    done = subprocess.run(
-        ["sh", "-c", 'ulimit -c unlimited; exec "$@"', "sh", *become(user.uid), user.installation.python, "-I", "-c", DIE, *words],
+    result = subprocess.run(
+        ["sh", "-c", 'ulimit -c unlimited; exec "$@"', "sh", *run_as(user.uid), user.installation.python, "-I", "-c", DIE, *words],
         cwd=folder, env=user.environ, capture_output=True, check=False, timeout=60,
     )  # fmt: skip
-    assert done.returncode == (0 if words[1] == "child" else -signal.SIGABRT), done.stderr
+    assert result.returncode == (0 if words[1] == "child" else -signal.SIGABRT), result.stderr
 
 
 @pytest.fixture
-def graveyard(owner: Owner) -> Path:
+def core_folder(owner: Owner) -> Path:
     """Return the folder of core files, on a machine whose kernel writes them beside the program."""
     pattern = PATTERN.read_text().strip()
     if "/" in pattern or pattern.startswith("|"):
@@ -55,7 +55,7 @@ def graveyard(owner: Owner) -> Path:
     if not folder.exists():
         folder.mkdir(mode=0o700)
         os.chown(folder, owner.user.uid, owner.user.uid)
-    dies(owner.user, folder, "open", "self")
+    run_until_abort(owner.user, folder, "open", "self")
     left = cores(folder)
     if not left:
         skip_or_fail("this machine writes no core files at all")
@@ -68,10 +68,10 @@ def graveyard(owner: Owner) -> Path:
 @pytest.mark.parametrize("who", ["self", "child"])
 @pytest.mark.parametrize("how", ["closed", "agent", "fast"])
 def test_a_closed_process_leaves_no_core_even_where_the_limit_is_taken_back(
-    owner: Owner, graveyard: Path, how: str, who: str, record_property: Record
+    owner: Owner, core_folder: Path, how: str, who: str, record_property: Record
 ) -> None:
-    dies(owner.user, graveyard, how, who)
-    assert cores(graveyard) == []
+    run_until_abort(owner.user, core_folder, how, who)
+    assert cores(core_folder) == []
     record_property(f"isolation: cores left, {how} {who}", 0)
 
 
@@ -82,7 +82,7 @@ def test_the_agent_leaves_no_core(owner: Owner, number: signal.Signals) -> None:
     assert gone(agent)
     # The agent's working directory is the root folder.
     assert not list(Path("/").glob("core*"))
-    owner.unlocks()
+    owner.unlock()
 
 
 def test_after_a_lock_no_process_is_left_that_held_the_identity(
@@ -91,22 +91,22 @@ def test_after_a_lock_no_process_is_left_that_held_the_identity(
     for _ in range(3):
         held = processes_of(owner.user.uid)
         assert owner.agent in held
-        owner.locks()
+        owner.lock()
         assert processes_of(owner.user.uid) == set()
-        owner.unlocks()
+        owner.unlock()
         assert processes_of(owner.user.uid) == {owner.agent}
     record_property("isolation: processes left after a lock", 0)
 
 
 @pytest.mark.campaign
 def test_after_a_lock_amid_an_unlock_nothing_is_left_but_what_was_unlocked(owner: Owner) -> None:
-    owner.locks()
+    owner.lock()
     read, write = os.pipe()
     os.write(write, PASSPHRASE.encode() + b"\n")
     os.close(write)
     user = owner.user
     unlocking = subprocess.Popen(
-        [*become(user.uid), user.installation.keyturn, "vault", "unlock", "--passphrase-fd", str(read)],
+        [*run_as(user.uid), user.installation.keyturn, "vault", "unlock", "--passphrase-fd", str(read)],
         env=user.environ, pass_fds=[read], cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(read)
@@ -114,7 +114,7 @@ def test_after_a_lock_amid_an_unlock_nothing_is_left_but_what_was_unlocked(owner
     unlocking.wait(60)
     user.keyturn("vault", "lock")
     assert processes_of(user.uid) == set()
-    owner.unlocks()
+    owner.unlock()
 
 
 def processes_of(uid: int) -> set[int]:

@@ -11,40 +11,40 @@ from pathlib import Path
 import pytest
 
 from tests.adversarial.process_isolation.conftest import PASSPHRASE, Record
-from tests.adversarial.process_isolation.ordinary import ALICE, Installation, User, become
-from tests.adversarial.process_isolation.test_isolation_processes import attacked
-from tests.core.delivery.endpoint.exec_program import PRINT_ENVIRON, Program, replies_to
+from tests.adversarial.process_isolation.ordinary import ALICE, Installation, User, run_as
+from tests.adversarial.process_isolation.test_isolation_processes import run_attacks
+from tests.core.delivery.endpoint.exec_program import SHOW, Program, answers_to
 
 
 @contextmanager
 def sandbox(user: User) -> Iterator[Mapping[str, str]]:
     """Start a sandbox that belongs to `user` and return the environment that leads to it."""
     process = subprocess.Popen(
-        [*become(user.uid), user.installation.python, "-I", "-m", "keyturn_sandbox", "--home", str(user.home / "aws")],
+        [*run_as(user.uid), user.installation.python, "-I", "-m", "keyturn_sandbox", "--home", str(user.home / "aws")],
         env=user.environ, stdout=subprocess.PIPE, text=True, cwd="/",
     )  # fmt: skip
     with process:
         assert process.stdout is not None
-        told: dict[str, str] = {}
+        environ: dict[str, str] = {}
         while not (line := process.stdout.readline()).startswith("#"):
             assert line, "it did not start"
             name, _, value = line.strip().partition("=")
-            told[name] = value
-        yield told
+            environ[name] = value
+        yield environ
         process.terminate()
 
 
 @pytest.fixture(scope="module")
-def owned(installation: Installation, ground: Path) -> Iterator[tuple[User, Program]]:
+def endpoint_owner(installation: Installation, shared_folder: Path) -> Iterator[tuple[User, Program]]:
     """Return Alice with a program that has an endpoint."""
-    alice = User(ALICE, installation, ground / "alice")
-    with sandbox(alice) as told:
-        alice.environ |= told
+    alice = User(ALICE, installation, shared_folder / "alice")
+    with sandbox(alice) as sandbox_environ:
+        alice.environ |= sandbox_environ
         for words in (("vault", "init", "--slot", "passphrase"), ("adopt", "ci-deploy", "--yes")):
-            done = alice.keyturn(*words, fds={"--passphrase-fd": PASSPHRASE})
-            assert done.returncode == 0, done.stderr
+            result = alice.keyturn(*words, fds={"--passphrase-fd": PASSPHRASE})
+            assert result.returncode == 0, result.stderr
         process = subprocess.Popen(
-            [*become(alice.uid), installation.keyturn, "exec", "ci-release", "--endpoint", "--", installation.python, "-c", PRINT_ENVIRON],
+            [*run_as(alice.uid), installation.keyturn, "exec", "ci-release", "--endpoint", "--", installation.python, "-c", SHOW],
             env=alice.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/",
         )  # fmt: skip
         with process:
@@ -54,40 +54,40 @@ def owned(installation: Installation, ground: Path) -> Iterator[tuple[User, Prog
         alice.keyturn("agent", "stop")
 
 
-def is_served(owned: tuple[User, Program]) -> bool:
-    user, program = owned
-    (answer,) = replies_to(program, *become(user.uid), user.installation.python, count=1)
+def is_served(endpoint_owner: tuple[User, Program]) -> bool:
+    user, program = endpoint_owner
+    (answer,) = answers_to(program, *run_as(user.uid), user.installation.python, count=1)
     return "200 OK" in answer and "ASIA" in answer
 
 
 @pytest.mark.parametrize("whose", ["the same user", "another user"])
 def test_nobody_sees_into_the_endpoint(
-    owned: tuple[User, Program], stranger: User, whose: str, record_property: Record
+    endpoint_owner: tuple[User, Program], other_user: User, whose: str, record_property: Record
 ) -> None:
-    user, program = owned
-    attacker = user if whose == "the same user" else stranger
-    tried, worked = attacked(attacker, program.server(), *(["kill"] if attacker is stranger else []))
+    user, program = endpoint_owner
+    attacker = user if whose == "the same user" else other_user
+    attempts, worked = run_attacks(attacker, program.server(), *(["kill"] if attacker is other_user else []))
     assert worked == set()
-    assert is_served(owned)
-    record_property(f"isolation: attempts denied, endpoint against {whose}", tried)
+    assert is_served(endpoint_owner)
+    record_property(f"isolation: attempts denied, endpoint against {whose}", attempts)
 
 
-def test_the_endpoint_leaves_no_core(owned: tuple[User, Program]) -> None:
-    limits = Path(f"/proc/{owned[1].server()}/limits").read_text()
+def test_the_endpoint_leaves_no_core(endpoint_owner: tuple[User, Program]) -> None:
+    limits = Path(f"/proc/{endpoint_owner[1].server()}/limits").read_text()
     assert next(line.split()[4:6] for line in limits.splitlines() if "core" in line) == ["0", "0"]
 
 
 @pytest.mark.parametrize("who", ["another user", "root"])
 def test_its_right_request_gets_another_user_no_byte(
-    owned: tuple[User, Program], stranger: User, who: str
+    endpoint_owner: tuple[User, Program], other_user: User, who: str
 ) -> None:
-    before = become(stranger.uid) if who == "another user" else []
-    assert replies_to(owned[1], *before, stranger.installation.python, count=50) == [""] * 50
-    assert is_served(owned)
+    before = run_as(other_user.uid) if who == "another user" else []
+    assert answers_to(endpoint_owner[1], *before, other_user.installation.python, count=50) == [""] * 50
+    assert is_served(endpoint_owner)
 
 
-def test_another_user_does_not_read_the_token(owned: tuple[User, Program], stranger: User) -> None:
-    done = stranger.run("cat", str(owned[1].token_file))
-    assert done.returncode != 0
-    assert done.stdout == ""
-    assert owned[0].run("cat", str(owned[1].token_file)).stdout == owned[1].token
+def test_another_user_does_not_read_the_token(endpoint_owner: tuple[User, Program], other_user: User) -> None:
+    result = other_user.run("cat", str(endpoint_owner[1].token_file))
+    assert result.returncode != 0
+    assert result.stdout == ""
+    assert endpoint_owner[0].run("cat", str(endpoint_owner[1].token_file)).stdout == endpoint_owner[1].token

@@ -17,7 +17,7 @@ import pytest
 from tests.adversarial.process_isolation.conftest import CREDENTIALS, PASSPHRASE, Owner, Record
 from tests.adversarial.process_isolation.ordinary import User
 
-LOOK = """
+LOOK_PROGRAM = """
 import json, os, socket, sys
 worked = []
 for path in json.loads(sys.argv[1]):
@@ -38,7 +38,7 @@ print(json.dumps(worked))
 
 
 #: Adds a line through the only writer of the shared files; exits as a verb would.
-EDIT = """
+EDIT_PROGRAM = """
 import sys
 from pathlib import Path
 from keyturn.awsconfig.document import FileKind
@@ -53,7 +53,7 @@ except KeyturnError as error:
 """
 
 
-def of_keyturn(user: User) -> list[Path]:
+def keyturn_files(user: User) -> list[Path]:
     """Return every file and folder that keyturn made in a home, the AWS files included."""
     return sorted(
         path
@@ -64,34 +64,34 @@ def of_keyturn(user: User) -> list[Path]:
 
 
 def test_another_user_gets_no_file_and_no_socket_though_the_home_is_open(
-    owner: Owner, stranger: User, record_property: Record
+    owner: Owner, other_user: User, record_property: Record
 ) -> None:
-    paths = of_keyturn(owner.user)
+    paths = keyturn_files(owner.user)
     assert any(path.is_socket() for path in paths)
     assert any(path.name == "keys.age" for path in paths)
     own = [path for path in paths if path != owner.user.home / ".aws"]
-    done = stranger.run(
-        stranger.installation.python, "-I", "-c", LOOK, json.dumps([str(path) for path in own])
+    result = other_user.run(
+        other_user.installation.python, "-I", "-c", LOOK_PROGRAM, json.dumps([str(path) for path in own])
     )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == []
-    assert owner.is_as_before()
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout) == []
+    assert owner.still_answers()
     record_property("isolation: attempts denied, files against another user", 9 * len(own))
 
 
 def test_everything_that_keyturn_made_is_its_users_alone(owner: Owner) -> None:
     open_ones = [
         path
-        for path in of_keyturn(owner.user)
+        for path in keyturn_files(owner.user)
         if "keyturn" in path.parts and (path.lstat().st_mode & 0o077 or path.lstat().st_uid != owner.user.uid)
     ]
     assert open_ones == []
 
 
 @contextmanager
-def listening(path: Path) -> Iterator[list[bytes]]:
+def planted_agent(path: Path) -> Iterator[list[bytes]]:
     """Run a planted agent and yield the data that it received."""
-    heard: list[bytes] = []
+    received: list[bytes] = []
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(path))
     path.chmod(0o777)
@@ -108,7 +108,7 @@ def listening(path: Path) -> Iterator[list[bytes]]:
             with one:
                 one.settimeout(5)
                 try:
-                    heard.append(one.recv(4096))
+                    received.append(one.recv(4096))
                     one.sendall(b'{"ok":true,"result":{"SecretAccessKey":"planted"}}\n')
                 except OSError:
                     continue
@@ -116,7 +116,7 @@ def listening(path: Path) -> Iterator[list[bytes]]:
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        yield heard
+        yield received
     finally:
         over.set()
         thread.join()
@@ -131,41 +131,41 @@ PLANTED = ("an open folder", "a link to a folder", "a file", "an open folder wit
     [PLANTED[0], *(pytest.param(each, marks=pytest.mark.campaign) for each in PLANTED[1:-1]), PLANTED[-1]],
 )
 def test_a_planted_place_for_the_socket_is_refused_and_told_nothing(
-    owner: Owner, stranger: User, ground: Path, what: str
+    owner: Owner, other_user: User, shared_folder: Path, what: str
 ) -> None:
     """The fallback is in the shared temporary folder, where another user came first."""
     alice = owner.user
-    shared = ground / f"tmp{PLANTED.index(what)}"
+    shared = shared_folder / f"tmp{PLANTED.index(what)}"
     shared.mkdir()
     shared.chmod(0o1777)
     deep = alice.home / ("deep" * 20) / f"n{PLANTED.index(what)}"
-    alice.writes(deep / "here", "")
+    alice.write_file(deep / "here", "")
     extra = {"TMPDIR": str(shared), "KEYTURN_HOME": str(deep)}
     place = shared / f"keyturn-{alice.uid}"
     theirs = shared / "theirs"
     theirs.mkdir(mode=0o777)
     theirs.chmod(0o777)
-    os.chown(theirs, stranger.uid, stranger.uid)
+    os.chown(theirs, other_user.uid, other_user.uid)
     if what == "a link to a folder":
         place.symlink_to(theirs)
-        os.chown(place, stranger.uid, stranger.uid, follow_symlinks=False)
+        os.chown(place, other_user.uid, other_user.uid, follow_symlinks=False)
     elif what == "a file":
         place.write_text("")
-        os.chown(place, stranger.uid, stranger.uid)
+        os.chown(place, other_user.uid, other_user.uid)
     else:
         place.mkdir()
         place.chmod(0o777)
-        os.chown(place, stranger.uid, stranger.uid)
+        os.chown(place, other_user.uid, other_user.uid)
     name = _socket_of(alice, extra)
     assert name.startswith(str(place)), name
-    heard: list[bytes] = []
+    received: list[bytes] = []
     if what.endswith("in it"):
-        with listening(Path(name)) as heard:
-            os.chown(name, stranger.uid, stranger.uid)
+        with planted_agent(Path(name)) as received:
+            os.chown(name, other_user.uid, other_user.uid)
             _refused(alice, extra)
     else:
         _refused(alice, extra)
-    assert heard == []
+    assert received == []
     assert list(theirs.iterdir()) == []
     shutil.rmtree(shared)
 
@@ -178,10 +178,10 @@ def _socket_of(user: User, extra: dict[str, str]) -> str:
 def _refused(user: User, extra: dict[str, str]) -> None:
     """Assert that a vault is created and used without an agent, and that the planted agent is sent
     nothing."""
-    done = user.keyturn(
+    result = user.keyturn(
         "vault", "init", "--slot", "passphrase", fds={"--passphrase-fd": PASSPHRASE}, extra=extra
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     status = user.keyturn("agent", "status", "--json", extra=extra)
     assert json.loads(status.stdout)["running"] is False
     asked = user.keyturn("credential-process", "work", extra=extra)
@@ -190,32 +190,34 @@ def _refused(user: User, extra: dict[str, str]) -> None:
     assert user.keyturn("vault", "lock", extra=extra).returncode == 0
 
 
-def test_a_runtime_folder_of_somebody_else_is_not_used(owner: Owner, stranger: User, ground: Path) -> None:
-    theirs = ground / "runtime"
+def test_a_runtime_folder_of_somebody_else_is_not_used(
+    owner: Owner, other_user: User, shared_folder: Path
+) -> None:
+    theirs = shared_folder / "runtime"
     theirs.mkdir()
     theirs.chmod(0o777)
-    os.chown(theirs, stranger.uid, stranger.uid)
+    os.chown(theirs, other_user.uid, other_user.uid)
     (theirs / "keyturn").mkdir(mode=0o700)
-    os.chown(theirs / "keyturn", stranger.uid, stranger.uid)
+    os.chown(theirs / "keyturn", other_user.uid, other_user.uid)
     name = _socket_of(owner.user, {"XDG_RUNTIME_DIR": str(theirs)})
     assert not name.startswith(str(theirs))
 
 
 def test_shared_files_of_ones_own_are_written_to(owner: Owner) -> None:
     file = owner.user.home / "own-credentials"
-    owner.user.writes(file, CREDENTIALS)
-    done = owner.user.run(
-        owner.user.installation.python, "-I", "-c", EDIT, str(owner.user.home / "locks"), str(file)
+    owner.user.write_file(file, CREDENTIALS)
+    result = owner.user.run(
+        owner.user.installation.python, "-I", "-c", EDIT_PROGRAM, str(owner.user.home / "locks"), str(file)
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     assert file.read_text() == CREDENTIALS + "[planted]\n"
 
 
 @pytest.mark.parametrize("what", ["open file", "open folder", "file of another user", "link of another user"])
 def test_shared_files_that_another_user_can_change_are_not_written_to(
-    owner: Owner, stranger: User, ground: Path, what: str
+    owner: Owner, other_user: User, shared_folder: Path, what: str
 ) -> None:
-    folder = ground / what.replace(" ", "-")
+    folder = shared_folder / what.replace(" ", "-")
     folder.mkdir(mode=0o755)
     folder.chmod(0o755)
     os.chown(folder, owner.user.uid, owner.user.uid)
@@ -228,18 +230,18 @@ def test_shared_files_that_another_user_can_change_are_not_written_to(
     elif what == "open folder":
         folder.chmod(0o777)
     elif what == "file of another user":
-        os.chown(file, stranger.uid, stranger.uid)
+        os.chown(file, other_user.uid, other_user.uid)
         file.chmod(0o666)
     else:
         file.rename(target)
         folder.chmod(0o1777)
         file.symlink_to(target)
-        os.chown(file, stranger.uid, stranger.uid, follow_symlinks=False)
+        os.chown(file, other_user.uid, other_user.uid, follow_symlinks=False)
     before = file.read_bytes()
-    done = owner.user.run(
-        owner.user.installation.python, "-I", "-c", EDIT, str(owner.user.home / "locks"), str(file)
+    result = owner.user.run(
+        owner.user.installation.python, "-I", "-c", EDIT_PROGRAM, str(owner.user.home / "locks"), str(file)
     )
-    assert done.returncode == 5, (done.returncode, done.stderr)
+    assert result.returncode == 5, (result.returncode, result.stderr)
     assert file.read_bytes() == before
     assert "AKIA" not in "".join(
         path.read_text(errors="replace")

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.adversarial.process_isolation.conftest import Owner, Record
-from tests.adversarial.process_isolation.test_isolation_files import of_keyturn
+from tests.adversarial.process_isolation.test_isolation_files import keyturn_files
 
 FLOOD = Path(__file__).with_name("flood.py")
 #: In MiB. An idle agent with boto3 loaded has about 50.
 MOST = 80
 
 
-def peak(pid: int) -> int:
+def peak_memory(pid: int) -> int:
     """Return the peak resident size of a process in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) // 1024
@@ -27,14 +27,14 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208  # names only
 
 
-def flooded(owner: Owner, way: str, count: int) -> int:
-    socket = next(path for path in of_keyturn(owner.user) if path.is_socket())
-    done = owner.user.python(FLOOD, str(socket), way, str(count))
-    assert done.returncode == 0, done.stderr
-    return int(json.loads(done.stdout))
+def send_flood(owner: Owner, way: str, count: int) -> int:
+    socket = next(path for path in keyturn_files(owner.user) if path.is_socket())
+    result = owner.user.python(FLOOD, str(socket), way, str(count))
+    assert result.returncode == 0, result.stderr
+    return int(json.loads(result.stdout))
 
 
-def calm(owner: Owner, before: int) -> int:
+def wait_until_idle(owner: Owner, before: int) -> int:
     """Return the number of open descriptors once the last connection is closed."""
     end = time.monotonic() + 60
     while descriptors(owner.agent) > before and time.monotonic() < end:
@@ -43,13 +43,13 @@ def calm(owner: Owner, before: int) -> int:
 
 
 def check(owner: Owner, way: str, count: int, answers: int, record: Record) -> None:
-    assert flooded(owner, "one after another", 3) == 3
+    assert send_flood(owner, "one after another", 3) == 3
     before = descriptors(owner.agent)
-    assert flooded(owner, way, count) == answers
-    assert calm(owner, before) <= before
-    assert owner.is_as_before()
-    record(f"isolation: agent's peak in MiB, {count} {way}", peak(owner.agent))
-    assert peak(owner.agent) < MOST
+    assert send_flood(owner, way, count) == answers
+    assert wait_until_idle(owner, before) <= before
+    assert owner.still_answers()
+    record(f"isolation: agent's peak in MiB, {count} {way}", peak_memory(owner.agent))
+    assert peak_memory(owner.agent) < MOST
 
 
 @pytest.mark.parametrize(

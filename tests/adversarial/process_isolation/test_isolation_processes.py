@@ -15,79 +15,79 @@ from pathlib import Path
 import pytest
 
 from tests.adversarial.process_isolation.conftest import PASSPHRASE, Owner, Record
-from tests.adversarial.process_isolation.ordinary import OnTerminal, User, become
+from tests.adversarial.process_isolation.ordinary import OnTerminal, User, run_as
 
 ATTACK = Path(__file__).with_name("attack.py")
 NEIGHBOUR = Path(__file__).with_name("neighbour.py")
 
 
-def attacked(attacker: User, pid: int, *words: str) -> tuple[int, set[str]]:
+def run_attacks(attacker: User, pid: int, *words: str) -> tuple[int, set[str]]:
     """Return the number of attacks on a process, and the successful ones."""
-    done = attacker.python(ATTACK, str(pid), *words)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    return told["tried"], set(told["worked"])
+    result = attacker.python(ATTACK, str(pid), *words)
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    return report["tried"], set(report["worked"])
 
 
 @contextmanager
 def on_terminal(running: OnTerminal, wanted: bytes) -> Iterator[OnTerminal]:
     try:
-        running.says(wanted)
+        running.wait_for(wanted)
         yield running
     finally:
-        running.ends()
+        running.close()
 
 
 @contextmanager
-def asking(owner: Owner, *words: str) -> Iterator[int]:
+def start_prompt(owner: Owner, *words: str) -> Iterator[int]:
     """Start a verb that waits for a passphrase on its terminal, with half of it typed."""
     user = owner.user
-    with on_terminal(user.starts(user.installation.keyturn, *words), b"assphrase") as running:
-        running.types(PASSPHRASE[:10].encode())
+    with on_terminal(user.start(user.installation.keyturn, *words), b"assphrase") as running:
+        running.type_keys(PASSPHRASE[:10].encode())
         yield running.pid
 
 
 @contextmanager
-def app_unlocking(owner: Owner) -> Iterator[int]:
+def start_app_prompt(owner: Owner) -> Iterator[int]:
     """Start the app with half a passphrase typed into its dialog."""
     user = owner.user
     # A program in the temporary folder does not offer to adopt.
     elsewhere = {"TMPDIR": str(user.home)}
-    owner.locks()
+    owner.lock()
     try:
-        app = user.starts(user.installation.keyturn, "--filter", "work", extra=elsewhere)
+        app = user.start(user.installation.keyturn, "--filter", "work", extra=elsewhere)
         with on_terminal(app, b"Adopt") as running:
-            running.types(b"m")
-            running.says(b"nothing written")
-            running.types(b"\r")
-            running.says(b"Unlock the vault")
-            running.types(PASSPHRASE[:10].encode())
-            running.says("••••••••••".encode())
+            running.type_keys(b"m")
+            running.wait_for(b"nothing written")
+            running.type_keys(b"\r")
+            running.wait_for(b"Unlock the vault")
+            running.type_keys(PASSPHRASE[:10].encode())
+            running.wait_for("••••••••••".encode())
             yield running.pid
     finally:
-        owner.unlocks()
+        owner.unlock()
 
 
 def test_what_is_tried_works_on_a_process_that_is_not_closed(owner: Owner) -> None:
     user = owner.user
     with on_terminal(
-        user.starts(user.installation.python, "-I", "-c", "print('ready', flush=True); input()"), b"ready"
+        user.start(user.installation.python, "-I", "-c", "print('ready', flush=True); input()"), b"ready"
     ) as running:
-        tried, worked = attacked(user, running.pid)
-        assert tried >= 18
+        attempts, worked = run_attacks(user, running.pid)
+        assert attempts >= 18
         assert {"read environ", "read mem", "read maps", "list fd", "follow fd/0", "pidfd_getfd"} <= worked
         assert {"process_vm_readv", "ptrace seize", "write mem", "read auxv"} <= worked
 
 
 @pytest.mark.parametrize("whose", ["the same user", "another user"])
 def test_nobody_sees_into_the_agent(
-    owner: Owner, stranger: User, whose: str, record_property: Record
+    owner: Owner, other_user: User, whose: str, record_property: Record
 ) -> None:
-    attacker = owner.user if whose == "the same user" else stranger
-    tried, worked = attacked(attacker, owner.agent, *(["kill"] if attacker is stranger else []))
+    attacker = owner.user if whose == "the same user" else other_user
+    attempts, worked = run_attacks(attacker, owner.agent, *(["kill"] if attacker is other_user else []))
     assert worked == set()
-    assert owner.is_as_before()
-    record_property(f"isolation: attempts denied, agent against {whose}", tried)
+    assert owner.still_answers()
+    record_property(f"isolation: attempts denied, agent against {whose}", attempts)
 
 
 @pytest.mark.parametrize("whose", ["the same user", "another user"])
@@ -97,22 +97,24 @@ def test_nobody_sees_into_the_agent(
     ids=lambda words: words[1],
 )
 def test_nobody_sees_into_a_verb_that_asks(
-    owner: Owner, stranger: User, words: tuple[str, ...], whose: str, record_property: Record
+    owner: Owner, other_user: User, words: tuple[str, ...], whose: str, record_property: Record
 ) -> None:
-    with asking(owner, *words) as pid:
-        attacker = owner.user if whose == "the same user" else stranger
-        tried, worked = attacked(attacker, pid, *(["kill"] if attacker is stranger else []))
+    with start_prompt(owner, *words) as pid:
+        attacker = owner.user if whose == "the same user" else other_user
+        attempts, worked = run_attacks(attacker, pid, *(["kill"] if attacker is other_user else []))
         assert worked == set()
-        record_property(f"isolation: attempts denied, {words[1]} against {whose}", tried)
+        record_property(f"isolation: attempts denied, {words[1]} against {whose}", attempts)
 
 
 @pytest.mark.parametrize("whose", ["the same user", "another user"])
-def test_nobody_sees_into_the_app(owner: Owner, stranger: User, whose: str, record_property: Record) -> None:
-    with app_unlocking(owner) as pid:
-        attacker = owner.user if whose == "the same user" else stranger
-        tried, worked = attacked(attacker, pid, *(["kill"] if attacker is stranger else []))
+def test_nobody_sees_into_the_app(
+    owner: Owner, other_user: User, whose: str, record_property: Record
+) -> None:
+    with start_app_prompt(owner) as pid:
+        attacker = owner.user if whose == "the same user" else other_user
+        attempts, worked = run_attacks(attacker, pid, *(["kill"] if attacker is other_user else []))
         assert worked == set()
-        record_property(f"isolation: attempts denied, app against {whose}", tried)
+        record_property(f"isolation: attempts denied, app against {whose}", attempts)
 
 
 class Neighbour:
@@ -123,7 +125,7 @@ class Neighbour:
         script.write_bytes(NEIGHBOUR.read_bytes())
         script.chmod(0o755)
         self._process = subprocess.Popen(
-            [*become(user.uid), user.installation.python, "-I", str(script)],
+            [*run_as(user.uid), user.installation.python, "-I", str(script)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=user.environ, cwd="/",
         )  # fmt: skip
         assert self._process.stdout is not None
@@ -131,8 +133,8 @@ class Neighbour:
 
     def loot(self) -> tuple[int, bytes, list[str]]:
         """Return the number of descriptors it took, everything it read, and the command lines it saw."""
-        told = json.loads(self._process.communicate(b"\n", timeout=30)[0])
-        return told["took"], base64.b64decode(told["all"]), told["commands"]
+        report = json.loads(self._process.communicate(b"\n", timeout=30)[0])
+        return report["took"], base64.b64decode(report["all"]), report["commands"]
 
 
 @contextmanager
@@ -149,19 +151,19 @@ def neighbour(user: User) -> Iterator[Neighbour]:
 
 
 def test_a_neighbour_gets_what_a_careless_program_is_handed(owner: Owner) -> None:
-    careless = "import sys, time; time.sleep(0.3); sys.stdin.read()"
+    careless_program = "import sys, time; time.sleep(0.3); sys.stdin.read()"
     user = owner.user
     with neighbour(user) as watching:
         subprocess.run(
-            [*become(user.uid), user.installation.python, "-I", "-c", careless],
+            [*run_as(user.uid), user.installation.python, "-I", "-c", careless_program],
             input=PASSPHRASE.encode(), env=user.environ, check=True,
         )  # fmt: skip
-        took, loot, _ = watching.loot()
-    assert took
+        descriptors, loot, _ = watching.loot()
+    assert descriptors
     assert PASSPHRASE.encode() in loot
 
 
-ACTS: dict[str, Callable[[Owner], tuple[tuple[str, str], dict[str, str]]]] = {
+OPERATIONS: dict[str, Callable[[Owner], tuple[tuple[str, str], dict[str, str]]]] = {
     "unlock by passphrase": lambda _: (("vault", "unlock"), {"--passphrase-fd": PASSPHRASE}),
     "unlock by recovery key": lambda owner: (("vault", "unlock"), {"--recovery-key-fd": owner.recovery_key}),
     "change the passphrase": lambda _: (
@@ -170,39 +172,39 @@ ACTS: dict[str, Callable[[Owner], tuple[tuple[str, str], dict[str, str]]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_neighbour_gets_nothing_of_what_the_agent_and_the_children_are_handed(
-    owner: Owner, act: str, record_property: Record
+    owner: Owner, operation: str, record_property: Record
 ) -> None:
-    owner.locks()
+    owner.lock()
     with neighbour(owner.user) as watching:
-        words, fds = ACTS[act](owner)
+        words, fds = OPERATIONS[operation](owner)
         assert owner.user.exit_code(owner.user.installation.keyturn, *words, fds=fds) == 0
-        took, loot, commands = watching.loot()
-    if act != "change the passphrase":
+        descriptors, loot, commands = watching.loot()
+    if operation != "change the passphrase":
         assert any("keyturn.agent" in command for command in commands)
-    if "passphrase" in act:
+    if "passphrase" in operation:
         assert any("keyturn.vault.passphrase" in command for command in commands)
-    assert took, "it was there from the first moment"
+    assert descriptors, "it was there from the first moment"
     assert PASSPHRASE.encode() not in loot
     assert owner.recovery_key[16:40].encode() not in loot.upper()
-    owner.locks()
-    owner.unlocks()
-    record_property(f"isolation: descriptors taken without a word of a secret, {act}", took)
+    owner.lock()
+    owner.unlock()
+    record_property(f"isolation: descriptors taken without a word of a secret, {operation}", descriptors)
 
 
 def test_nobody_sees_into_the_child_that_opens_the_passphrase_once_it_has_it(
     owner: Owner, record_property: Record
 ) -> None:
-    owner.locks()
+    owner.lock()
     seen: list[set[str]] = []
-    done = threading.Event()
+    result = threading.Event()
 
     def attack(pid: int) -> None:
-        seen.append(attacked(owner.user, pid)[1])
+        seen.append(run_attacks(owner.user, pid)[1])
 
     def watch() -> None:
-        while not done.is_set():
+        while not result.is_set():
             for pid in _with_command(b"keyturn.vault.passphrase"):
                 if _is_working(pid):
                     attack(pid)
@@ -211,8 +213,8 @@ def test_nobody_sees_into_the_child_that_opens_the_passphrase_once_it_has_it(
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    owner.unlocks()
-    done.set()
+    owner.unlock()
+    result.set()
     watcher.join()
     assert seen, "the child was not met at work"
     # Once its work is done there is nothing left to attack, and every attempt reports that.

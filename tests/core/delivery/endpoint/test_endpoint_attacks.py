@@ -14,15 +14,8 @@ import pytest
 from keyturn.delivery.endpoint.http import EndpointAddress, RequestStatus, judge
 from keyturn.model.secret import Secret
 from tests.adversarial.process_isolation.conftest import skip_or_fail
-from tests.adversarial.process_isolation.ordinary import BOB, become, common_python
-from tests.core.delivery.endpoint.exec_program import (
-    Program,
-    Record,
-    read_reply,
-    replies_to,
-    start_program,
-    tcp_tables,
-)
+from tests.adversarial.process_isolation.ordinary import BOB, common_python, run_as
+from tests.core.delivery.endpoint.exec_program import Program, Record, answers_to, heard, started, tables
 from tests.core.delivery.endpoint.test_endpoint_requests import WRONG
 from tests.end_to_end.person import Person
 
@@ -194,8 +187,8 @@ def test_another_user_gets_no_byte_even_with_the_right_request(
     python = common_python()
     if python is None:
         skip_or_fail("no Python of this version that an ordinary user can run")
-    replies = replies_to(target, python or "", count=3)
-    assert all("ASIA" in answer for answer in replies), "the request itself is right"
-    theirs = replies_to(target, *become(BOB), python or "", count=200)
+    mine = answers_to(target, python or "", count=3)
+    assert all("ASIA" in answer for answer in mine), "the request itself is right"
+    theirs = answers_to(target, *run_as(BOB), python or "", count=200)
     assert theirs == [""] * 200
     record_property("endpoint: right requests of another user without an answer", f"{len(theirs)} of 200")
