@@ -1,4 +1,4 @@
-"""The app over the keeper in memory, driven by Textual's pilot."""
+"""The app over a service in memory, driven by Textual's pilot."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ UTF8 = {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
 
 @dataclass
 class Driven:
-    """A running app with what a test asks of it."""
+    """A running app with the input and output functions of a test."""
 
     app: KeyturnApp
     pilot: Pilot[None]
     keeper: MemoryService
 
     async def press(self, *keys: str) -> None:
-        """Press keys, one after another, and wait until nothing is in flight."""
+        """Press keys, one after another, and wait until the app is idle."""
         for key in keys:
             await self.pilot.press(key)
         await self.settle()
 
     async def type(self, text: str) -> None:
-        """Type characters as fast as a terminal delivers them (the pilot waits long after each key), and wait until
-        nothing is in flight; `\\r` is Enter."""
+        """Type characters as fast as a terminal delivers them (the pilot waits long after each key), and wait
+        until the app is idle; Enter is `\\r`."""
         await self.strike(text)
         await self.settle()
 
     async def strike(self, text: str) -> None:
-        """Type, and wait until each key has had its effect, whatever else is in flight."""
+        """Type, and wait until each key has had its effect, whether the app is idle or not."""
         driver = self.app._driver
         assert driver is not None
         for ch in text:
@@ -64,14 +64,14 @@ class Driven:
         quiet = 0
         while quiet < 2:
             await self.pilot.pause()
-            assert self.app.fault is None, self.app.fault  # an app that has ended answers nothing any more
+            assert self.app.fault is None, self.app.fault  # an app that has ended answers nothing
             busy = self.app.state.workers.pending or self.app.keyboard.busy
             quiet = 0 if busy else quiet + 1
             await asyncio.sleep(0)
 
     @property
     def text(self) -> str:
-        """The whole screen as plain lines."""
+        """Return the whole screen as plain lines."""
         return screen_text(self.app.screen)
 
     @property
@@ -86,14 +86,14 @@ class Driven:
 
     @property
     def chosen(self) -> str:
-        """The name under the cursor."""
+        """Return the name under the cursor."""
         row = self.listing.row
         assert isinstance(row, Entry)
         return row.profile.name
 
     @property
     def shown(self) -> list[str]:
-        """The names listed, in order."""
+        """Return the listed names in order."""
         return [row.profile.name for row in self.listing.rows if isinstance(row, Entry)]
 
     @property
@@ -108,7 +108,7 @@ class Driven:
 
 
 def screen_text(screen: Screen[object]) -> str:
-    """What a person would see, without colours."""
+    """Return the visible text of the screen without colours."""
     strips = screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
 
@@ -118,7 +118,8 @@ Drive = Callable[..., AbstractAsyncContextManager[Driven]]
 
 @pytest.fixture
 def drive() -> Drive:
-    """Runs the app over a keeper at a size; nothing outside the process is touched."""
+    """Return a function that runs the app over a service at a size; nothing outside the process is
+    changed."""
 
     @asynccontextmanager
     async def running(

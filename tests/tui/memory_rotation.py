@@ -1,8 +1,9 @@
-"""Rotations in memory, with the states of the real ones: two key slots, a new key that AWS does not know at once, a
-record that stays until it is over, a word that deletes.
+"""Rotations in memory with the states of the real ones: two key slots, a new key that AWS does not know at
+once, a record that stays until the rotation ends, a typed word that deletes.
 
-What may go wrong is set by the test: `raises` comes once, from the next act; `wants_code` is a policy that asks for MFA;
-`loses_reply` makes a key whose secret never arrives; `spreads` is how often AWS does not know the new key yet.
+The test sets the failures: `raises` is raised once, by the next operation; `wants_code` is a policy that asks
+for MFA; `loses_reply` makes a key whose secret never arrives; `spreads` is the number of times that AWS does
+not know the new key yet.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _ON = (Step.VERIFIED, Step.STORED, Step.DELIVERED, Step.DEACTIVATED)
 
 @dataclass
 class Turn:
-    """A rotation that is not over."""
+    """A running rotation."""
 
     old: Key
     step: Step
@@ -48,7 +49,7 @@ class Turn:
 
 
 class MemoryRotation:
-    """Implements `RotatingPort`."""
+    """An implementation of `RotationPort`."""
 
     def __init__(self, keeper: MemoryService) -> None:
         self._keeper = keeper
@@ -159,7 +160,7 @@ class MemoryRotation:
 
     @property
     def done(self) -> list[str]:
-        """The acts that were asked for, in order."""
+        """Return the requested operations in order."""
         return [what for what, _ in self.calls]
 
     def _arrive(self, what: str, name: str, code: str | None) -> None:
@@ -177,7 +178,7 @@ class MemoryRotation:
         if code not in self._keeper.good_codes:
             raise WrongMfaCode(f"rotation of {name}", "AWS refused the code", "Wait for the next")
         self._keeper.good_codes.discard(code)
-        self.wants_code = False  # a session by that code does the rest
+        self.wants_code = False  # the session of that code does the rest
 
     def _after_intent(self, name: str) -> Progress:
         if self.orphan is not None:
@@ -214,7 +215,7 @@ class MemoryRotation:
         return turn.off_since + GRACE_PERIOD if turn.off_since and turn.step is Step.DEACTIVATED else None
 
     def _note(self, name: str) -> None:
-        """Have the snapshot show it, as the index does."""
+        """Update the snapshot, as the index does."""
         turn = self._turns[name]
         is_new = turn.step.is_at_least(Step.STORED) and turn.step is not Step.UNDONE
         key = turn.new if turn.new is not None and is_new else turn.old

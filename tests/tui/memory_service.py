@@ -1,7 +1,8 @@
-"""A keeper without files, vault or AWS that obeys the keeper's contract: what it is asked for changes what it shows.
+"""A service without files, vault or AWS that obeys the contract of the real one: its operations change its
+snapshot.
 
-It knows one passphrase, a sequence of MFA codes that work once, and refuses what the real one refuses. The moment is
-set by the test; nothing here sleeps except where a test asks for a slow answer.
+It knows one passphrase, a sequence of MFA codes that work once, and refuses what the real one refuses. The
+test sets the time; nothing here sleeps except where a test asks for a slow answer.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ RECOVERY = "AGE-SECRET-KEY-1QQQSYQCYQ5RQWZQFPG9SCRGWPUGPZYSNZS23V9CCRYDPK8QARC0S
 
 
 class MemoryService:
-    """Implements `KeeperPort`.
+    """An implementation of `ServicePort`.
 
-    :param slot: "keyring" or "passphrase": what guards the vault where there is one.
+    :param slot: "keyring" or "passphrase": the guard of the vault, if there is one.
     """
 
     def __init__(
@@ -116,13 +117,13 @@ class MemoryService:
         return self._shown != self._generation
 
     def edit(self, name: str, **fields: object) -> None:
-        """As if another process had changed the files."""
+        """Change a profile as another process would."""
         with self._lock:
             self._profiles[name] = replace(self._profiles[name], **fields)  # type: ignore[arg-type]  # a test names the field's own type
             self._generation += 1
 
     def drop(self, name: str) -> None:
-        """As if another process had removed a profile."""
+        """Remove a profile as another process would."""
         with self._lock:
             del self._profiles[name]
             self._order.remove(name)
@@ -188,7 +189,7 @@ class MemoryService:
         return Refreshed(profile=name, session=session, seconds=0.4, delivered=profile.delivery)
 
     def withdraw_expired(self) -> tuple[str, ...]:
-        """Sessions in the credentials file that have ended."""
+        """Withdraw expired sessions from the credentials file."""
         with self._lock:
             self.withdrawals += 1
         return tuple(
@@ -292,13 +293,13 @@ class MemoryService:
 
     @property
     def refreshed(self) -> list[str]:
-        """The names that a refresh was asked for, in order."""
+        """Return the names of all refresh requests in order."""
         return [
             argument[0] for call, argument in self.calls if call == "refresh" and isinstance(argument, tuple)
         ]
 
     def named(self, what: str) -> list[object]:
-        """The arguments of every call of one command."""
+        """Return the arguments of every call of one command."""
         return [argument for call, argument in self.calls if call == what]
 
     def _profile(self, name: str) -> Profile:

@@ -1,6 +1,7 @@
-"""The app over the keeper in memory, as a process of its own: for tests on a real pty, and to look at.
+"""The app over a service in memory as a process of its own, for tests on a real pty and for manual use.
 
-`python -m tests.tui.pty_child believable|hostile|hostile-wide|crash|NUMBER [open|absent|locked] [--ascii] [--read-only] [--no-mouse]`
+`python -m tests.tui.pty_child believable|hostile|hostile-wide|crash|NUMBER [open|absent|locked] [--ascii]
+[--read-only] [--no-mouse]`
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from tests.tui.sample_profiles import believable, many
 
 
 class CrashingKeeper(MemoryService):
-    """Its clock fails on the event loop once the list is shown, with a secret in a local variable and the message."""
+    """A service whose clock fails on the event loop once the list is shown, with a secret in a local variable
+    and the message."""
 
     def now(self) -> datetime:
         canary = "canary-" + "secret"

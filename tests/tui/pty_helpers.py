@@ -1,4 +1,4 @@
-"""A child on a pty of its own, whose bytes are counted."""
+"""A child process on a pty of its own, whose bytes are counted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PtyChild:
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
     def read(self, seconds: float) -> bytes:
-        """Everything that arrives within `seconds`."""
+        """Return everything that arrives within `seconds`."""
         got = b""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
@@ -78,16 +78,16 @@ class PtyChild:
         return got
 
     def send(self, keys: bytes) -> None:
-        """Type."""
+        """Send keys."""
         os.write(self._fd, keys)
 
     def hang_up(self) -> None:
-        """Drop the line, as a lost SSH connection does."""
+        """Close the line, as a lost SSH connection does."""
         os.close(self._fd)
         self._fd = -1
 
     def wait(self, seconds: float = 20.0) -> int:
-        """The exit code, or minus the signal that ended it."""
+        """Return the exit code, or minus the signal that ended the process."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -101,7 +101,7 @@ class PtyChild:
         raise AssertionError("the app did not end")
 
     def close(self) -> None:
-        """End it whatever it does."""
+        """End the process in any state."""
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)

@@ -23,7 +23,7 @@ def _key(last_four: str, age_days: int) -> Key:
 
 
 def believable() -> list[Profile]:
-    """Profiles of every kind and state."""
+    """Return profiles of every kind and state."""
     deploy, personal, legacy = _key("4WQP", 94), _key("9ZLM", 12), _key("77AA", 71)
     reserved = "arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_ReadOnlyAccess_0123/jo"
     mfa = "arn:aws:iam::444455556666:mfa/jo"
@@ -161,7 +161,7 @@ def believable() -> list[Profile]:
 
 
 def many(number: int, now: datetime) -> list[Profile]:
-    """`number` profiles over fifty sources, their ends spread over twelve hours."""
+    """Return `number` profiles over fifty sources, with expiry times spread over twelve hours."""
     chosen = []
     spread = random.Random(5)  # noqa: S311  # the same list each time
     for nth in range(number):

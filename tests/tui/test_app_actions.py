@@ -1,4 +1,4 @@
-"""What is offered is what can be done, and signs and words say what they mean."""
+"""The app offers only actions that are possible, and signs and words mean what the help says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the app says of the agent, and the key that pauses it."""
+"""The agent in the header, and the key that pauses it."""
 
 from __future__ import annotations
 

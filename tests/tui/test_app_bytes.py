@@ -1,4 +1,5 @@
-"""What the app sends over the line, counted on a real pty (ui.md, E5), and what it never sends."""
+"""Bytes that the app sends over the line, counted on a real pty (ui.md, E5), and bytes that it never
+sends."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from tests.tui.pty_helpers import PtyChild
 IDLE_LIMIT = 300
 MOVE_LIMIT = 1024
 SCROLL_LIMIT = 2560
-#: Seconds.
+#: In seconds.
 MINUTE = 60
 
 
@@ -68,8 +69,8 @@ def test_what_is_open_and_waits_for_a_person_sends_next_to_nothing(tmp_path: Pat
 
 @pytest.mark.parametrize("seconds", [12, pytest.param(MINUTE, marks=pytest.mark.campaign)])
 def test_an_idle_timeline_of_1000_sessions_stays_within_the_budget(tmp_path: Path, seconds: int) -> None:
-    """At the shortest span, and on what ends next. In a minute each countdown moves on once, and now at most once; a part
-    of it may have all of that in it."""
+    """At the shortest span, with the sessions that expire first. In a minute each countdown changes once, and
+    the line of the present at most once; a part of the minute may have all of these changes in it."""
     with PtyChild(["1000"], tmp_path) as child:
         child.read_until(b"team-00")
         child.read_until_quiet()

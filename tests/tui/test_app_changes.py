@@ -1,4 +1,4 @@
-"""What changes while the app runs: files, the clock, the size of the window."""
+"""Changes while the app runs: files, the clock, the size of the window."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person is asked: a new vault, the passphrase, an MFA code, the review before anything is written."""
+"""Dialogs: a new vault, the passphrase, an MFA code, the review before a write."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOTH = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
 
 
 def keeper_with(vault: VaultState, **more: object) -> MemoryService:
-    return MemoryService(believable(), vault=vault, **more)  # type: ignore[arg-type]  # keywords of the keeper
+    return MemoryService(believable(), vault=vault, **more)  # type: ignore[arg-type]  # keywords of the service
 
 
 def on_main(driven: Driven) -> bool:

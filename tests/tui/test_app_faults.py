@@ -1,5 +1,5 @@
-"""A fault of keyturn's own, at each place where the app waits for the keeper: it says so, shows nothing of it, and goes
-on."""
+"""A bug at each place where the app waits for the service: the app reports it, shows nothing of it, and
+continues."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def burst(*_: object, **__: object) -> NoReturn:
 
 
 def goes_on(driven: Driven) -> None:
-    """The list is there and takes keys."""
+    """Assert that the list is shown and takes keys."""
     assert driven.app.fault is None
     assert isinstance(driven.app.screen, MainScreen)
     assert CANARY not in driven.text

@@ -1,4 +1,4 @@
-"""What the terminal sends, as keys."""
+"""Input of a terminal as keys."""
 
 from __future__ import annotations
 

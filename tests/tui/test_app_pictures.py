@@ -1,6 +1,6 @@
-"""A few screens as pictures, at a fixed clock; text elsewhere is asserted as text.
+"""Some screens as pictures, at a fixed clock; text elsewhere is asserted as text.
 
-`pytest tests/tui/test_app_pictures.py --snapshot-update` makes them anew after a change that was meant.
+`pytest tests/tui/test_app_pictures.py --snapshot-update` draws them again after an intended change.
 """
 
 from __future__ import annotations

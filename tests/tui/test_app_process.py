@@ -1,4 +1,4 @@
-"""The app as a process: what it imports, how it ends, what it says when it is itself at fault."""
+"""The app as a process: its imports, its ends, its output after a bug."""
 
 from __future__ import annotations
 

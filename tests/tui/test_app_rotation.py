@@ -1,4 +1,5 @@
-"""A rotation by keyboard: through all steps, stopped and gone on with, back, to the deletion, and with what goes wrong."""
+"""A rotation by keyboard: through all steps, stopped and continued, undone, to the deletion, and with
+failures."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ def keeper() -> MemoryService:
 
 
 def seen(driven: Driven) -> str:
-    """What is on the screen, without frames, wrapped lines joined."""
+    """Return the text of the screen without frames, with wrapped lines joined."""
     return " ".join(" ".join(line.strip("│|╭╮╰╯ ") for line in driven.text.splitlines()).split())
 
 
@@ -44,7 +45,7 @@ def on_main(driven: Driven) -> bool:
 
 
 async def until(driven: Driven, words: str) -> None:
-    """Wait for these words; a rotation is many acts, and the app is at rest between them."""
+    """Wait for these words, because a rotation is many operations and the app is idle between them."""
     for _ in range(300):
         if words in seen(driven):
             return
@@ -54,7 +55,7 @@ async def until(driven: Driven, words: str) -> None:
 
 
 def test_the_keeper_in_memory_takes_the_steps_of_the_real_one(keeper: MemoryService) -> None:
-    """As `tests/core/operations/rotation/test_rotation_steps_in_order.py` has the real one take them."""
+    """The same steps as in `tests/core/operations/rotation/test_rotation_steps_in_order.py`."""
     rotating, name = keeper.rotation, "ci-deploy"
     first = rotating.start(name)
     through = RotationClient(None, keeper.now, lambda _name: None).run_to_end  # type: ignore[arg-type]  # nothing is routed

@@ -1,4 +1,4 @@
-"""Dialogs that are typed into ahead of time, in windows of any size."""
+"""Dialogs with input typed ahead, in windows of any size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BOTH = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
 
 
 def keeper_with(vault: VaultState, **more: object) -> MemoryService:
-    return MemoryService(believable(), vault=vault, **more)  # type: ignore[arg-type]  # keywords of the keeper
+    return MemoryService(believable(), vault=vault, **more)  # type: ignore[arg-type]  # keywords of the service
 
 
 def on_main(driven: Driven) -> bool:

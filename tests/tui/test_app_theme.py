@@ -1,4 +1,4 @@
-"""Colours can be told from their background, and no state is told by colour alone."""
+"""Colours are distinguishable from their background, and no state is shown by colour alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.tui.sample_profiles import believable
 
 
 def contrast(one: str, other: str) -> float:
-    """The ratio of WCAG 2."""
+    """Return the contrast ratio of WCAG 2."""
 
     def luminance(text: str) -> float:
         channels = [part / 255 for part in Color.parse(text).rgb]

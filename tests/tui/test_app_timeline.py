@@ -1,4 +1,4 @@
-"""The timeline's screen and strip: what is drawn, what the keys do, and what is sent."""
+"""The timeline's screen and strip: drawing, keys, and bytes sent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def timeline(driven: Driven) -> TimelineScreen:
 
 
 def lane(driven: Driven) -> str:
-    """The label of the lane under the cursor."""
+    """Return the label of the row under the cursor."""
     row = timeline(driven).query_one(TimelineList).row
     assert row is not None
     return row.label

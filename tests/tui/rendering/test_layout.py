@@ -1,4 +1,4 @@
-"""Where everything goes, as tables (ui.md, breakpoints)."""
+"""The layout of the screen at each breakpoint, as tables (ui.md, breakpoints)."""
 
 from __future__ import annotations
 

@@ -167,7 +167,8 @@ def test_what_stands_if_one_stops(name: str, words: str) -> None:
     assert words in state_summary(EVERY[name])
 
 
-# -- what is known where nobody has looked at AWS yet -----------------------------------------------------------------
+# -- keys without an answer of AWS
+# ------------------------------------------------------------------------------------
 
 KEYLESS = RotationView(replace(DEPLOY, key=None))
 
@@ -183,7 +184,7 @@ KEYLESS = RotationView(replace(DEPLOY, key=None))
         ("stored", Step.STORED, "the old key", OLD_SHOWN),
         ("delivered", Step.DELIVERED, "the old key", OLD_SHOWN),
         ("deactivated", Step.DEACTIVATED, "the old key", OLD_SHOWN),
-        # On the way back the vault may hold either.
+        # While a rotation is undone the vault may hold either.
         ("undoing", None, "the old key", "the new key"),
     ],
 )
@@ -464,7 +465,8 @@ def test_the_other_profiles_are_muted() -> None:
     assert {line[0][1] for line in lines if line and line[0][0].startswith(("If", "Account"))} == {"text"}
 
 
-# -- whose key it is --------------------------------------------------------------------------------------------------
+# -- owner of the key
+# -------------------------------------------------------------------------------------------------
 
 USER = "arn:aws:iam::444455556666:user/team/ci-user"
 

@@ -1,4 +1,4 @@
-"""Lanes as a pure function: what holds for every session, window, width and moment."""
+"""Timeline rows as a pure function: properties for every session, window, width and moment."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_bar_never_leaves_the_chart_and_never_ends_before_it_starts(
 def test_lanes_are_in_the_order_in_which_they_end_and_none_is_lost(
     lives: list[Interval], window: Window, width: int, now: datetime
 ) -> None:
-    # Equal names would not tell which lane is whose.
+    # Equal names would not identify the rows.
     lives = [replace(life, name=f"{nth:02d}") for nth, life in enumerate(lives)]
     expires = {life.name: life.expires for life in lives}
     names = [lane.name for lane in timeline_rows(lives, window, width, now)]

@@ -1,4 +1,4 @@
-"""The rows of the timeline and how each is drawn, as tables."""
+"""The rows of the timeline and their drawing, as tables."""
 
 from __future__ import annotations
 
@@ -184,7 +184,8 @@ def test_keys_are_in_the_order_of_the_share_of_their_policy_that_is_left() -> No
     assert [row.label for row in rows] == ["a seventieth", "a sixth"]
 
 
-# -- what is still to come --------------------------------------------------------------------------------------------
+# -- future sessions
+# --------------------------------------------------------------------------------------------------
 
 PAST, AHEAD = -SECOND, SECOND
 ROWS = session_rows(

@@ -64,7 +64,7 @@ def test_the_spans_go_from_two_hours_to_thirty_days() -> None:
 @pytest.mark.parametrize(
     ("now", "offset", "start"),
     [
-        # Of four hours an eighth is half an hour, and now stands in the third eighth.
+        # An eighth of four hours is half an hour, and now stands in the third eighth.
         (START, 0, START - HOUR),
         (START + 30 * MINUTE - MICROSECOND, 0, START - HOUR),
         (START + 30 * MINUTE, 0, START - 30 * MINUTE),
@@ -177,7 +177,7 @@ def test_lanes_are_in_the_order_of_their_ends_then_of_their_names_and_unknown_en
 @pytest.mark.parametrize(
     ("age", "limit", "width", "bar"),
     [
-        # Of forty cells the policy ends at the 35th: a tenth is left for what is overdue.
+        # Of forty cells the policy ends at the 35th: a tenth is left for overdue keys.
         (0, 90, 40, AgeBar(0, 35, False)),
         (45, 90, 40, AgeBar(17, 35, False)),
         (89, 90, 40, AgeBar(34, 35, False)),
