@@ -52,7 +52,5 @@ def test_a_refresh_asks_aws_under_the_lock_of_one_source(figures: dict[str, dict
 
 
 @pytest.mark.parametrize("kind", ["source", "state", "shared file", "vault"])
-def test_a_cached_session_is_handed_out_without_a_lock_of(
-    figures: dict[str, dict[str, Any]], kind: str
-) -> None:
+def test_a_cached_session_is_served_without_a_lock_of(figures: dict[str, dict[str, Any]], kind: str) -> None:
     assert kind not in figures["credential-process"]["locks"]

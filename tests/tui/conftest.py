@@ -27,12 +27,12 @@ UTF8 = {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
 
 
 @dataclass
-class Driven:
+class AppDriver:
     """A running app with the input and output functions of a test."""
 
     app: KeyturnApp
     pilot: Pilot[None]
-    keeper: MemoryService
+    service: MemoryService
 
     async def press(self, *keys: str) -> None:
         """Press keys, one after another, and wait until the app is idle."""
@@ -48,12 +48,12 @@ class Driven:
 
     async def strike(self, text: str) -> None:
         """Type, and wait until each key has had its effect, whether the app is idle or not."""
-        driver = self.app._driver
-        assert driver is not None
+        terminal_driver = self.app._driver
+        assert terminal_driver is not None
         for ch in text:
             event = events.Key({"\r": "enter", "\x1b": "escape"}.get(ch) or _character_to_key(ch), ch)
             event.set_sender(self.app)
-            driver.send_message(event)
+            terminal_driver.send_message(event)
         quiet = 0
         while quiet < 20:  # a key takes a few turns of the loop from the driver's thread to the keyboard
             await asyncio.sleep(0)
@@ -85,14 +85,14 @@ class Driven:
         return self.main.query_one("#list", ProfileList)
 
     @property
-    def chosen(self) -> str:
+    def selected(self) -> str:
         """Return the name under the cursor."""
         row = self.listing.row
         assert isinstance(row, Entry)
         return row.profile.name
 
     @property
-    def shown(self) -> list[str]:
+    def listed_names(self) -> list[str]:
         """Return the listed names in order."""
         return [row.profile.name for row in self.listing.rows if isinstance(row, Entry)]
 
@@ -104,7 +104,7 @@ class Driven:
         """Put the cursor on a profile."""
         self.main.select_profile(name)
         await self.settle()
-        assert self.chosen == name
+        assert self.selected == name
 
 
 def screen_text(screen: Screen[object]) -> str:
@@ -113,7 +113,7 @@ def screen_text(screen: Screen[object]) -> str:
     return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
 
 
-Drive = Callable[..., AbstractAsyncContextManager[Driven]]
+Drive = Callable[..., AbstractAsyncContextManager[AppDriver]]
 
 
 @pytest.fixture
@@ -122,18 +122,18 @@ def drive() -> Drive:
     changed."""
 
     @asynccontextmanager
-    async def running(
-        keeper: MemoryService,
+    async def run_app(
+        service: MemoryService,
         size: tuple[int, int] = WIDE,
         options: Options | None = None,
         environ: dict[str, str] | None = None,
         hook: Callable[[Message], None] | None = None,
-    ) -> AsyncIterator[Driven]:
+    ) -> AsyncIterator[AppDriver]:
         chosen = options or Options()
-        app = KeyturnApp(keeper, chosen, terminal_for(environ or UTF8, chosen))
+        app = KeyturnApp(service, chosen, terminal_for(environ or UTF8, chosen))
         async with app.run_test(size=size, message_hook=hook) as pilot:
-            driven = Driven(app, pilot, keeper)
-            await driven.settle()
-            yield driven
+            driver = AppDriver(app, pilot, service)
+            await driver.settle()
+            yield driver
 
-    return running
+    return run_app

@@ -133,7 +133,7 @@ class MemoryService:
         return self.keyring
 
     def create_vault(self, slot: str, passphrase: Secret | None = None) -> Secret:
-        self._note("new_vault", slot)
+        self._record_call("new_vault", slot)
         if slot == "passphrase" and (passphrase is None or passphrase.reveal() != PASSPHRASE):
             raise AssertionError("the passphrase did not arrive as it was typed")
         self._set_vault(VaultState.OPEN)
@@ -142,11 +142,11 @@ class MemoryService:
         return Secret(RECOVERY)
 
     def confirm_recovery_key(self) -> None:
-        self._note("confirm_recovery_key", "")
+        self._record_call("confirm_recovery_key", "")
         self.recovery_seen = True
 
     def unlock(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
-        self._note("unlock", "recovery" if recovery_key else "passphrase" if passphrase else "keyring")
+        self._record_call("unlock", "recovery" if recovery_key else "passphrase" if passphrase else "keyring")
         if passphrase is None and recovery_key is None and self.slot != "keyring":
             raise NeedsUnlock("unlock", "the vault has no keyring slot", "Type the passphrase.")
         if passphrase is not None and passphrase.reveal() != PASSPHRASE:
@@ -156,11 +156,11 @@ class MemoryService:
         self._set_vault(VaultState.OPEN)
 
     def lock(self) -> None:
-        self._note("lock", "")
+        self._record_call("lock", "")
         self._set_vault(VaultState.CLOSED if self.slot == "keyring" else VaultState.LOCKED)
 
     def pause(self, *, paused: bool) -> None:
-        self._note("pause", paused)
+        self._record_call("pause", paused)
         if self.vault is not VaultState.OPEN:
             raise AgentUnavailable("Agent is not running", "", "Run: keyturn vault unlock")
         with self._lock:
@@ -168,7 +168,7 @@ class MemoryService:
             self._generation += 1
 
     def refresh(self, name: str, mfa_code: str | None = None) -> Refreshed:
-        self._note("refresh", (name, mfa_code))
+        self._record_call("refresh", (name, mfa_code))
         if self.gate is not None:
             self.gate.wait(10)
         profile = self._profile(name)
@@ -182,7 +182,7 @@ class MemoryService:
             raise KeyturnError(f"refresh of {name}", "it is a plaintext key", "Press m to adopt it.")
         self._need_vault(f"refresh of {name}")
         if profile.mfa_serial is not None:
-            self._spend(profile, mfa_code)
+            self._use_code(profile, mfa_code)
         hours = 12 if profile.kind is Kind.IAM_KEY else 1
         session = Session("ASIAEXAMPLE00007QX2", self.now(), self.now() + timedelta(hours=hours))
         self._replace(replace(profile, session=session, failure=None))
@@ -213,7 +213,7 @@ class MemoryService:
         return f"{name} is delivered to {to.value}"
 
     def stop(self, name: str) -> str:
-        self._note("stop", name)
+        self._record_call("stop", name)
         self._replace(replace(self._profile(name), session=None))
         return f"stopped {name}"
 
@@ -250,7 +250,7 @@ class MemoryService:
         )
 
     def adopt(self, plan: Plan) -> tuple[str, ...]:
-        self._note("adopt", (plan.names, plan.session_none))
+        self._record_call("adopt", (plan.names, plan.session_none))
         self._need_vault("adopt")
         if self.changed_under_plan:
             self.changed_under_plan -= 1
@@ -278,7 +278,7 @@ class MemoryService:
     def release(
         self, plan: Plan, passphrase: Secret | None = None, words: str | None = None
     ) -> tuple[str, ...]:
-        self._note("release", (plan.names, words))
+        self._record_call("release", (plan.names, words))
         if plan.secrets and self.slot == "passphrase":
             if passphrase is None:
                 raise NeedsUnlock("release", "long-term keys leave the vault", "Type the passphrase.")
@@ -308,7 +308,7 @@ class MemoryService:
         except KeyError:
             raise NotFound(f"Profile not found: {name}") from None
 
-    def _note(self, what: str, argument: object) -> None:
+    def _record_call(self, what: str, argument: object) -> None:
         with self._lock:
             self.calls.append((what, argument))
 
@@ -328,7 +328,7 @@ class MemoryService:
         if self.vault is not VaultState.OPEN:
             raise NeedsUnlock(what, "the vault is locked", "keyturn vault unlock opens it.")
 
-    def _spend(self, profile: Profile, code: str | None) -> None:
+    def _use_code(self, profile: Profile, code: str | None) -> None:
         if code is None:
             raise NeedsMfa(
                 f"refresh of {profile.name}",

@@ -18,7 +18,7 @@ from tests.tui.memory_service import MemoryService
 from tests.tui.sample_profiles import believable, many
 
 
-class CrashingKeeper(MemoryService):
+class CrashingService(MemoryService):
     """A service whose clock fails on the event loop once the list is shown, with a secret in a local variable
     and the message."""
 
@@ -41,29 +41,29 @@ def main() -> int:
     home = Path(os.environ["HOME"])
     if words[0] == "believable":
         problem = FileProblem(str(home / ".aws/config"), 17, "no section header before 'regoin = eu-west-1'")
-        keeper = MemoryService(
+        service = MemoryService(
             believable(), vault=vault, problems=[problem], keyring="Secret Service", home=home
         )
     elif words[0] == "hostile":
         from tests.adversarial.hostile_input.rows import PROBLEMS, PROFILES
 
-        keeper = MemoryService(PROFILES, problems=PROBLEMS, home=home)
+        service = MemoryService(PROFILES, problems=PROBLEMS, home=home)
     elif words[0] == "hostile-wide":
         from tests.adversarial.hostile_input.corpus import BY_KIND
         from tests.adversarial.hostile_input.rows import hostile
 
-        keeper = MemoryService(
+        service = MemoryService(
             [hostile(name, 1 + 7 * nth) for nth, name in enumerate(BY_KIND["wide"])], home=home
         )
     elif words[0] == "crash":
-        keeper = CrashingKeeper(believable(), home=home)
+        service = CrashingService(believable(), home=home)
     else:
         now = datetime.now(UTC)
-        keeper = MemoryService(many(int(words[0]), now), vault=vault, now=None, home=home)
+        service = MemoryService(many(int(words[0]), now), vault=vault, now=None, home=home)
     options = Options(
         ascii="--ascii" in sys.argv, read_only="--read-only" in sys.argv, mouse="--no-mouse" not in sys.argv
     )
-    return run(options, os.environ, keeper)
+    return run(options, os.environ, service)
 
 
 if __name__ == "__main__":

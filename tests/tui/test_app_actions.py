@@ -20,17 +20,17 @@ from tests.tui.sample_profiles import believable
 async def test_read_only_offers_nothing_that_writes_and_locks_nothing(
     drive: Drive, size: tuple[int, int]
 ) -> None:
-    keeper = MemoryService(believable())
-    async with drive(keeper, size, Options(read_only=True)) as driven:
-        await driven.go("ci-deploy")
-        foot = driven.text.splitlines()[-1]
+    service = MemoryService(believable())
+    async with drive(service, size, Options(read_only=True)) as driver:
+        await driver.go("ci-deploy")
+        foot = driver.text.splitlines()[-1]
         assert not any(word in foot for word in ("Refresh", "Release", "Adopt", "Stop", "MFA"))
         assert "Enter Open" in foot
-        await driven.press("L")
-        assert keeper.vault is VaultState.OPEN
-        assert "--read-only" in driven.message
-        await driven.press("enter")
-        assert not any(word in driven.text.splitlines()[-1] for word in ("Refresh", "Stop"))
+        await driver.press("L")
+        assert service.vault is VaultState.OPEN
+        assert "--read-only" in driver.message
+        await driver.press("enter")
+        assert not any(word in driver.text.splitlines()[-1] for word in ("Refresh", "Stop"))
 
 
 @pytest.mark.parametrize(
@@ -51,37 +51,37 @@ def test_m_is_promised_where_it_can_do_something(profile: Profile, fit: bool) ->
 
 
 async def test_m_where_it_can_do_nothing_says_why_and_is_not_in_the_footer(drive: Drive) -> None:
-    keeper = MemoryService([Profile("by-saml2aws", kind=Kind.STATIC_SESSION)])
-    async with drive(keeper, NARROW) as driven:
-        assert "Adopt" not in driven.text
-        assert "m adopts it" not in driven.text
-        await driven.press("m")
-        assert "has only temporary credentials" in driven.message
+    service = MemoryService([Profile("by-saml2aws", kind=Kind.STATIC_SESSION)])
+    async with drive(service, NARROW) as driver:
+        assert "Adopt" not in driver.text
+        assert "m adopts it" not in driver.text
+        await driver.press("m")
+        assert "has only temporary credentials" in driver.message
 
 
-async def test_an_act_on_the_row_of_a_broken_file_says_what_that_row_is(drive: Drive) -> None:
+async def test_an_operation_on_the_row_of_a_broken_file_says_what_that_row_is(drive: Drive) -> None:
     problem = FileProblem("/home/jo/.aws/config", 17, "no section header")
-    async with drive(MemoryService(believable(), problems=[problem])) as driven:
-        await driven.press("g", "r")
-        assert "this row is a file that AWS tools reject; fix it, or select a profile" in driven.message
+    async with drive(MemoryService(believable(), problems=[problem])) as driver:
+        await driver.press("g", "r")
+        assert "this row is a file that AWS tools reject; fix it, or select a profile" in driver.message
 
 
 async def test_help_says_what_the_signs_mean(drive: Drive) -> None:
-    async with drive(MemoryService(believable()), NARROW) as driven:
-        await driven.press("question_mark", "G")
+    async with drive(MemoryService(believable()), NARROW) as driver:
+        await driver.press("question_mark", "G")
         for sign, words in (("●", "session valid"), ("◐", "expires soon"), ("✗", "invalid configuration")):
             assert any(
-                line.strip("│ ").startswith(sign) and words in line for line in driven.text.splitlines()
+                line.strip("│ ").startswith(sign) and words in line for line in driver.text.splitlines()
             )
 
 
 async def test_ascii_spells_the_sign_for_a_question_out(drive: Drive) -> None:
-    async with drive(MemoryService(believable()), options=Options(ascii=True)) as driven:
-        await driven.go("ci-deploy")
-        assert "m Release..." in driven.text.splitlines()[-1]
-        await driven.press("question_mark")
-        assert "... means that keyturn asks before it changes anything." in driven.text
-        assert driven.text.isascii()
+    async with drive(MemoryService(believable()), options=Options(ascii=True)) as driver:
+        await driver.go("ci-deploy")
+        assert "m Release..." in driver.text.splitlines()[-1]
+        await driver.press("question_mark")
+        assert "... means that keyturn asks before it changes anything." in driver.text
+        assert driver.text.isascii()
 
 
 def test_a_shell_that_joins_a_sandbox_sees_its_sign_ins_with_its_own_home(tmp_path: Path) -> None:

@@ -18,57 +18,57 @@ BOTH = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
 
 
 @pytest.fixture
-def keeper() -> MemoryService:
+def service() -> MemoryService:
     return MemoryService(believable())
 
 
-async def test_the_cursor_keeps_its_profile_when_files_change(drive: Drive, keeper: MemoryService) -> None:
-    async with drive(keeper) as driven:
-        await driven.go("terraform")
-        keeper.drop("acme-sandbox")
-        keeper.edit("ci-audit", account="999900001111")
-        await driven.app.reload_if_changed()
-        await driven.settle()
-        assert driven.chosen == "terraform"
-        assert "acme-sandbox" not in driven.text
-        assert "999900001111" in driven.text
-        keeper.drop("terraform")
-        await driven.app.reload_if_changed()
-        await driven.settle()
-        assert driven.chosen in driven.shown
+async def test_the_cursor_keeps_its_profile_when_files_change(drive: Drive, service: MemoryService) -> None:
+    async with drive(service) as driver:
+        await driver.go("terraform")
+        service.drop("acme-sandbox")
+        service.edit("ci-audit", account="999900001111")
+        await driver.app.reload_if_changed()
+        await driver.settle()
+        assert driver.selected == "terraform"
+        assert "acme-sandbox" not in driver.text
+        assert "999900001111" in driver.text
+        service.drop("terraform")
+        await driver.app.reload_if_changed()
+        await driver.settle()
+        assert driver.selected in driver.listed_names
 
 
-async def test_countdowns_turn_with_the_clock(drive: Drive, keeper: MemoryService) -> None:
-    async with drive(keeper) as driven:
-        await driven.go("acme-prod-readonly")
-        assert "◐ 4m 31s" in driven.text
-        keeper.move_clock(timedelta(seconds=1))
-        driven.app.tick()
-        await driven.settle()
-        assert "◐ 4m 30s" in driven.text
-        assert "14:05:11 UTC" in driven.text
-        keeper.move_clock(timedelta(minutes=5))
-        driven.app.tick()
-        await driven.settle()
-        assert "○ 3" in driven.text.splitlines()[0], "the header counts it as expired"
+async def test_countdowns_turn_with_the_clock(drive: Drive, service: MemoryService) -> None:
+    async with drive(service) as driver:
+        await driver.go("acme-prod-readonly")
+        assert "◐ 4m 31s" in driver.text
+        service.move_clock(timedelta(seconds=1))
+        driver.app.tick()
+        await driver.settle()
+        assert "◐ 4m 30s" in driver.text
+        assert "14:05:11 UTC" in driver.text
+        service.move_clock(timedelta(minutes=5))
+        driver.app.tick()
+        await driver.settle()
+        assert "○ 3" in driver.text.splitlines()[0], "the header counts it as expired"
 
 
 @pytest.mark.parametrize(
     ("vault", "times"), [(VaultState.CLOSED, 1), (VaultState.OPEN, 0)], ids=["no agent", "an agent"]
 )
 async def test_what_ends_while_the_app_is_open_is_withdrawn_once_where_no_agent_sees_to_it(
-    drive: Drive, keeper: MemoryService, vault: VaultState, times: int
+    drive: Drive, service: MemoryService, vault: VaultState, times: int
 ) -> None:
-    keeper.vault = vault
-    async with drive(keeper) as driven:
-        await driven.settle()
-        before = keeper.withdrawals
-        await driven.app.reload_if_changed()
-        assert keeper.withdrawals == before, "ci-audit has 134 minutes left"
-        keeper.move_clock(timedelta(minutes=135))
+    service.vault = vault
+    async with drive(service) as driver:
+        await driver.settle()
+        before = service.withdrawals
+        await driver.app.reload_if_changed()
+        assert service.withdrawals == before, "ci-audit has 134 minutes left"
+        service.move_clock(timedelta(minutes=135))
         for _ in range(3):
-            await driven.app.reload_if_changed()
-        assert keeper.withdrawals == before + times
+            await driver.app.reload_if_changed()
+        assert service.withdrawals == before + times
 
 
 @BOTH
@@ -76,117 +76,117 @@ async def test_an_unreadable_file_is_a_row_with_its_line_and_reason(
     drive: Drive, size: tuple[int, int]
 ) -> None:
     problem = FileProblem("/home/jo/.aws/config", 17, "no section header before 'regoin = eu-west-1'")
-    async with drive(MemoryService(believable(), problems=[problem]), size) as driven:
-        assert "~/.aws/config:17  no section header" in driven.text
-        assert "1 invalid file" in driven.text
-        await driven.press("g", "enter")
-        assert "keyturn does not write to it" in driven.text
+    async with drive(MemoryService(believable(), problems=[problem]), size) as driver:
+        assert "~/.aws/config:17  no section header" in driver.text
+        assert "1 invalid file" in driver.text
+        await driver.press("g", "enter")
+        assert "keyturn does not write to it" in driver.text
 
 
-async def test_a_file_that_breaks_while_running_is_said_aloud(drive: Drive, keeper: MemoryService) -> None:
-    async with drive(keeper) as driven:
-        keeper.problems = (FileProblem("/home/jo/.aws/credentials", 2, "duplicate section"),)
-        keeper.edit("personal", region="eu-west-1")
-        await driven.app.reload_if_changed()
-        await driven.settle()
-        assert [toast.message for toast in driven.app._notifications] == [
+async def test_a_file_that_breaks_while_running_is_said_aloud(drive: Drive, service: MemoryService) -> None:
+    async with drive(service) as driver:
+        service.problems = (FileProblem("/home/jo/.aws/credentials", 2, "duplicate section"),)
+        service.edit("personal", region="eu-west-1")
+        await driver.app.reload_if_changed()
+        await driver.settle()
+        assert [toast.message for toast in driver.app._notifications] == [
             "~/.aws/credentials:2: duplicate section"
         ]
 
 
 async def test_an_empty_home_says_what_was_looked_at_and_what_to_do(drive: Drive) -> None:
-    async with drive(MemoryService([], vault=VaultState.ABSENT)) as driven:
-        assert "No profiles in ~/.aws/config" in driven.text
-        assert "keyturn --sandbox" in driven.text
-        await driven.press("r", "m", "x", "i", "enter")
-        assert driven.keeper.calls == []
+    async with drive(MemoryService([], vault=VaultState.ABSENT)) as driver:
+        assert "No profiles in ~/.aws/config" in driver.text
+        assert "keyturn --sandbox" in driver.text
+        await driver.press("r", "m", "x", "i", "enter")
+        assert driver.service.calls == []
 
 
 @pytest.mark.parametrize("size", [(59, 20), (60, 20), (79, 20), (100, 30), (40, 10), (119, 36), (200, 60)])
 async def test_every_size_shows_the_cursor_and_fits(
-    drive: Drive, keeper: MemoryService, size: tuple[int, int]
+    drive: Drive, service: MemoryService, size: tuple[int, int]
 ) -> None:
-    async with drive(keeper, size) as driven:
-        assert "▸ ● 52m" in driven.text
-        assert "? Help" in driven.text
-        assert all(len(line) <= size[0] for line in driven.text.splitlines())
+    async with drive(service, size) as driver:
+        assert "▸ ● 52m" in driver.text
+        assert "? Help" in driver.text
+        assert all(len(line) <= size[0] for line in driver.text.splitlines())
 
 
-async def test_a_window_that_is_too_small_asks_for_more(drive: Drive, keeper: MemoryService) -> None:
-    async with drive(keeper, (38, 9)) as driven:
-        assert "Make the window larger (40x10)" in driven.text
-        await driven.press("r")
-        assert keeper.named("refresh") == [("acme-dev-admin", None)], "keys are still live"
+async def test_a_window_that_is_too_small_asks_for_more(drive: Drive, service: MemoryService) -> None:
+    async with drive(service, (38, 9)) as driver:
+        assert "Make the window larger (40x10)" in driver.text
+        await driver.press("r")
+        assert service.named("refresh") == [("acme-dev-admin", None)], "keys are still live"
 
 
-async def test_resizing_keeps_the_cursor(drive: Drive, keeper: MemoryService) -> None:
-    async with drive(keeper) as driven:
-        await driven.go("terraform")
+async def test_resizing_keeps_the_cursor(drive: Drive, service: MemoryService) -> None:
+    async with drive(service) as driver:
+        await driver.go("terraform")
         for size in ((80, 24), (50, 12), (30, 5), (120, 36)):
-            await driven.pilot.resize_terminal(*size)
-            await driven.settle()
-            assert driven.chosen == "terraform"
-        assert "2 Detail" in driven.text
+            await driver.pilot.resize_terminal(*size)
+            await driver.settle()
+            assert driver.selected == "terraform"
+        assert "2 Detail" in driver.text
 
 
-async def test_ascii_shows_nothing_else(drive: Drive, keeper: MemoryService) -> None:
-    async with drive(keeper, options=Options(ascii=True)) as driven:
+async def test_ascii_shows_nothing_else(drive: Drive, service: MemoryService) -> None:
+    async with drive(service, options=Options(ascii=True)) as driver:
         for keys in ((), ("question_mark",), ("escape", "m"), ("escape", "enter"), ("escape", "L", "r")):
-            await driven.press(*keys)
-            assert driven.text.isascii()
+            await driver.press(*keys)
+            assert driver.text.isascii()
 
 
 async def test_the_row_that_was_found_is_still_seen_when_its_filter_ends(drive: Drive) -> None:
-    async with drive(MemoryService(many(60, NOW)), NARROW) as driven:
-        await driven.press("slash", *"account-0057", "enter")
-        assert driven.chosen is not None
-        assert "▸" in driven.text
-        found = driven.chosen
-        await driven.press("escape")
-        assert driven.chosen == found
-        assert any("▸" in line and found in line for line in driven.text.splitlines())
+    async with drive(MemoryService(many(60, NOW)), NARROW) as driver:
+        await driver.press("slash", *"account-0057", "enter")
+        assert driver.selected is not None
+        assert "▸" in driver.text
+        selected_name = driver.selected
+        await driver.press("escape")
+        assert driver.selected == selected_name
+        assert any("▸" in line and selected_name in line for line in driver.text.splitlines())
 
 
 @BOTH
 async def test_a_long_message_is_read_whole(
-    drive: Drive, keeper: MemoryService, size: tuple[int, int]
+    drive: Drive, service: MemoryService, size: tuple[int, int]
 ) -> None:
-    async with drive(keeper, size) as driven:
-        driven.app.show_message(
+    async with drive(service, size) as driver:
+        driver.app.show_message(
             "adopt of x: " + "its reason is long " * 7 + "and what to do stands at the end", "error"
         )
-        await driven.settle()
-        text = " ".join(driven.text.split())
+        await driver.settle()
+        text = " ".join(driver.text.split())
         assert "stands at the end" in text
-        driven.app.show_message("done", "text")
-        await driven.settle()
-        assert driven.text.splitlines()[-2].split()[-1] == "done", "one row again"
-        driven.app.show_message("word " * 200, "error")
-        await driven.settle()
-        assert sum("word word" in line for line in driven.text.splitlines()) == 3
+        driver.app.show_message("done", "text")
+        await driver.settle()
+        assert driver.text.splitlines()[-2].split()[-1] == "done", "one row again"
+        driver.app.show_message("word " * 200, "error")
+        await driver.settle()
+        assert sum("word word" in line for line in driver.text.splitlines()) == 3
 
 
 async def test_what_is_broken_for_a_moment_only_is_never_shown_so(
-    drive: Drive, keeper: MemoryService, monkeypatch: pytest.MonkeyPatch
+    drive: Drive, service: MemoryService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with drive(keeper) as driven:
-        keeper.edit("ci-audit", problem="its line is not there yet")
-        taken, snapshot = threading.Event(), keeper.snapshot
+    async with drive(service) as driver:
+        service.edit("ci-audit", problem="its line is not there yet")
+        snapshots, snapshot = threading.Event(), service.snapshot
 
         def told() -> Snapshot:
-            found = snapshot()
-            taken.set()
-            return found
+            selected_name = snapshot()
+            snapshots.set()
+            return selected_name
 
-        monkeypatch.setattr(keeper, "snapshot", told)
-        looking = asyncio.create_task(driven.app.reload_if_changed())
-        assert await asyncio.to_thread(taken.wait, 20)
-        assert "not there yet" not in driven.text
-        keeper.edit("ci-audit", problem=None)
-        await looking
-        await driven.go("ci-audit")
-        assert "not there yet" not in driven.text
-        keeper.edit("ci-audit", problem="its line is gone")
-        await driven.app.reload_if_changed()
-        await driven.settle()
-        assert "its line is gone" in driven.text
+        monkeypatch.setattr(service, "snapshot", told)
+        reload = asyncio.create_task(driver.app.reload_if_changed())
+        assert await asyncio.to_thread(snapshots.wait, 20)
+        assert "not there yet" not in driver.text
+        service.edit("ci-audit", problem=None)
+        await reload
+        await driver.go("ci-audit")
+        assert "not there yet" not in driver.text
+        service.edit("ci-audit", problem="its line is gone")
+        await driver.app.reload_if_changed()
+        await driver.settle()
+        assert "its line is gone" in driver.text

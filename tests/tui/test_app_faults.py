@@ -13,108 +13,108 @@ from keyturn.model.errors import VaultError
 from keyturn.model.profile import VaultState
 from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.timers import POLL_INTERVAL
-from tests.tui.conftest import Drive, Driven
+from tests.tui.conftest import AppDriver, Drive
 from tests.tui.memory_service import PASSPHRASE, RECOVERY, MemoryService
 from tests.tui.sample_profiles import believable
 
 CANARY = "canary"
 
 
-def burst(*_: object, **__: object) -> NoReturn:
+def fail(*_: object, **__: object) -> NoReturn:
     raise UnicodeError(CANARY)
 
 
-def goes_on(driven: Driven) -> None:
+def assert_running(driver: AppDriver) -> None:
     """Assert that the list is shown and takes keys."""
-    assert driven.app.fault is None
-    assert isinstance(driven.app.screen, MainScreen)
-    assert CANARY not in driven.text
-    assert "Profiles" in driven.text
-    assert not driven.app.state.working
+    assert driver.app.fault is None
+    assert isinstance(driver.app.screen, MainScreen)
+    assert CANARY not in driver.text
+    assert "Profiles" in driver.text
+    assert not driver.app.state.working
 
 
-async def still_works(driven: Driven, monkeypatch: pytest.MonkeyPatch) -> None:
-    goes_on(driven)
+async def still_works(driver: AppDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_running(driver)
     monkeypatch.undo()
-    await driven.go("acme-dev-readonly")
-    await driven.press("j")
-    assert driven.chosen != "acme-dev-readonly"
+    await driver.go("acme-dev-readonly")
+    await driver.press("j")
+    assert driver.selected != "acme-dev-readonly"
 
 
 async def test_where_the_keyring_is_looked_for_and_the_vault_made(
     drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = MemoryService(believable(), vault=VaultState.ABSENT)
-    monkeypatch.setattr(keeper, "keyring_backend", burst)
-    monkeypatch.setattr(keeper, "create_vault", burst)
-    async with drive(keeper) as driven:
-        await driven.go("ci-deploy")
-        await driven.press("r")
+    service = MemoryService(believable(), vault=VaultState.ABSENT)
+    monkeypatch.setattr(service, "keyring_backend", fail)
+    monkeypatch.setattr(service, "create_vault", fail)
+    async with drive(service) as driver:
+        await driver.go("ci-deploy")
+        await driver.press("r")
         for _ in range(2):
-            await driven.press(*"three small words", "enter")
-        assert "Internal error (UnicodeError)" in " ".join(driven.text.split())
-        assert CANARY not in driven.text
-        await driven.press("escape")
-        await still_works(driven, monkeypatch)
+            await driver.press(*"three small words", "enter")
+        assert "Internal error (UnicodeError)" in " ".join(driver.text.split())
+        assert CANARY not in driver.text
+        await driver.press("escape")
+        await still_works(driver, monkeypatch)
 
 
 @pytest.mark.parametrize("refusal", [UnicodeError(CANARY), VaultError("noting it", "the disk is full", "x")])
 async def test_where_it_is_noted_that_the_recovery_key_was_seen(
     drive: Drive, monkeypatch: pytest.MonkeyPatch, refusal: Exception
 ) -> None:
-    keeper = MemoryService(believable(), vault=VaultState.ABSENT)
+    service = MemoryService(believable(), vault=VaultState.ABSENT)
 
     def refuse() -> None:
         raise refusal
 
-    monkeypatch.setattr(keeper, "confirm_recovery_key", refuse)
-    async with drive(keeper) as driven:
-        await driven.go("ci-deploy")
-        await driven.press("r")
+    monkeypatch.setattr(service, "confirm_recovery_key", refuse)
+    async with drive(service) as driver:
+        await driver.go("ci-deploy")
+        await driver.press("r")
         for _ in range(2):
-            await driven.type(f"{PASSPHRASE}\r")
-        await driven.type(f"{RECOVERY[-6:]}\r")
-        assert "refreshed ci-deploy" in driven.message
-        await still_works(driven, monkeypatch)
+            await driver.type(f"{PASSPHRASE}\r")
+        await driver.type(f"{RECOVERY[-6:]}\r")
+        assert "refreshed ci-deploy" in driver.message
+        await still_works(driver, monkeypatch)
 
 
 async def test_where_the_vault_is_opened(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
-    keeper = MemoryService(believable(), vault=VaultState.LOCKED)
-    monkeypatch.setattr(keeper, "unlock", burst)
-    async with drive(keeper) as driven:
-        await driven.go("ci-deploy")
-        await driven.press("r")
-        await driven.type(f"{PASSPHRASE}\r")
-        assert "internal error (UnicodeError)" in driven.message
-        await still_works(driven, monkeypatch)
-        await driven.go("ci-deploy")
-        await driven.press("r")
-        await driven.type(f"{PASSPHRASE}\r")
-        assert "refreshed ci-deploy" in driven.message
+    service = MemoryService(believable(), vault=VaultState.LOCKED)
+    monkeypatch.setattr(service, "unlock", fail)
+    async with drive(service) as driver:
+        await driver.go("ci-deploy")
+        await driver.press("r")
+        await driver.type(f"{PASSPHRASE}\r")
+        assert "internal error (UnicodeError)" in driver.message
+        await still_works(driver, monkeypatch)
+        await driver.go("ci-deploy")
+        await driver.press("r")
+        await driver.type(f"{PASSPHRASE}\r")
+        assert "refreshed ci-deploy" in driver.message
 
 
 async def test_where_a_code_is_sent(drive: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
-    keeper = MemoryService(believable(), vault=VaultState.OPEN)
-    refresh = keeper.refresh
+    service = MemoryService(believable(), vault=VaultState.OPEN)
+    refresh = service.refresh
 
     def with_a_code(name: str, code: str | None = None) -> object:
-        return refresh(name) if code is None else burst()
+        return refresh(name) if code is None else fail()
 
-    monkeypatch.setattr(keeper, "refresh", with_a_code)
-    async with drive(keeper) as driven:
-        await driven.go("ci-deploy-mfa")
-        await driven.press("r")
-        await driven.type("111111")
-        assert "internal error (UnicodeError)" in driven.message
-        await still_works(driven, monkeypatch)
+    monkeypatch.setattr(service, "refresh", with_a_code)
+    async with drive(service) as driver:
+        await driver.go("ci-deploy-mfa")
+        await driver.press("r")
+        await driver.type("111111")
+        assert "internal error (UnicodeError)" in driver.message
+        await still_works(driver, monkeypatch)
 
 
 @pytest.mark.parametrize("verb", ["plan_adopt", "adopt", "lock", "stop", "refresh", "due_profiles"])
-async def test_where_an_act_runs(drive: Drive, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
-    keeper = MemoryService(believable(), vault=VaultState.OPEN)
-    monkeypatch.setattr(keeper, verb, burst)
-    async with drive(keeper) as driven:
-        await driven.go("personal" if "adopt" in verb else "terraform")
+async def test_where_an_operation_runs(drive: Drive, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    service = MemoryService(believable(), vault=VaultState.OPEN)
+    monkeypatch.setattr(service, verb, fail)
+    async with drive(service) as driver:
+        await driver.go("personal" if "adopt" in verb else "terraform")
         key = {
             "plan_adopt": "m",
             "adopt": "m",
@@ -123,43 +123,43 @@ async def test_where_an_act_runs(drive: Drive, monkeypatch: pytest.MonkeyPatch, 
             "refresh": "r",
             "due_profiles": "a",
         }[verb]
-        await driven.press(key)
-        if not isinstance(driven.app.screen, MainScreen):
-            await driven.press("enter" if verb == "adopt" else "y")
-        assert "internal error" in driven.message
-        await still_works(driven, monkeypatch)
+        await driver.press(key)
+        if not isinstance(driver.app.screen, MainScreen):
+            await driver.press("enter" if verb == "adopt" else "y")
+        assert "internal error" in driver.message
+        await still_works(driver, monkeypatch)
 
 
 async def test_where_another_plan_is_made_in_the_review(
     drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = MemoryService(believable(), vault=VaultState.OPEN)
-    plan = keeper.plan_adopt
+    service = MemoryService(believable(), vault=VaultState.OPEN)
+    plan = service.plan_adopt
 
     def but_for_another(names: Sequence[str], *, session_none: bool = False) -> object:
-        return burst() if session_none else plan(names)
+        return fail() if session_none else plan(names)
 
-    monkeypatch.setattr(keeper, "plan_adopt", but_for_another)
-    async with drive(keeper) as driven:
-        await driven.go("personal")
-        await driven.press("m")
-        await driven.press("s")
-        assert "Internal error (UnicodeError)" in driven.text
-        await driven.press("escape")
-        await still_works(driven, monkeypatch)
+    monkeypatch.setattr(service, "plan_adopt", but_for_another)
+    async with drive(service) as driver:
+        await driver.go("personal")
+        await driver.press("m")
+        await driver.press("s")
+        assert "Internal error (UnicodeError)" in driver.text
+        await driver.press("escape")
+        await still_works(driver, monkeypatch)
 
 
 @pytest.mark.parametrize("verb", ["snapshot", "has_changed", "withdraw_expired"])
 async def test_where_it_looks_by_itself(drive: Drive, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
-    keeper = MemoryService(believable(), vault=VaultState.OPEN)
-    async with drive(keeper) as driven:
-        monkeypatch.setattr(keeper, verb, burst)
+    service = MemoryService(believable(), vault=VaultState.OPEN)
+    async with drive(service) as driver:
+        monkeypatch.setattr(service, verb, fail)
         if verb == "snapshot":
-            monkeypatch.setattr(keeper, "has_changed", lambda: True)
+            monkeypatch.setattr(service, "has_changed", lambda: True)
         if verb == "withdraw_expired":
-            driven.app._last_withdrawal = driven.app.state.now() - timedelta(days=1)
+            driver.app._last_withdrawal = driver.app.state.now() - timedelta(days=1)
             monkeypatch.setattr("keyturn_tui.app.has_expired_delivery", lambda *_: True)
-        await driven.pilot.pause(POLL_INTERVAL + 0.5)
-        await driven.settle()
-        assert "internal error (UnicodeError)" in driven.message
-        await still_works(driven, monkeypatch)
+        await driver.pilot.pause(POLL_INTERVAL + 0.5)
+        await driver.settle()
+        assert "internal error (UnicodeError)" in driver.message
+        await still_works(driver, monkeypatch)

@@ -19,16 +19,16 @@ from tests.tui.sample_profiles import believable
 Compare = Callable[..., bool]
 
 
-def app_over(keeper: MemoryService, *, ascii_only: bool = False) -> KeyturnApp:
+def app_over(service: MemoryService, *, ascii_only: bool = False) -> KeyturnApp:
     options = Options(ascii=ascii_only)
-    return KeyturnApp(keeper, options, terminal_for(UTF8, options))
+    return KeyturnApp(service, options, terminal_for(UTF8, options))
 
 
 @pytest.mark.parametrize(("size", "keys"), [(WIDE, ["j"]), (NARROW, ["s"])], ids=["120x36", "80x24"])
 def test_main_screen(snap_compare: Compare, size: tuple[int, int], keys: list[str]) -> None:
     problem = FileProblem("/home/jo/.aws/config", 17, "no section header before 'regoin = eu-west-1'")
-    keeper = MemoryService(believable(), problems=[problem])
-    assert snap_compare(app_over(keeper), press=keys, terminal_size=size)
+    service = MemoryService(believable(), problems=[problem])
+    assert snap_compare(app_over(service), press=keys, terminal_size=size)
 
 
 @pytest.mark.parametrize(
@@ -47,5 +47,5 @@ def test_adopt_review(snap_compare: Compare) -> None:
 
 
 def test_unlock(snap_compare: Compare) -> None:
-    keeper = MemoryService(believable(), vault=VaultState.LOCKED)
-    assert snap_compare(app_over(keeper), press=["G", "k", "k", "k", "k", "r"], terminal_size=NARROW)
+    service = MemoryService(believable(), vault=VaultState.LOCKED)
+    assert snap_compare(app_over(service), press=["G", "k", "k", "k", "k", "r"], terminal_size=NARROW)

@@ -61,11 +61,11 @@ def test_a_fault_of_its_own_is_one_line_without_values(tmp_path: Path) -> None:
         child.read_until(b"terraform")
         child.send(b"jjx")
         assert child.wait() == 1
-        seen = child.output
-    tail = seen.rpartition(b"\x1b[?1049l")[2].decode()
+        output = child.output
+    tail = output.rpartition(b"\x1b[?1049l")[2].decode()
     assert "keyturn: Internal error: ValueError at" in tail
-    assert b"canary" not in seen
-    assert b"Traceback" not in seen
+    assert b"canary" not in output
+    assert b"Traceback" not in output
     log = (tmp_path / "keyturn" / "state" / "keyturn.log").read_text()
     assert "ValueError" in log
     assert "canary" not in log

@@ -22,7 +22,7 @@ from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.screens.timeline import TimelineScreen
 from keyturn_tui.terminal.capabilities import Options
 from keyturn_tui.widgets.fields import PlainField
-from tests.tui.conftest import NARROW, WIDE, Drive, Driven
+from tests.tui.conftest import NARROW, WIDE, AppDriver, Drive
 from tests.tui.memory_rotation import NEW
 from tests.tui.memory_service import PASSPHRASE, MemoryService
 from tests.tui.sample_profiles import NOW, believable
@@ -31,229 +31,233 @@ THROUGH = ["begin", "on", "on", "on", "on"]
 
 
 @pytest.fixture
-def keeper() -> MemoryService:
+def service() -> MemoryService:
     return MemoryService(believable())
 
 
-def seen(driven: Driven) -> str:
+def screen_words(driver: AppDriver) -> str:
     """Return the text of the screen without frames, with wrapped lines joined."""
-    return " ".join(" ".join(line.strip("│|╭╮╰╯ ") for line in driven.text.splitlines()).split())
+    return " ".join(" ".join(line.strip("│|╭╮╰╯ ") for line in driver.text.splitlines()).split())
 
 
-def on_main(driven: Driven) -> bool:
-    return isinstance(driven.app.screen, MainScreen)
+def on_main(driver: AppDriver) -> bool:
+    return isinstance(driver.app.screen, MainScreen)
 
 
-async def until(driven: Driven, words: str) -> None:
+async def wait_for(driver: AppDriver, words: str) -> None:
     """Wait for these words, because a rotation is many operations and the app is idle between them."""
     for _ in range(300):
-        if words in seen(driven):
+        if words in screen_words(driver):
             return
         await asyncio.sleep(0.005)
-        await driven.settle()
-    raise AssertionError(f"{words!r} did not come:\n{driven.text}")
+        await driver.settle()
+    raise AssertionError(f"{words!r} did not come:\n{driver.text}")
 
 
-def test_the_keeper_in_memory_takes_the_steps_of_the_real_one(keeper: MemoryService) -> None:
+def test_the_service_in_memory_takes_the_steps_of_the_real_one(service: MemoryService) -> None:
     """The same steps as in `tests/core/operations/rotation/test_rotation_steps_in_order.py`."""
-    rotating, name = keeper.rotation, "ci-deploy"
-    first = rotating.start(name)
-    through = RotationClient(None, keeper.now, lambda _name: None).run_to_end  # type: ignore[arg-type]  # nothing is routed
-    steps = [each.step for each in through(first, lambda: rotating.advance(name), lambda _: None)]
+    rotations, name = service.rotation, "ci-deploy"
+    first = rotations.start(name)
+    through = RotationClient(None, service.now, lambda _name: None).run_to_end  # type: ignore[arg-type]  # nothing is routed
+    steps = [each.step for each in through(first, lambda: rotations.advance(name), lambda _: None)]
     assert steps == [Step.CREATED, Step.VERIFIED, Step.STORED, Step.DELIVERED, Step.DEACTIVATED]
-    assert rotating.finish(name, first.old_id[-4:]).step is Step.DONE
+    assert rotations.finish(name, first.old_id[-4:]).step is Step.DONE
 
 
-async def test_a_key_is_replaced_and_the_old_one_deleted_later(drive: Drive, keeper: MemoryService) -> None:
-    rotating = keeper.rotation
-    rotating.spreads = 2
-    rotating.last_use = LastUse(NOW + timedelta(hours=1), "s3", "eu-west-1")
-    async with drive(keeper, NARROW) as driven:
-        await driven.go("ci-deploy")
-        assert "R Rotate…" in driven.text.splitlines()[-1], "an overdue key is offered"
-        await driven.type("R")
-        assert "In use: key AKIA…4WQP, 94 days old" in seen(driven)
-        assert "Also used by: ci-deploy-mfa, ci-audit, terraform" in seen(driven)
-        await driven.type("uD")
-        assert rotating.calls == [], "nothing happens before Enter"
-        await driven.type("\r")
-        await until(driven, "Done for now")
-        assert rotating.done == ["begin", "on", "on", *THROUGH[1:]], "tried again until AWS knew the new key"
-        assert "step 7 of 7" in driven.text
-        assert driven.text.count("✓") == 6
-        assert "If you stop here: AKIA…NEW2 is in use; AKIA…4WQP is inactive" in seen(driven)
-        await driven.type("\x1b")
-        assert on_main(driven)
-        assert "is pending (next: delete the old key). Press R to resume." in seen(driven)
+async def test_a_key_is_replaced_and_the_old_one_deleted_later(drive: Drive, service: MemoryService) -> None:
+    rotations = service.rotation
+    rotations.spreads = 2
+    rotations.last_use = LastUse(NOW + timedelta(hours=1), "s3", "eu-west-1")
+    async with drive(service, NARROW) as driver:
+        await driver.go("ci-deploy")
+        assert "R Rotate…" in driver.text.splitlines()[-1], "an overdue key is offered"
+        await driver.type("R")
+        assert "In use: key AKIA…4WQP, 94 days old" in screen_words(driver)
+        assert "Also used by: ci-deploy-mfa, ci-audit, terraform" in screen_words(driver)
+        await driver.type("uD")
+        assert rotations.calls == [], "nothing happens before Enter"
+        await driver.type("\r")
+        await wait_for(driver, "Done for now")
+        assert rotations.operations == ["begin", "on", "on", *THROUGH[1:]], (
+            "tried again until AWS knew the new key"
+        )
+        assert "step 7 of 7" in driver.text
+        assert driver.text.count("✓") == 6
+        assert "If you stop here: AKIA…NEW2 is in use; AKIA…4WQP is inactive" in screen_words(driver)
+        await driver.type("\x1b")
+        assert on_main(driver)
+        assert "is pending (next: delete the old key). Press R to resume." in screen_words(driver)
 
-        keeper.move_clock(timedelta(hours=25))
-        await driven.type("RD")
-        await until(driven, "Last four")
-        assert isinstance(driven.app.screen, DeletionScreen)
-        assert "Last used: 24h ago (s3, eu-west-1)." in seen(driven)
-        assert "▲ It was used after the new key was made" in seen(driven)
-        await driven.type("NEW2\r")
-        assert "These are not the last four characters of AKIA…4WQP." in seen(driven)
-        driven.app.screen.query_one("#last-four", PlainField).clear()
-        await driven.type("\r")
-        assert "Type the last four characters to delete the key." in seen(driven)
-        assert "finish" not in rotating.done
-        await driven.type("4wqp\r")
-        await until(driven, "AKIA…NEW2 is in use, AKIA…4WQP is deleted.")
-        await driven.type("\r")
-        assert on_main(driven)
-        assert "AKIA…4WQP is deleted" in seen(driven)
-        assert "is pending" not in driven.text
+        service.move_clock(timedelta(hours=25))
+        await driver.type("RD")
+        await wait_for(driver, "Last four")
+        assert isinstance(driver.app.screen, DeletionScreen)
+        assert "Last used: 24h ago (s3, eu-west-1)." in screen_words(driver)
+        assert "▲ It was used after the new key was made" in screen_words(driver)
+        await driver.type("NEW2\r")
+        assert "These are not the last four characters of AKIA…4WQP." in screen_words(driver)
+        driver.app.screen.query_one("#last-four", PlainField).clear()
+        await driver.type("\r")
+        assert "Type the last four characters to delete the key." in screen_words(driver)
+        assert "finish" not in rotations.operations
+        await driver.type("4wqp\r")
+        await wait_for(driver, "AKIA…NEW2 is in use, AKIA…4WQP is deleted.")
+        await driver.type("\r")
+        assert on_main(driver)
+        assert "AKIA…4WQP is deleted" in screen_words(driver)
+        assert "is pending" not in driver.text
 
 
 async def test_it_stops_after_the_step_in_flight_goes_on_later_and_goes_back(
-    drive: Drive, keeper: MemoryService
+    drive: Drive, service: MemoryService
 ) -> None:
-    rotating = keeper.rotation
-    rotating.spreads, rotating.wait = 1, 600.0
-    async with drive(keeper, NARROW) as driven:
-        await driven.go("ci-deploy")
-        await driven.type("R\r")
-        await until(driven, "retry in 600 s")
-        await driven.type("\x1b")
-        await until(driven, "Enter Continue")
-        assert rotating.done == ["begin", "on"], "Esc ended the wait"
+    rotations = service.rotation
+    rotations.spreads, rotations.wait = 1, 600.0
+    async with drive(service, NARROW) as driver:
+        await driver.go("ci-deploy")
+        await driver.type("R\r")
+        await wait_for(driver, "retry in 600 s")
+        await driver.type("\x1b")
+        await wait_for(driver, "Enter Continue")
+        assert rotations.operations == ["begin", "on"], "Esc ended the wait"
 
-        rotating.gate = threading.Event()
-        await driven.strike("\r\x1b")
-        assert "stops after this" in driven.text
-        rotating.gate.set()
-        await until(driven, "✓ 4 Verify")
-        assert rotating.done == ["begin", "on", "on"]
-        assert "If you stop here: AKIA…4WQP and AKIA…NEW2 work, AKIA…4WQP is in use." in seen(driven)
+        rotations.gate = threading.Event()
+        await driver.strike("\r\x1b")
+        assert "stops after this" in driver.text
+        rotations.gate.set()
+        await wait_for(driver, "✓ 4 Verify")
+        assert rotations.operations == ["begin", "on", "on"]
+        assert "If you stop here: AKIA…4WQP and AKIA…NEW2 work, AKIA…4WQP is in use." in screen_words(driver)
 
-        rotating.gate.clear()
-        await driven.strike("\r\x1b\x1b")
-        assert on_main(driven), "a second Esc leaves the step to itself"
-        await driven.strike("q")
-        assert isinstance(driven.app.screen, ConfirmScreen)
-        assert "A rotation step of ci-deploy is running." in seen(driven)
-        await driven.strike("\x1b")
-        rotating.gate.set()
-        await until(driven, "Rotation of ci-deploy is pending (next: deliver). Press R to resume.")
-        assert rotating.done == ["begin", "on", "on", "on"]
+        rotations.gate.clear()
+        await driver.strike("\r\x1b\x1b")
+        assert on_main(driver), "a second Esc leaves the step to itself"
+        await driver.strike("q")
+        assert isinstance(driver.app.screen, ConfirmScreen)
+        assert "A rotation step of ci-deploy is running." in screen_words(driver)
+        await driver.strike("\x1b")
+        rotations.gate.set()
+        await wait_for(driver, "Rotation of ci-deploy is pending (next: deliver). Press R to resume.")
+        assert rotations.operations == ["begin", "on", "on", "on"]
 
-        await driven.type("tg\t")
-        assert isinstance(driven.app.screen, TimelineScreen)
-        assert "▸ ▲ new stored" in driven.text, "its lane says so too"
-        await driven.type("R\r")
-        await until(driven, "Done for now")
-        await driven.type("u")
-        assert "Then AKIA…NEW2 is deleted at AWS." in seen(driven)
-        await driven.type("\r\x1b")
-        assert "back" not in rotating.done, "Enter confirms nothing"
-        await driven.type("uy")
-        await until(driven, "AKIA…4WQP is in use, as before.")
-        assert "Undo rotation: ci-deploy" in driven.text
-        await driven.type("\r\x1b")
-        assert "▲ overdue 4d" in driven.text
-        await driven.strike("q")
-        assert driven.app.return_code == 0, "nothing is in flight any more"
+        await driver.type("tg\t")
+        assert isinstance(driver.app.screen, TimelineScreen)
+        assert "▸ ▲ new stored" in driver.text, "its lane says so too"
+        await driver.type("R\r")
+        await wait_for(driver, "Done for now")
+        await driver.type("u")
+        assert "Then AKIA…NEW2 is deleted at AWS." in screen_words(driver)
+        await driver.type("\r\x1b")
+        assert "back" not in rotations.operations, "Enter confirms nothing"
+        await driver.type("uy")
+        await wait_for(driver, "AKIA…4WQP is in use, as before.")
+        assert "Undo rotation: ci-deploy" in driver.text
+        await driver.type("\r\x1b")
+        assert "▲ overdue 4d" in driver.text
+        await driver.strike("q")
+        assert driver.app.return_code == 0, "nothing is in flight any more"
 
 
 async def test_what_goes_wrong_stays_in_the_dialog_and_enter_tries_again(
-    drive: Drive, keeper: MemoryService
+    drive: Drive, service: MemoryService
 ) -> None:
-    rotating = keeper.rotation
-    rotating.wants_code = True
-    keeper.vault = VaultState.LOCKED
+    rotations = service.rotation
+    rotations.wants_code = True
+    service.vault = VaultState.LOCKED
     hint = "Go on: keyturn rotate ci-deploy --resume, or back: keyturn rotate ci-deploy --undo"
-    async with drive(keeper, NARROW) as driven:
-        await driven.go("ci-deploy")
-        await driven.type("R\r")
-        await until(driven, "Unlock the vault")
-        await driven.type(f"{PASSPHRASE}\r")
-        await until(driven, "rotating the key of ci-deploy")
-        assert isinstance(driven.app.screen, MfaScreen), "the vault first, then the code"
-        await driven.type("\x1b")
-        assert "Cancelled. This step changed nothing." in seen(driven)
-        rotating.other_slot = Key("AKIAEXAMPLE0000IDLE", status="Inactive")
-        await driven.type("\r")
-        await until(driven, "Type the six digits")
-        await driven.type("999999")
-        assert "Code refused" in driven.text
-        await driven.type("111111")
-        assert "both key slots of the user are used. Press D to see the other key." in seen(driven)
+    async with drive(service, NARROW) as driver:
+        await driver.go("ci-deploy")
+        await driver.type("R\r")
+        await wait_for(driver, "Unlock the vault")
+        await driver.type(f"{PASSPHRASE}\r")
+        await wait_for(driver, "rotating the key of ci-deploy")
+        assert isinstance(driver.app.screen, MfaScreen), "the vault first, then the code"
+        await driver.type("\x1b")
+        assert "Cancelled. This step changed nothing." in screen_words(driver)
+        rotations.other_slot = Key("AKIAEXAMPLE0000IDLE", status="Inactive")
+        await driver.type("\r")
+        await wait_for(driver, "Type the six digits")
+        await driver.type("999999")
+        assert "Code refused" in driver.text
+        await driver.type("111111")
+        assert "both key slots of the user are used. Press D to see the other key." in screen_words(driver)
 
-        await driven.type("D")
-        await until(driven, "AKIA…IDLE occupies the slot that a new key needs: inactive, 40 days old")
-        await driven.type("IDLE\r")
-        await until(driven, "Deleted AKIA…IDLE")
+        await driver.type("D")
+        await wait_for(driver, "AKIA…IDLE occupies the slot that a new key needs: inactive, 40 days old")
+        await driver.type("IDLE\r")
+        await wait_for(driver, "Deleted AKIA…IDLE")
 
-        rotating.loses_reply = True
-        await driven.type("\r")
-        await until(driven, "D Delete the lost key…")
-        assert "AKIA…NEW2 exists at AWS, but its secret was lost" in seen(driven)
-        await driven.type("D\x1b")
-        await until(driven, "Key kept. Nothing was deleted.")
-        assert rotating.done.count("drop") == 1
-        await driven.type(f"D{NEW[-4:]}\r")
-        await until(driven, "Deleted AKIA…NEW2")
+        rotations.loses_reply = True
+        await driver.type("\r")
+        await wait_for(driver, "D Delete the lost key…")
+        assert "AKIA…NEW2 exists at AWS, but its secret was lost" in screen_words(driver)
+        await driver.type("D\x1b")
+        await wait_for(driver, "Key kept. Nothing was deleted.")
+        assert rotations.operations.count("drop") == 1
+        await driver.type(f"D{NEW[-4:]}\r")
+        await wait_for(driver, "Deleted AKIA…NEW2")
 
-        rotating.loses_reply = False
-        rotating.calls.clear()
-        rotating.raises.append(Unreachable("iam:ListAccessKeys", "no answer", hint))
-        await driven.type("\r")
-        assert "iam:ListAccessKeys: no answer. Go on: Enter, or back: u" in seen(driven)
-        assert "✗ 1 Check" in seen(driven)
-        rotating.raises.append(UnicodeError("canary"))
-        await driven.type("\r")
-        assert "Internal error (UnicodeError)" in seen(driven)
-        assert "canary" not in driven.text
-        await driven.type("\r")
-        await until(driven, "Done for now")
-        acts = ["begin", "begin", *THROUGH]
-        assert rotating.calls == [(act, None) for act in acts], "one code does for all"
+        rotations.loses_reply = False
+        rotations.calls.clear()
+        rotations.raises.append(Unreachable("iam:ListAccessKeys", "no answer", hint))
+        await driver.type("\r")
+        assert "iam:ListAccessKeys: no answer. Go on: Enter, or back: u" in screen_words(driver)
+        assert "✗ 1 Check" in screen_words(driver)
+        rotations.raises.append(UnicodeError("canary"))
+        await driver.type("\r")
+        assert "Internal error (UnicodeError)" in screen_words(driver)
+        assert "canary" not in driver.text
+        await driver.type("\r")
+        await wait_for(driver, "Done for now")
+        operations = ["begin", "begin", *THROUGH]
+        assert rotations.calls == [(operation, None) for operation in operations], "one code does for all"
 
 
 async def test_what_somebody_else_did_at_aws_is_said_in_the_place_of_what_was_reached(
-    drive: Drive, keeper: MemoryService
+    drive: Drive, service: MemoryService
 ) -> None:
-    rotating = keeper.rotation
-    async with drive(keeper) as driven:
-        await driven.type("/ci-deploy\rR")
-        rotating.spreads, rotating.wait = 1, 30.0
-        await driven.type("\r")
-        await until(driven, "retry in")
-        await driven.type("\x1b")
-        await until(driven, "If you stop here")
-        rotating.wait = 0.0
+    rotations = service.rotation
+    async with drive(service) as driver:
+        await driver.type("/ci-deploy\rR")
+        rotations.spreads, rotations.wait = 1, 30.0
+        await driver.type("\r")
+        await wait_for(driver, "retry in")
+        await driver.type("\x1b")
+        await wait_for(driver, "If you stop here")
+        rotations.wait = 0.0
         again = "keyturn rotate ci-deploy"
         hint = f"Go back to AKIA…4WQP: {again} --undo; or have AKIA…NEW2 switched on there, then: {again} --resume"
-        rotating.raises.append(RotationHalted("rotation of ci-deploy", "AKIA…NEW2 is inactive at AWS", hint))
-        await driven.type("\r")
-        await until(driven, "AKIA…NEW2 is inactive at AWS")
-        assert "Go back to AKIA…4WQP: u; or have AKIA…NEW2 switched on there, then: Enter" in seen(driven)
-        assert "If you stop here" not in seen(driven), "which would be untrue now"
-        await driven.type("\r")
-        await until(driven, "Done for now")
-        assert "If you stop here" in seen(driven)
+        rotations.raises.append(RotationHalted("rotation of ci-deploy", "AKIA…NEW2 is inactive at AWS", hint))
+        await driver.type("\r")
+        await wait_for(driver, "AKIA…NEW2 is inactive at AWS")
+        assert "Go back to AKIA…4WQP: u; or have AKIA…NEW2 switched on there, then: Enter" in screen_words(
+            driver
+        )
+        assert "If you stop here" not in screen_words(driver), "which would be untrue now"
+        await driver.type("\r")
+        await wait_for(driver, "Done for now")
+        assert "If you stop here" in screen_words(driver)
 
 
 async def test_r_says_why_not_and_at_the_start_one_line_says_what_waits(
-    drive: Drive, keeper: MemoryService
+    drive: Drive, service: MemoryService
 ) -> None:
-    keeper.rotation.start("ci-deploy")
-    async with drive(keeper, WIDE) as driven:
-        assert "Rotation of ci-deploy is pending (next: verify). Press R to resume." in driven.message
+    service.rotation.start("ci-deploy")
+    async with drive(service, WIDE) as driver:
+        assert "Rotation of ci-deploy is pending (next: verify). Press R to resume." in driver.message
         for name, why in (("personal", "adopt it first (m)"), ("ci-audit", "rotate the key of ci-deploy")):
-            await driven.go(name)
-            await driven.type("R")
-            assert on_main(driven)
-            assert why in driven.message
-        await driven.go("legacy-import")
-        assert "R Rotate" not in driven.text, "a key that is due, but in clear"
-        await driven.go("ci-deploy")
-        assert "Pending   verify; R resumes" in driven.text
-        assert "Policy    rotate every 90 days" in driven.text
-        assert "R Resume…" in driven.text.splitlines()[-1]
-        await driven.type("\rR")
-        assert "Enter Continue u Undo… Esc Close" in seen(driven), "from the detail too"
+            await driver.go(name)
+            await driver.type("R")
+            assert on_main(driver)
+            assert why in driver.message
+        await driver.go("legacy-import")
+        assert "R Rotate" not in driver.text, "a key that is due, but in clear"
+        await driver.go("ci-deploy")
+        assert "Pending   verify; R resumes" in driver.text
+        assert "Policy    rotate every 90 days" in driver.text
+        assert "R Resume…" in driver.text.splitlines()[-1]
+        await driver.type("\rR")
+        assert "Enter Continue u Undo… Esc Close" in screen_words(driver), "from the detail too"
 
 
 @pytest.mark.parametrize(("size", "ascii_only"), [((40, 10), True), ((60, 14), False)])
@@ -261,31 +265,31 @@ async def test_no_dialog_of_a_rotation_overflows(
     drive: Drive, size: tuple[int, int], ascii_only: bool
 ) -> None:
     key = replace(next(one for one in believable() if one.name == "ci-deploy"), name="x" * 70)
-    keeper = MemoryService([key])
-    rotating = keeper.rotation
-    rotating.last_use = LastUse(NOW + timedelta(hours=1), "s3", "eu-west-1")
+    service = MemoryService([key])
+    rotations = service.rotation
+    rotations.last_use = LastUse(NOW + timedelta(hours=1), "s3", "eu-west-1")
 
     def fits(*words: str) -> None:
-        lines = driven.text.splitlines()
+        lines = driver.text.splitlines()
         assert len(lines) <= size[1]
         assert all(cell_len(line) <= size[0] for line in lines)
-        assert driven.text.isascii() or not ascii_only
+        assert driver.text.isascii() or not ascii_only
         for word in ("Esc", *words):
-            assert word in driven.text, driven.text
+            assert word in driver.text, driver.text
 
-    async with drive(keeper, size, Options(ascii=ascii_only)) as driven:
-        await driven.type("R")
+    async with drive(service, size, Options(ascii=ascii_only)) as driver:
+        await driver.type("R")
         fits("Enter Start")
-        rotating.raises.append(Unreachable("iam:ListAccessKeys", "no answer " * 30, "Try it again"))
-        await driven.type("\r")
+        rotations.raises.append(Unreachable("iam:ListAccessKeys", "no answer " * 30, "Try it again"))
+        await driver.type("\r")
         fits("Enter Try again", "iam:ListAccessKeys: no answer")
-        await driven.type("\r")
-        await until(driven, "Done for now")
+        await driver.type("\r")
+        await wait_for(driver, "Done for now")
         fits("D Delete the old key", "u Undo")
-        await driven.type("u")
+        await driver.type("u")
         fits("y Yes, undo it")
-        await driven.type("\x1bD")
-        await until(driven, "Last four")
+        await driver.type("\x1bD")
+        await wait_for(driver, "Last four")
         fits("Enter Delete", "It was used after")
-        await driven.type("\x1b\x1b")
-        assert on_main(driven)
+        await driver.type("\x1b\x1b")
+        assert on_main(driver)

@@ -157,7 +157,7 @@ def test_a_locked_vault_shows_only_where_it_is_in_the_way() -> None:
     assert left_text(profile(managed=False), view) == "none"
 
 
-def test_working_shows_while_an_act_is_in_flight() -> None:
+def test_working_shows_while_an_operation_is_in_flight() -> None:
     view = View(Snapshot(1, ()), NOW, working=frozenset({"p"}))
     assert (state_glyph(profile(), view)[0], left_text(profile(), view)) == ("↻", "working")
 
@@ -191,7 +191,7 @@ def test_rotation_cell(fields: dict[str, object], words: str) -> None:
     assert cell_len(text) <= 14
 
 
-def test_every_step_that_a_rotation_waits_at_has_words_short_enough_for_a_lane() -> None:
+def test_every_step_that_a_rotation_waits_at_has_words_short_enough_for_a_row() -> None:
     steps = {str(step) for step in Step if not step.is_last} | {"undoing"}
     assert set(REACHED_WORDS) == set(WAITING_WORDS) == steps
     assert max(map(cell_len, REACHED_WORDS.values())) <= 11

@@ -9,127 +9,127 @@ import pytest
 from keyturn.model.profile import VaultState
 from keyturn_tui.dialogs.mfa import MfaScreen
 from keyturn_tui.screens.main import MainScreen
-from tests.tui.conftest import NARROW, WIDE, Drive, Driven
+from tests.tui.conftest import NARROW, WIDE, AppDriver, Drive
 from tests.tui.memory_service import PASSPHRASE, RECOVERY, MemoryService
 from tests.tui.sample_profiles import believable
 
 BOTH = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
 
 
-def keeper_with(vault: VaultState, **more: object) -> MemoryService:
+def service_with(vault: VaultState, **more: object) -> MemoryService:
     return MemoryService(believable(), vault=vault, **more)  # type: ignore[arg-type]  # keywords of the service
 
 
-def on_main(driven: Driven) -> bool:
-    return isinstance(driven.app.screen, MainScreen)
+def on_main(driver: AppDriver) -> bool:
+    return isinstance(driver.app.screen, MainScreen)
 
 
 async def test_nothing_of_what_is_typed_ahead_in_a_new_vault_is_lost(drive: Drive) -> None:
-    keeper = keeper_with(VaultState.ABSENT, keyring="Secret Service")
-    async with drive(keeper) as driven:
-        await driven.go("terraform")
-        await driven.press("r")
-        await driven.type(f"p{PASSPHRASE}\r{PASSPHRASE}\r")
-        assert keeper.named("new_vault") == ["passphrase"], (
+    service = service_with(VaultState.ABSENT, keyring="Secret Service")
+    async with drive(service) as driver:
+        await driver.go("terraform")
+        await driver.press("r")
+        await driver.type(f"p{PASSPHRASE}\r{PASSPHRASE}\r")
+        assert service.named("new_vault") == ["passphrase"], (
             "the keeper compares what arrived with what was typed"
         )
-        assert RECOVERY in driven.text
+        assert RECOVERY in driver.text
 
 
 async def test_what_is_typed_right_after_a_key_that_asks_is_an_answer(drive: Drive) -> None:
-    keeper = keeper_with(VaultState.OPEN)
-    async with drive(keeper) as driven:
-        await driven.go("ci-deploy-mfa")
-        await driven.type("xn")
-        assert on_main(driven)
-        assert keeper.named("stop") == []
-        await driven.type("xy")
-        assert keeper.named("stop") == ["ci-deploy-mfa"]
+    service = service_with(VaultState.OPEN)
+    async with drive(service) as driver:
+        await driver.go("ci-deploy-mfa")
+        await driver.type("xn")
+        assert on_main(driver)
+        assert service.named("stop") == []
+        await driver.type("xy")
+        assert service.named("stop") == ["ci-deploy-mfa"]
 
 
 async def test_escape_and_what_is_typed_right_after_it_are_two_keys(drive: Drive) -> None:
-    async with drive(keeper_with(VaultState.OPEN)) as driven:
-        await driven.type("/terra\x1bjj")
-        assert len(driven.shown) == 12
-        assert driven.chosen == "acme-prod-readonly"
+    async with drive(service_with(VaultState.OPEN)) as driver:
+        await driver.type("/terra\x1bjj")
+        assert len(driver.listed_names) == 12
+        assert driver.selected == "acme-prod-readonly"
 
 
 @pytest.mark.parametrize("size", [(40, 10), (50, 12), (60, 14), (80, 24)])
 async def test_every_dialog_shows_its_field_and_its_keys_at_any_size(
     drive: Drive, size: tuple[int, int]
 ) -> None:
-    keeper = keeper_with(VaultState.LOCKED)
-    async with drive(keeper, size) as driven:
-        await driven.go("terraform")
-        await driven.press("r")
-        assert "Passphrase" in driven.text
-        assert "Enter" in driven.text
-        assert "Esc" in driven.text
-        await driven.type(f"wrong\r{PASSPHRASE}\r")
-        assert on_main(driven)
-        await driven.go("ci-deploy-mfa")
-        await driven.press("i")
-        assert "Code" in driven.text
-        assert "Esc" in driven.text
-        await driven.press("escape", "x")
-        assert "y Yes" in driven.text
-        assert "Esc" in driven.text
-        await driven.press("escape")
+    service = service_with(VaultState.LOCKED)
+    async with drive(service, size) as driver:
+        await driver.go("terraform")
+        await driver.press("r")
+        assert "Passphrase" in driver.text
+        assert "Enter" in driver.text
+        assert "Esc" in driver.text
+        await driver.type(f"wrong\r{PASSPHRASE}\r")
+        assert on_main(driver)
+        await driver.go("ci-deploy-mfa")
+        await driver.press("i")
+        assert "Code" in driver.text
+        assert "Esc" in driver.text
+        await driver.press("escape", "x")
+        assert "y Yes" in driver.text
+        assert "Esc" in driver.text
+        await driver.press("escape")
 
 
 @pytest.mark.parametrize("size", [(40, 10), (60, 14)])
 async def test_the_recovery_key_is_seen_whole_at_any_size(drive: Drive, size: tuple[int, int]) -> None:
-    async with drive(keeper_with(VaultState.ABSENT), size) as driven:
-        await driven.go("terraform")
-        await driven.press("r")
-        await driven.type(f"{PASSPHRASE}\r{PASSPHRASE}\r")
-        shown = "".join(line.strip("│ ") for line in driven.text.splitlines())
+    async with drive(service_with(VaultState.ABSENT), size) as driver:
+        await driver.go("terraform")
+        await driver.press("r")
+        await driver.type(f"{PASSPHRASE}\r{PASSPHRASE}\r")
+        shown = "".join(line.strip("│ ") for line in driver.text.splitlines())
         assert RECOVERY in shown
-        assert "Last 6" in driven.text
-        assert "Enter" in driven.text
+        assert "Last 6" in driver.text
+        assert "Enter" in driver.text
 
 
 async def test_where_a_dialog_has_no_room_it_asks_for_some_and_does_nothing_unseen(drive: Drive) -> None:
-    keeper = keeper_with(VaultState.OPEN)
-    async with drive(keeper, (30, 8)) as driven:
-        await driven.go("ci-deploy-mfa")
-        await driven.press("x")
-        assert "Make the window larger (40x10)" in driven.text
-        await driven.press("y")
-        assert keeper.named("stop") == []
-        await driven.press("escape")
-        await driven.press("L")
-        await driven.go("terraform")
-        await driven.press("r")
-        await driven.type(f"{PASSPHRASE}\r")
-        assert keeper.named("unlock") == [], "nothing is typed blindly"
-        await driven.pilot.resize_terminal(80, 24)
-        await driven.settle()
-        await driven.type(f"{PASSPHRASE}\r")
-        assert on_main(driven)
-        assert keeper.named("unlock") == ["passphrase"]
-        await driven.pilot.resize_terminal(30, 8)
-        await driven.go("personal")
-        await driven.press("m", "enter")
-        assert keeper.named("adopt") == []
-        assert "Make the window larger" in driven.text
+    service = service_with(VaultState.OPEN)
+    async with drive(service, (30, 8)) as driver:
+        await driver.go("ci-deploy-mfa")
+        await driver.press("x")
+        assert "Make the window larger (40x10)" in driver.text
+        await driver.press("y")
+        assert service.named("stop") == []
+        await driver.press("escape")
+        await driver.press("L")
+        await driver.go("terraform")
+        await driver.press("r")
+        await driver.type(f"{PASSPHRASE}\r")
+        assert service.named("unlock") == [], "nothing is typed blindly"
+        await driver.pilot.resize_terminal(80, 24)
+        await driver.settle()
+        await driver.type(f"{PASSPHRASE}\r")
+        assert on_main(driver)
+        assert service.named("unlock") == ["passphrase"]
+        await driver.pilot.resize_terminal(30, 8)
+        await driver.go("personal")
+        await driver.press("m", "enter")
+        assert service.named("adopt") == []
+        assert "Make the window larger" in driver.text
 
 
 async def test_the_wait_for_the_next_code_counts_down(drive: Drive) -> None:
-    keeper = keeper_with(VaultState.OPEN)
-    keeper.good_codes.clear()
-    async with drive(keeper) as driven:
-        await driven.go("ci-deploy-mfa")
-        await driven.press("i")
-        await driven.type("999999")
-        assert "Next code in 20 s" in driven.text
-        keeper.move_clock(timedelta(seconds=7))
-        dialog = driven.app.screen
+    service = service_with(VaultState.OPEN)
+    service.good_codes.clear()
+    async with drive(service) as driver:
+        await driver.go("ci-deploy-mfa")
+        await driver.press("i")
+        await driver.type("999999")
+        assert "Next code in 20 s" in driver.text
+        service.move_clock(timedelta(seconds=7))
+        dialog = driver.app.screen
         assert isinstance(dialog, MfaScreen)
         dialog._tick()
-        await driven.settle()
-        assert "Next code in 13 s" in driven.text
-        keeper.move_clock(timedelta(seconds=14))
+        await driver.settle()
+        assert "Next code in 13 s" in driver.text
+        service.move_clock(timedelta(seconds=14))
         dialog._tick()
-        await driven.settle()
-        assert "A new code is ready" in driven.text
+        await driver.settle()
+        assert "A new code is ready" in driver.text

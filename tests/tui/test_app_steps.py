@@ -40,8 +40,8 @@ def test_hints_name_keys_of_the_dialog(hint: str, worded: str) -> None:
 
 def test_the_facts_before_a_deletion() -> None:
     use = LastUse(NOW - timedelta(hours=2), "s3", "eu-west-1")
-    against = ("it was used 2h ago, after the new key was made: something still has it",)
-    text = plain(deletion_lines(old_key(DeletionFacts.of(OLD, use, against), DEPLOY, NOW), 66, "▲"))
+    warnings_shown = ("it was used 2h ago, after the new key was made: something still has it",)
+    text = plain(deletion_lines(old_key(DeletionFacts.of(OLD, use, warnings_shown), DEPLOY, NOW), 66, "▲"))
     assert text == (
         "AKIA…4WQP of ci-deploy will be deleted at AWS.\n"
         "This cannot be undone. Last used: 2h ago (s3, eu-west-1).\n"
@@ -70,5 +70,5 @@ def test_the_facts_before_a_deletion() -> None:
 )
 def test_r_says_why_it_can_do_nothing(name: str, why: str | None) -> None:
     profile: Profile = next(one for one in believable() if one.name == name)
-    said = why_not_rotatable(profile)
-    assert said is None if why is None else why in (said or "")
+    refusal = why_not_rotatable(profile)
+    assert refusal is None if why is None else why in (refusal or "")

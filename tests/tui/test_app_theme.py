@@ -66,9 +66,9 @@ def test_the_terminal_is_told_from_the_environment(
 
 
 async def test_the_screen_cannot_be_saved_to_a_file(drive: Drive) -> None:
-    async with drive(MemoryService(believable())) as driven:
-        driven.app.action_screenshot()
-        await driven.app.run_action("app.screenshot")
-        await driven.settle()
-        assert driven.app._notifications is not None
-        assert len(driven.app._notifications) == 0
+    async with drive(MemoryService(believable())) as driver:
+        driver.app.action_screenshot()
+        await driver.app.run_action("app.screenshot")
+        await driver.settle()
+        assert driver.app._notifications is not None
+        assert len(driver.app._notifications) == 0

@@ -19,7 +19,7 @@ from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.screens.timeline import TimelineScreen
 from keyturn_tui.terminal.capabilities import Options
 from keyturn_tui.widgets.timeline_list import TimelineList
-from tests.tui.conftest import NARROW, WIDE, Drive, Driven
+from tests.tui.conftest import NARROW, WIDE, AppDriver, Drive
 from tests.tui.memory_service import MemoryService
 from tests.tui.sample_profiles import NOW, believable, many
 
@@ -31,129 +31,131 @@ BY_END = [
 OLDEST_FIRST = ["ci-deploy", "legacy-import", "personal"]
 
 
-def timeline(driven: Driven) -> TimelineScreen:
-    screen = driven.app.screen
+def timeline(driver: AppDriver) -> TimelineScreen:
+    screen = driver.app.screen
     assert isinstance(screen, TimelineScreen)
     return screen
 
 
-def lane(driven: Driven) -> str:
+def selected_label(driver: AppDriver) -> str:
     """Return the label of the row under the cursor."""
-    row = timeline(driven).query_one(TimelineList).row
+    row = timeline(driver).query_one(TimelineList).row
     assert row is not None
     return row.label
 
 
-def line_of(driven: Driven, name: str) -> str:
-    return next(line for line in driven.text.splitlines() if name in line)
+def line_of(driver: AppDriver, name: str) -> str:
+    return next(line for line in driver.text.splitlines() if name in line)
 
 
 async def test_lanes_are_sorted_by_what_ends_first_and_the_cursor_is_on_what_ends_next(drive: Drive) -> None:
-    async with drive(MemoryService(believable())) as driven:
-        await driven.press("t")
-        assert lane(driven) == "acme-prod-readonly", "what lies before has ended"
-        await driven.press("g")
-        seen = [lane(driven)]
+    async with drive(MemoryService(believable())) as driver:
+        await driver.press("t")
+        assert selected_label(driver) == "acme-prod-readonly", "what lies before has ended"
+        await driver.press("g")
+        seen = [selected_label(driver)]
         for _ in range(len(BY_END) + len(OLDEST_FIRST) - 1):
-            await driven.press("j")
-            seen.append(lane(driven))
+            await driver.press("j")
+            seen.append(selected_label(driver))
         assert seen == BY_END + OLDEST_FIRST
-        await driven.press("j")
-        assert lane(driven) == OLDEST_FIRST[-1], "the cursor stops at the end"
-        await driven.press("s", "g")
-        assert lane(driven) == "acme-dev-admin", "by name"
-        await driven.press("S", "g")
-        assert lane(driven) == "terraform"
+        await driver.press("j")
+        assert selected_label(driver) == OLDEST_FIRST[-1], "the cursor stops at the end"
+        await driver.press("s", "g")
+        assert selected_label(driver) == "acme-dev-admin", "by name"
+        await driver.press("S", "g")
+        assert selected_label(driver) == "terraform"
 
 
 @pytest.mark.parametrize(("size", "ascii_only"), SIZES, ids=IDS)
 async def test_every_size_shows_names_what_is_left_and_the_way_back(
     drive: Drive, size: tuple[int, int], ascii_only: bool
 ) -> None:
-    async with drive(MemoryService(believable()), size, Options(ascii=ascii_only)) as driven:
-        await driven.press("t")
-        assert "4m " in line_of(driven, "acme-prod")
-        assert "overdue 4d" in next(line for line in driven.text.splitlines() if "overdue" in line)
-        assert "Esc Back" in driven.text.splitlines()[-1]
-        assert driven.text.isascii() or not ascii_only
-        assert all(cell_len(line) <= size[0] for line in driven.text.splitlines())
-        await driven.press("escape")
-        assert isinstance(driven.app.screen, MainScreen)
+    async with drive(MemoryService(believable()), size, Options(ascii=ascii_only)) as driver:
+        await driver.press("t")
+        assert "4m " in line_of(driver, "acme-prod")
+        assert "overdue 4d" in next(line for line in driver.text.splitlines() if "overdue" in line)
+        assert "Esc Back" in driver.text.splitlines()[-1]
+        assert driver.text.isascii() or not ascii_only
+        assert all(cell_len(line) <= size[0] for line in driver.text.splitlines())
+        await driver.press("escape")
+        assert isinstance(driver.app.screen, MainScreen)
 
 
-async def test_now_stands_in_one_column_of_every_lane(drive: Drive) -> None:
-    async with drive(MemoryService(believable())) as driven:
-        await driven.press("t")
-        heading = line_of(driven, "SESSION")
-        columns = {line_of(driven, name).index("┃") for name in BY_END if name != "backup"}
+async def test_now_stands_in_one_column_of_every_row(drive: Drive) -> None:
+    async with drive(MemoryService(believable())) as driver:
+        await driver.press("t")
+        heading = line_of(driver, "SESSION")
+        columns = {line_of(driver, name).index("┃") for name in BY_END if name != "backup"}
         assert columns == {heading.index("now")}
 
 
 async def test_an_overdue_key_goes_past_the_line_of_its_policy_and_no_other(drive: Drive) -> None:
-    async with drive(MemoryService(believable())) as driven:
-        await driven.press("t")
+    async with drive(MemoryService(believable())) as driver:
+        await driver.press("t")
         past = [
-            name for name in OLDEST_FIRST if "┃█" in driven.text.split("LONG-TERM")[1].split(name)[1][:90]
+            name for name in OLDEST_FIRST if "┃█" in driver.text.split("LONG-TERM")[1].split(name)[1][:90]
         ]
         assert past == ["ci-deploy"]
 
 
 async def test_zoom_and_scroll(drive: Drive) -> None:
-    async with drive(MemoryService(believable())) as driven:
-        await driven.press("t")
-        assert "4h, 13:00 to 17:00 UTC" in driven.text
-        await driven.press("plus")
-        assert "2h, 13:30 to 15:30 UTC" in driven.text
-        await driven.press("minus", "minus")
-        assert "8h, 12:00 to 20:00 UTC" in driven.text
-        await driven.press("l", "right")
-        assert "16:00 to" in driven.text
-        assert " now " not in driven.text
-        assert "←" in line_of(driven, "acme-prod-readonly"), "it ends before what is shown"
-        await driven.press("h")
-        assert "14:00 to" in driven.text
-        await driven.press("0")
-        assert "12:00 to 20:00 UTC" in driven.text
-        await driven.press("l", "l", "plus")
-        assert " now " in driven.text, "zoom goes back to now"
+    async with drive(MemoryService(believable())) as driver:
+        await driver.press("t")
+        assert "4h, 13:00 to 17:00 UTC" in driver.text
+        await driver.press("plus")
+        assert "2h, 13:30 to 15:30 UTC" in driver.text
+        await driver.press("minus", "minus")
+        assert "8h, 12:00 to 20:00 UTC" in driver.text
+        await driver.press("l", "right")
+        assert "16:00 to" in driver.text
+        assert " now " not in driver.text
+        assert "←" in line_of(driver, "acme-prod-readonly"), "it ends before what is shown"
+        await driver.press("h")
+        assert "14:00 to" in driver.text
+        await driver.press("0")
+        assert "12:00 to 20:00 UTC" in driver.text
+        await driver.press("l", "l", "plus")
+        assert " now " in driver.text, "zoom goes back to now"
 
 
 async def test_nobody_scrolls_out_of_time(drive: Drive) -> None:
-    async with drive(MemoryService(believable())) as driven:
-        await driven.press("t", *["minus"] * 9)
+    async with drive(MemoryService(believable())) as driver:
+        await driver.press("t", *["minus"] * 9)
         for key in ("h", "l"):
-            await driven.type(key * 500)
-            assert driven.app.fault is None
-        await driven.press("full_stop")
-        assert " now " in driven.text
+            await driver.type(key * 500)
+            assert driver.app.fault is None
+        await driver.press("full_stop")
+        assert " now " in driver.text
 
 
-async def test_acts_are_about_the_chosen_lane(drive: Drive) -> None:
-    keeper = MemoryService(believable())
-    async with drive(keeper) as driven:
-        await driven.press("t", "j", "r")
-        assert ("refresh", ("acme-dev-readonly", None)) in keeper.calls
-        assert lane(driven) == "acme-dev-readonly", "the lane moved in the order, and the cursor with it"
-        assert "refreshed acme-dev-readonly" in driven.text
-        await driven.press("x")
-        assert keeper.snapshot().profiles[1].session is None
-        assert "acme-dev-readonly  " not in driven.text.split("LONG-TERM")[0]
-        await driven.press("enter")
-        assert isinstance(driven.app.screen, DetailScreen)
-        await driven.press("escape")
-        assert isinstance(driven.app.screen, TimelineScreen)
+async def test_operations_are_about_the_selected_row(drive: Drive) -> None:
+    service = MemoryService(believable())
+    async with drive(service) as driver:
+        await driver.press("t", "j", "r")
+        assert ("refresh", ("acme-dev-readonly", None)) in service.calls
+        assert selected_label(driver) == "acme-dev-readonly", (
+            "the lane moved in the order, and the cursor with it"
+        )
+        assert "refreshed acme-dev-readonly" in driver.text
+        await driver.press("x")
+        assert service.snapshot().profiles[1].session is None
+        assert "acme-dev-readonly  " not in driver.text.split("LONG-TERM")[0]
+        await driver.press("enter")
+        assert isinstance(driver.app.screen, DetailScreen)
+        await driver.press("escape")
+        assert isinstance(driver.app.screen, TimelineScreen)
 
 
 async def test_tab_goes_from_the_sessions_to_the_keys_and_back(drive: Drive) -> None:
-    async with drive(MemoryService([*many(300, NOW), *believable()]), NARROW) as driven:
-        await driven.press("t", "tab")
-        assert lane(driven) == "ci-deploy"
-        row = timeline(driven).selected_row
+    async with drive(MemoryService([*many(300, NOW), *believable()]), NARROW) as driver:
+        await driver.press("t", "tab")
+        assert selected_label(driver) == "ci-deploy"
+        row = timeline(driver).selected_row
         assert isinstance(row, Entry)
         assert row.profile.key is not None
-        assert "LONG-TERM KEY" in driven.text
-        await driven.press("tab")
-        assert "SESSION" in driven.text
+        assert "LONG-TERM KEY" in driver.text
+        await driver.press("tab")
+        assert "SESSION" in driver.text
 
 
 async def test_the_heading_of_the_keys_stays_when_nothing_but_keys_is_in_view(drive: Drive) -> None:
@@ -162,30 +164,30 @@ async def test_the_heading_of_the_keys_stays_when_nothing_but_keys_is_in_view(dr
         Profile(f"key-{nth:02d}", kind=Kind.IAM_KEY, key=key, rotation=rotation_of(key, 90, NOW))
         for nth in range(60)
     ]
-    async with drive(MemoryService([*believable(), *keys]), NARROW) as driven:
-        await driven.press("t", "G")
-        assert "LONG-TERM KEY" in driven.text
-        assert "SESSION" not in driven.text
+    async with drive(MemoryService([*believable(), *keys]), NARROW) as driver:
+        await driver.press("t", "G")
+        assert "LONG-TERM KEY" in driver.text
+        assert "SESSION" not in driver.text
 
 
 async def test_where_nothing_is_to_be_drawn_it_says_what_to_do(drive: Drive) -> None:
-    async with drive(MemoryService([Profile("new", kind=Kind.SSO_ROLE)]), NARROW) as driven:
-        await driven.press("t")
-        assert "No sessions or sign-ins yet." in driven.text
-        assert "Press Esc for the list, then r to get a session." in driven.text
-        await driven.press("j", "tab", "r", "enter")
-        assert isinstance(driven.app.screen, TimelineScreen)
+    async with drive(MemoryService([Profile("new", kind=Kind.SSO_ROLE)]), NARROW) as driver:
+        await driver.press("t")
+        assert "No sessions or sign-ins yet." in driver.text
+        assert "Press Esc for the list, then r to get a session." in driver.text
+        await driver.press("j", "tab", "r", "enter")
+        assert isinstance(driver.app.screen, TimelineScreen)
 
 
 async def test_a_window_that_is_too_small_says_so(drive: Drive) -> None:
-    async with drive(MemoryService(believable()), (38, 9)) as driven:
-        await driven.press("t")
-        assert "Make the window larger" in driven.text
-        await driven.press("escape")
-        assert isinstance(driven.app.screen, MainScreen)
+    async with drive(MemoryService(believable()), (38, 9)) as driver:
+        await driver.press("t")
+        assert "Make the window larger" in driver.text
+        await driver.press("escape")
+        assert isinstance(driver.app.screen, MainScreen)
 
 
-def test_profiles_of_one_sign_in_share_one_lane() -> None:
+def test_profiles_of_one_sign_in_share_one_row() -> None:
     token = Session("", None, NOW + timedelta(hours=6))
     profiles = [Profile(name, kind=Kind.SSO_ROLE, source="acme-corp", session=token) for name in ("a", "b")]
     cached = Profile(
@@ -213,57 +215,57 @@ def test_a_key_without_age_or_policy_comes_last_and_has_no_bar() -> None:
 async def test_keys_of_several_policies_are_measured_each_against_its_own(drive: Drive) -> None:
     short = Key("AKIAEXAMPLE00000001", created=NOW - timedelta(days=8))
     other = Profile("short", kind=Kind.IAM_KEY, key=short, rotation=rotation_of(short, 7, NOW))
-    async with drive(MemoryService([*believable(), other])) as driven:
-        await driven.press("t")
-        assert "100%" in line_of(driven, "LONG-TERM KEY")
-        assert "┃█" in line_of(driven, "overdue 1d")
+    async with drive(MemoryService([*believable(), other])) as driver:
+        await driver.press("t")
+        assert "100%" in line_of(driver, "LONG-TERM KEY")
+        assert "┃█" in line_of(driver, "overdue 1d")
 
 
 async def test_wide_and_combining_characters_shift_no_column(drive: Drive) -> None:
     session = believable()[1].session
     names = ["plain", "日本語の名前", "e\u0301te\u0301", "x\x1b[31mred", "[bold]b[/bold]", "名" * 40]
-    async with drive(MemoryService([Profile(name, session=session) for name in names])) as driven:
-        await driven.press("t")
-        lines = [line for line in driven.text.splitlines() if "━┃━" in line]
+    async with drive(MemoryService([Profile(name, session=session) for name in names])) as driver:
+        await driver.press("t")
+        lines = [line for line in driver.text.splitlines() if "━┃━" in line]
         assert len(lines) == len(names)
         assert len({cell_len(line[: line.index("┃")]) for line in lines}) == 1
-        assert "[bold]b[/bold]" in driven.text
-        assert "\x1b" not in driven.text
+        assert "[bold]b[/bold]" in driver.text
+        assert "\x1b" not in driver.text
 
 
-async def test_a_lane_is_drawn_again_only_when_a_cell_of_it_changes(
+async def test_a_row_is_drawn_again_only_when_a_cell_of_it_changes(
     drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = MemoryService(believable())
-    async with drive(keeper) as driven:
-        await driven.press("t")
-        lanes = timeline(driven).query_one(TimelineList)
+    service = MemoryService(believable())
+    async with drive(service) as driver:
+        await driver.press("t")
+        lanes = timeline(driver).query_one(TimelineList)
         drawn: list[int] = []
         monkeypatch.setattr(
             lanes, "refresh", lambda *regions, **_: drawn.extend(region.y for region in regions)
         )
-        timeline(driven).tick()
+        timeline(driver).tick()
         assert drawn == []
-        keeper.move_clock(timedelta(seconds=5))
-        timeline(driven).tick()
+        service.move_clock(timedelta(seconds=5))
+        timeline(driver).tick()
         drawn.clear()
-        keeper.move_clock(timedelta(seconds=20))
-        timeline(driven).tick()
+        service.move_clock(timedelta(seconds=20))
+        timeline(driver).tick()
         assert drawn == [], "no minute and no cell has passed"
-        keeper.move_clock(timedelta(seconds=8))
-        timeline(driven).tick()
+        service.move_clock(timedelta(seconds=8))
+        timeline(driver).tick()
         assert drawn == [BY_END.index("acme-prod-readonly")], "its minute has passed"
         drawn.clear()
-        keeper.move_clock(timedelta(seconds=10))
-        timeline(driven).tick()
+        service.move_clock(timedelta(seconds=10))
+        timeline(driver).tick()
         assert sorted(drawn) == list(range(BY_END.index("backup"))), (
             "now has moved on, in every lane with a line"
         )
 
 
 async def test_the_strip_stands_where_there_is_room_and_shows_what_ends_first(drive: Drive) -> None:
-    async with drive(MemoryService(many(300, NOW))) as driven:
-        strip = driven.text.split("3 Timeline")[1]
+    async with drive(MemoryService(many(300, NOW))) as driver:
+        strip = driver.text.split("3 Timeline")[1]
         ends = sorted(
             profile.session.expires
             for profile in many(300, NOW)
@@ -276,77 +278,77 @@ async def test_the_strip_stands_where_there_is_room_and_shows_what_ends_first(dr
             if profile.session and profile.session.expires == end
         ]
         assert [name for name in first if name in strip] == first
-        await driven.press("plus")
-        assert "2h, " in driven.text
-    async with drive(MemoryService(many(300, NOW)), (120, 33)) as driven:
-        assert "3 Timeline" not in driven.text
-        await driven.press("plus")
-        assert "works in the timeline (t)" in driven.message
+        await driver.press("plus")
+        assert "2h, " in driver.text
+    async with drive(MemoryService(many(300, NOW)), (120, 33)) as driver:
+        assert "3 Timeline" not in driver.text
+        await driver.press("plus")
+        assert "works in the timeline (t)" in driver.message
 
 
 async def test_the_strip_drops_what_has_ended(drive: Drive) -> None:
-    keeper = MemoryService(believable())
-    async with drive(keeper) as driven:
-        assert "acme-prod-readonly" in driven.text.split("3 Timeline")[1]
-        keeper.move_clock(timedelta(minutes=5))
-        driven.main.tick()
-        await driven.settle()
-        assert "acme-prod-readonly" not in driven.text.split("3 Timeline")[1]
+    service = MemoryService(believable())
+    async with drive(service) as driver:
+        assert "acme-prod-readonly" in driver.text.split("3 Timeline")[1]
+        service.move_clock(timedelta(minutes=5))
+        driver.main.tick()
+        await driver.settle()
+        assert "acme-prod-readonly" not in driver.text.split("3 Timeline")[1]
 
 
 async def test_an_action_of_another_screen_says_so(drive: Drive) -> None:
-    async with drive(MemoryService(believable())) as driven:
-        await driven.press("t")
-        driven.app.run_action_id("filter")
-        await driven.settle()
-        assert "Filter: not available on this screen; Esc goes back." in driven.text
+    async with drive(MemoryService(believable())) as driver:
+        await driver.press("t")
+        driver.app.run_action_id("filter")
+        await driver.settle()
+        assert "Filter: not available on this screen; Esc goes back." in driver.text
 
 
-async def test_the_cursor_keeps_its_lane_when_another_process_changes_the_files(drive: Drive) -> None:
-    keeper = MemoryService(believable())
-    async with drive(keeper) as driven:
-        await driven.press("t", "j", "j")
-        assert lane(driven) == "acme-dev-admin"
+async def test_the_cursor_keeps_its_row_when_another_process_changes_the_files(drive: Drive) -> None:
+    service = MemoryService(believable())
+    async with drive(service) as driver:
+        await driver.press("t", "j", "j")
+        assert selected_label(driver) == "acme-dev-admin"
         session = believable()[1].session
         assert session is not None
-        keeper.edit("terraform", session=replace(session, expires=NOW + timedelta(hours=3)))
-        await driven.app.reload()
-        await driven.settle()
-        assert lane(driven) == "acme-dev-admin"
+        service.edit("terraform", session=replace(session, expires=NOW + timedelta(hours=3)))
+        await driver.app.reload()
+        await driver.settle()
+        assert selected_label(driver) == "acme-dev-admin"
 
 
 @pytest.mark.parametrize("screen", ["t", "g"])
 async def test_a_key_meant_for_a_row_that_is_gone_does_nothing(drive: Drive, screen: str) -> None:
-    keeper = MemoryService(believable())
-    async with drive(keeper) as driven:
-        await driven.press(screen, "j")
-        chosen = cast("ActionScreen", driven.app.screen).selected_row
+    service = MemoryService(believable())
+    async with drive(service) as driver:
+        await driver.press(screen, "j")
+        chosen = cast("ActionScreen", driver.app.screen).selected_row
         assert isinstance(chosen, Entry)
-        keeper.drop(chosen.profile.name)
-        await driven.app.reload()
-        await driven.strike("r")
-        assert f"{chosen.profile.name} is no longer listed, so nothing was done" in driven.text
-        assert not keeper.calls
-        await driven.press("r")
-        assert len(keeper.calls) == 1, "told once, the person means the other one"
+        service.drop(chosen.profile.name)
+        await driver.app.reload()
+        await driver.strike("r")
+        assert f"{chosen.profile.name} is no longer listed, so nothing was done" in driver.text
+        assert not service.calls
+        await driver.press("r")
+        assert len(service.calls) == 1, "told once, the person means the other one"
 
 
 async def test_an_action_of_the_palette_is_about_the_row_that_it_was_opened_on(drive: Drive) -> None:
-    keeper = MemoryService(believable())
-    async with drive(keeper) as driven:
-        await driven.press("g", "j")
-        screen = cast("ActionScreen", driven.app.screen)
+    service = MemoryService(believable())
+    async with drive(service) as driver:
+        await driver.press("g", "j")
+        screen = cast("ActionScreen", driver.app.screen)
         chosen = screen.selected_row
         assert isinstance(chosen, Entry)
-        await driven.press("colon")
-        keeper.drop(chosen.profile.name)
-        await driven.app.reload()
-        await driven.type("refresh\r")
-        assert f"{chosen.profile.name} is no longer listed" in driven.text
-        assert not keeper.calls
+        await driver.press("colon")
+        service.drop(chosen.profile.name)
+        await driver.app.reload()
+        await driver.type("refresh\r")
+        assert f"{chosen.profile.name} is no longer listed" in driver.text
+        assert not service.calls
 
 
-def test_a_profile_that_is_called_like_a_login_has_a_lane_of_its_own() -> None:
+def test_a_profile_that_is_called_like_a_login_has_a_row_of_its_own() -> None:
     entry = cast("Entry", None)
     life = Interval("login corp", None, None)
     assert (

@@ -31,7 +31,7 @@ from keyturn_tui.widgets.timeline_strip import ROWS, TimelineStrip
 from tests.adversarial.hostile_input.corpus import MESSAGES, NAMES, spread
 from tests.adversarial.hostile_input.harmless_output import foreign
 from tests.adversarial.hostile_input.rows import PROBLEMS, PROFILES, hostile
-from tests.tui.conftest import NARROW, WIDE, Drive, Driven, drive
+from tests.tui.conftest import NARROW, WIDE, AppDriver, Drive, drive
 from tests.tui.memory_service import MemoryService
 from tests.tui.sample_profiles import NOW
 
@@ -49,15 +49,15 @@ class ScreenChecks:
     def __init__(self) -> None:
         self.screens = 0
 
-    def check(self, driven: Driven, *, ascii_only: bool) -> str:
+    def check(self, driver: AppDriver, *, ascii_only: bool) -> str:
         """Check the current screen."""
-        assert driven.app.is_running
-        assert driven.app.fault is None
-        text = driven.text
+        assert driver.app.is_running
+        assert driver.app.fault is None
+        text = driver.text
         assert not foreign(text), [ascii(ch) for ch in foreign(text)]
         assert text.isascii() or not ascii_only
-        assert not clickable(driven.app.screen)
-        width = driven.app.size.width
+        assert not clickable(driver.app.screen)
+        width = driver.app.size.width
         assert all(cell_len(line) <= width for line in text.splitlines())
         self.screens += 1
         return text
@@ -90,8 +90,8 @@ async def dialogs(
     """Put each of `texts` in every place of every dialog, or of `each` dialogs in turn."""
     checks = ScreenChecks()
     service = MemoryService([hostile("x", 1)], vault=VaultState.LOCKED)
-    async with drive(service, size, Options(ascii=ascii_only)) as driven:
-        app = driven.app
+    async with drive(service, size, Options(ascii=ascii_only)) as driver:
+        app = driver.app
         for nth, text in enumerate(texts):
             service.keyring = text or None
             state = app.state
@@ -109,13 +109,13 @@ async def dialogs(
             first = nth * each % len(screens)
             for screen in screens[first : first + each]:
                 app.push_screen(screen)
-                await driven.settle()
-                checks.check(driven, ascii_only=ascii_only)
+                await driver.settle()
+                checks.check(driver, ascii_only=ascii_only)
                 app.pop_screen()
             app.show_message(text, "error")
             app.notify(safe(text), markup=False, timeout=0.05)
-            await driven.settle()
-            checks.check(driven, ascii_only=ascii_only)
+            await driver.settle()
+            checks.check(driver, ascii_only=ascii_only)
     record("hostile: screens looked at", checks.screens)
 
 
@@ -125,12 +125,12 @@ async def details(
     """Show the detail of a profile with each of `texts` in every field."""
     checks = ScreenChecks()
     rows = [hostile(text, nth) for nth, text in enumerate(texts)]
-    async with drive(MemoryService(rows, problems=PROBLEMS), size, Options(ascii=ascii_only)) as driven:
-        app = driven.app
+    async with drive(MemoryService(rows, problems=PROBLEMS), size, Options(ascii=ascii_only)) as driver:
+        app = driver.app
         for entry in app.state.catalog.entries:
             app.push_screen(DetailScreen(app.state, app.controller, app, entry))
-            await driven.settle()
-            text = checks.check(driven, ascii_only=ascii_only)
+            await driver.settle()
+            text = checks.check(driver, ascii_only=ascii_only)
             name = entry.profile.name
             if (
                 name.isascii()
@@ -141,9 +141,9 @@ async def details(
             ):
                 assert name in text, "shown literally"
             app.pop_screen()
-        app.push_screen(HelpScreen(app.state, driven.listing.row))
-        await driven.settle()
-        checks.check(driven, ascii_only=ascii_only)
+        app.push_screen(HelpScreen(app.state, driver.listing.row))
+        await driver.settle()
+        checks.check(driver, ascii_only=ascii_only)
     record("hostile: screens looked at", checks.screens)
 
 
@@ -153,13 +153,13 @@ async def test_the_list_with_every_name(
 ) -> None:
     checks = ScreenChecks()
     service = MemoryService(PROFILES, problems=PROBLEMS)
-    async with drive(service, size, Options(ascii=ascii_only)) as driven:
-        await driven.press("g")
+    async with drive(service, size, Options(ascii=ascii_only)) as driver:
+        await driver.press("g")
         before = -1
-        while driven.listing.cursor != before:
-            before = driven.listing.cursor
-            checks.check(driven, ascii_only=ascii_only)
-            await driven.press("pagedown")
+        while driver.listing.cursor != before:
+            before = driver.listing.cursor
+            checks.check(driver, ascii_only=ascii_only)
+            await driver.press("pagedown")
     assert checks.screens > 20
     record_property("hostile: screens looked at", checks.screens)
 
@@ -172,14 +172,14 @@ async def timeline(
     :returns: the number of screens checked, and of those on which the line of the present was straight.
     """
     checks, straight = ScreenChecks(), 0
-    async with drive(MemoryService(rows, problems=PROBLEMS), size, Options(ascii=ascii_only)) as driven:
-        await driven.press("t", "g")
-        lanes = driven.app.screen.query_one(TimelineList)
+    async with drive(MemoryService(rows, problems=PROBLEMS), size, Options(ascii=ascii_only)) as driver:
+        await driver.press("t", "g")
+        lanes = driver.app.screen.query_one(TimelineList)
         before = None
         while lanes.row is not before:
             before = lanes.row
-            straight += _columns_of_now(checks.check(driven, ascii_only=ascii_only), NOW_LINE[ascii_only])
-            await driven.press("pagedown")
+            straight += _columns_of_now(checks.check(driver, ascii_only=ascii_only), NOW_LINE[ascii_only])
+            await driver.press("pagedown")
     return checks.screens, straight
 
 
@@ -220,18 +220,18 @@ async def strip(drive: Drive, texts: Sequence[str], record: Record) -> None:
         for nth, text in enumerate(texts)
     ]
     service, checks = MemoryService(rows), ScreenChecks()
-    async with drive(service) as driven:
-        shown = driven.main.query_one(TimelineStrip)
+    async with drive(service) as driver:
+        shown = driver.main.query_one(TimelineStrip)
         seen: set[str] = set()
         for _ in range(0, len(rows), ROWS):
             picked = [row.label for row in shown._visible]
             seen |= set(picked)
-            text = checks.check(driven, ascii_only=False).rpartition("3 Timeline")[2]
+            text = checks.check(driver, ascii_only=False).rpartition("3 Timeline")[2]
             assert text.count(NOW_LINE[False]) == len(picked), "one in each lane"
             assert _columns_of_now(text, NOW_LINE[False]) == 1
             service.move_clock(timedelta(minutes=ROWS))
-            driven.main.tick()
-            await driven.settle()
+            driver.main.tick()
+            await driver.settle()
     assert len(seen) == len(rows)
     record("hostile: screens looked at", checks.screens)
 
@@ -251,45 +251,45 @@ async def test_dialogs_and_details(
 async def test_failures_and_new_problems_of_files(drive: Drive) -> None:
     rows = [hostile(text, nth) for nth, text in enumerate(spread(NAMES, 5))]
     service, checks = MemoryService(rows), ScreenChecks()
-    async with drive(service) as driven:
+    async with drive(service) as driver:
         for profile in rows:
             error = AwsRefused(f"refresh of {profile.name}", profile.role or "", profile.name)
             service.fail_refresh[profile.name] = error
-            await driven.go(profile.name)
-            await driven.press("r")
-            checks.check(driven, ascii_only=False)
+            await driver.go(profile.name)
+            await driver.press("r")
+            checks.check(driver, ascii_only=False)
         service.problems = tuple(PROBLEMS)
         service.edit(rows[0].name, region="eu-west-1")
-        await driven.app.reload_if_changed()
-        await driven.settle()
-        assert driven.app._notifications
-        checks.check(driven, ascii_only=False)
+        await driver.app.reload_if_changed()
+        await driver.settle()
+        assert driver.app._notifications
+        checks.check(driver, ascii_only=False)
 
 
 async def test_fields_and_the_palette_take_any_text(drive: Drive) -> None:
     checks = ScreenChecks()
-    async with drive(MemoryService(PROFILES[:60] + PROFILES[-60:])) as driven:
-        await driven.press("slash")
-        field = driven.main.query_one("#filter")
+    async with drive(MemoryService(PROFILES[:60] + PROFILES[-60:])) as driver:
+        await driver.press("slash")
+        field = driver.main.query_one("#filter")
         for text in spread(MESSAGES, 12):
             field.value = text[:5000]  # type: ignore[attr-defined]  # the filter's Input
-            await driven.settle()
-            checks.check(driven, ascii_only=False)
-        await driven.press("escape", "colon")
+            await driver.settle()
+            checks.check(driver, ascii_only=False)
+        await driver.press("escape", "colon")
         for text in ("[", "\x1b]52;c;x\x07"):
-            palette = driven.app.screen.query_one("CommandInput")
+            palette = driver.app.screen.query_one("CommandInput")
             palette.value = text  # type: ignore[attr-defined]  # the palette's Input
-            await driven.pilot.pause(0.4)
-            checks.check(driven, ascii_only=False)
-        await driven.press("escape")
+            await driver.pilot.pause(0.4)
+            checks.check(driver, ascii_only=False)
+        await driver.press("escape")
 
 
 async def test_a_filter_from_the_command_line_is_shown_and_not_obeyed(drive: Drive) -> None:
     checks = ScreenChecks()
     for text in ("\x1b]52;c;aGk=\x07x", "a\nb[@click=app.quit()]\u202ex"):
-        async with drive(MemoryService(PROFILES[:9]), options=Options(filter=text)) as driven:
-            await driven.press("slash")
-            checks.check(driven, ascii_only=False)
+        async with drive(MemoryService(PROFILES[:9]), options=Options(filter=text)) as driver:
+            await driver.press("slash")
+            checks.check(driver, ascii_only=False)
 
 
 async def every_text(drive: Drive, size: tuple[int, int], *, ascii_only: bool, record: Record) -> None:

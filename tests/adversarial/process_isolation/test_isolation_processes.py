@@ -150,7 +150,7 @@ def neighbour(user: User) -> Iterator[Neighbour]:
                 stream.close()
 
 
-def test_a_neighbour_gets_what_a_careless_program_is_handed(owner: Owner) -> None:
+def test_a_neighbour_gets_what_a_careless_program_is_given(owner: Owner) -> None:
     careless_program = "import sys, time; time.sleep(0.3); sys.stdin.read()"
     user = owner.user
     with neighbour(user) as watching:
@@ -173,7 +173,7 @@ OPERATIONS: dict[str, Callable[[Owner], tuple[tuple[str, str], dict[str, str]]]]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_neighbour_gets_nothing_of_what_the_agent_and_the_children_are_handed(
+def test_a_neighbour_gets_nothing_of_what_the_agent_and_the_children_are_given(
     owner: Owner, operation: str, record_property: Record
 ) -> None:
     owner.lock()

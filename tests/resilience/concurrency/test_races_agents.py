@@ -244,7 +244,9 @@ def test_of_two_agent_processes_at_once_exactly_one_is_left(folder: Path) -> Non
 
 
 @pytest.mark.timeout(300)
-def test_whoever_asks_while_an_agent_is_replaced_is_served(folder: Path, record_property: Number) -> None:
+def test_a_client_that_asks_while_an_agent_is_replaced_is_served(
+    folder: Path, record_property: Number
+) -> None:
     record_property("races: requests served while agents were replaced", served_through_upgrades(folder, 2))
 
 

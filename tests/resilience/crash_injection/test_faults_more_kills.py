@@ -21,7 +21,7 @@ HALF = len(file_writers.VERBS) // 2
 @pytest.mark.parametrize(
     "operation", [*file_writers.VERBS[HALF:], *file_writers.WRITERS], ids=lambda operation: operation.name
 )
-def test_an_act_killed_at_every_system_call(
+def test_an_operation_killed_at_every_system_call(
     home: Home, operation: file_writers.Operation, record_property: Record
 ) -> None:
     needs("strace")

@@ -17,7 +17,7 @@ from tests.resilience.outages.conftest import OutageMachine
 from tests.resilience.outages.failures import ALL, QUICK, SILENCE, WAYS, Failure
 from tests.resilience.outages.loop_monitor import Gauge, gauge
 from tests.resilience.outages.outage_assertions import digests_of, faults_of_line, secrets_of
-from tests.tui.conftest import NARROW, UTF8, Driven
+from tests.tui.conftest import NARROW, UTF8, AppDriver
 
 PROFILE = "ci-audit"
 #: Seconds for which a callback may block the loop, and with it the keyboard (safety.md F1).
@@ -26,25 +26,25 @@ TIMEOUT = 60.0
 
 
 @asynccontextmanager
-async def run_app(machine: OutageMachine) -> AsyncIterator[tuple[Driven, Gauge]]:
+async def run_app(machine: OutageMachine) -> AsyncIterator[tuple[AppDriver, Gauge]]:
     """Run the app over the real service with its gauge."""
     options = Options()
     app = KeyturnApp(machine.service, options, terminal_for(UTF8, options))
     async with app.run_test(size=NARROW) as pilot:
-        driven = Driven(app, pilot, machine.service)  # type: ignore[arg-type]  # the real one
-        await driven.settle()
-        await driven.go(PROFILE)
+        driver = AppDriver(app, pilot, machine.service)  # type: ignore[arg-type]  # the real one
+        await driver.settle()
+        await driver.go(PROFILE)
         with gauge() as gauge_seen:
-            yield driven, gauge_seen
+            yield driver, gauge_seen
 
 
-async def wait_until(driven: Driven, holds: Callable[[], bool], what: str) -> None:
+async def wait_until(driver: AppDriver, holds: Callable[[], bool], what: str) -> None:
     """Wait until a text is shown."""
     end = time.monotonic() + TIMEOUT
     while not holds():
-        assert time.monotonic() < end, f"waited for {what}; the screen:\n{driven.text}"
+        assert time.monotonic() < end, f"waited for {what}; the screen:\n{driver.text}"
         await asyncio.sleep(0.02)
-    await driven.settle()
+    await driver.settle()
 
 
 def check_gauge(gauge_seen: Gauge) -> None:
@@ -55,25 +55,25 @@ def check_gauge(gauge_seen: Gauge) -> None:
 
 async def check_failure(machine: OutageMachine, failure: Failure) -> Gauge:
     """Press `r` during a failure, other keys meanwhile, and `r` again when it is over."""
-    async with run_app(machine) as (driven, gauge_seen):
+    async with run_app(machine) as (driver, gauge_seen):
         before = digests_of(machine.sandbox.folder)
         machine.start_failure(failure)
-        await driven.strike("r")
+        await driver.strike("r")
         for _ in range(3):
-            path_before = driven.chosen
-            await driven.strike("k")
-            assert driven.chosen != path_before, "the cursor moves whatever AWS does"
-        await wait_until(driven, lambda: not driven.app.state.working, "the refresh to end")
-        await driven.go(PROFILE)
-        failed = driven.app.state.failures[PROFILE].line
+            path_before = driver.selected
+            await driver.strike("k")
+            assert driver.selected != path_before, "the cursor moves whatever AWS does"
+        await wait_until(driver, lambda: not driver.app.state.working, "the refresh to end")
+        await driver.go(PROFILE)
+        failed = driver.app.state.failures[PROFILE].line
         assert faults_of_line(failed, failure.says, secrets_of(machine.sandbox)) == []
-        assert "failed" in next(line for line in driven.text.splitlines() if "▸" in line)
-        assert driven.message[11:40] in f" {failed}", "the message line says it too"
+        assert "failed" in next(line for line in driver.text.splitlines() if "▸" in line)
+        assert driver.message[11:40] in f" {failed}", "the message line says it too"
         assert digests_of(machine.sandbox.folder) == before
         machine.end_failure()
-        await driven.strike("r")
-        await wait_until(driven, lambda: "refreshed" in driven.message, "the same key to work again")
-        await driven.press("x")
+        await driver.strike("r")
+        await wait_until(driver, lambda: "refreshed" in driver.message, "the same key to work again")
+        await driver.press("x")
     check_gauge(gauge_seen)
     return gauge_seen
 
@@ -105,38 +105,42 @@ async def test_no_failure_holds_up_the_keyboard(
     )
 
 
-async def test_eight_acts_that_hang_leave_the_keyboard_and_the_way_out_free(machine: OutageMachine) -> None:
-    async with run_app(machine) as (driven, gauge_seen):
+async def test_eight_operations_that_hang_leave_the_keyboard_and_the_way_out_free(
+    machine: OutageMachine,
+) -> None:
+    async with run_app(machine) as (driver, gauge_seen):
         machine.start_failure(SILENCE[0])
         for name in ("ci-audit", "ci-release", "acme-hub", "acme-batch", "ci-deploy"):
-            driven.main.select_profile(name)
-            await driven.strike("r")
-        assert len(driven.app.state.working) == 5
-        await driven.strike("/acme-hub")
-        assert driven.shown == ["acme-hub"]
-        await driven.strike("\x1b?")
-        await driven.pilot.pause()
-        assert "one row down" in driven.text
-        await driven.strike("\x1bq")
-        assert driven.app.return_code == 0
-        assert driven.app.state.workers.drain(0), "nothing that was only asked of AWS is waited for"
-        assert len(driven.app.state.workers.unanswered()) == 5
+            driver.main.select_profile(name)
+            await driver.strike("r")
+        assert len(driver.app.state.working) == 5
+        await driver.strike("/acme-hub")
+        assert driver.listed_names == ["acme-hub"]
+        await driver.strike("\x1b?")
+        await driver.pilot.pause()
+        assert "one row down" in driver.text
+        await driver.strike("\x1bq")
+        assert driver.app.return_code == 0
+        assert driver.app.state.workers.drain(0), "nothing that was only asked of AWS is waited for"
+        assert len(driver.app.state.workers.unanswered()) == 5
     check_gauge(gauge_seen)
 
 
-async def test_a_lock_that_another_process_holds_keeps_one_act_and_no_key(machine: OutageMachine) -> None:
+async def test_a_lock_that_another_process_holds_keeps_one_operation_and_no_key(
+    machine: OutageMachine,
+) -> None:
     lock = ExitStack()
     lock.enter_context(machine.service.context.state_lock())
-    async with run_app(machine) as (driven, gauge_seen):
-        await driven.go("personal")
-        await driven.press("m")
-        assert "review" in driven.text
-        await driven.strike("\rkk")
-        assert driven.chosen != "personal"
-        assert not driven.app.state.workers.drain(0), "the change has begun, and leaving would wait for it"
+    async with run_app(machine) as (driver, gauge_seen):
+        await driver.go("personal")
+        await driver.press("m")
+        assert "review" in driver.text
+        await driver.strike("\rkk")
+        assert driver.selected != "personal"
+        assert not driver.app.state.workers.drain(0), "the change has begun, and leaving would wait for it"
         lock.close()
-        await wait_until(driven, lambda: "adopted" in driven.message, "the change to go on")
-        await driven.go("personal")
+        await wait_until(driver, lambda: "adopted" in driver.message, "the change to go on")
+        await driver.go("personal")
     check_gauge(gauge_seen)
     plan = machine.service.plan_release(("personal",))
     machine.service.release(plan, recovery_key=machine.recovery_key)

@@ -65,8 +65,10 @@ def test_the_last_use_of_the_old_key_is_said(use: LastUse | None, words: str) ->
 
 
 def test_all_warnings_about_the_old_key_are_shown() -> None:
-    against = ("it was used 2h ago", "it was deactivated an hour ago")
-    assert old_key(DeletionFacts.of(KEY_ID, None, against), Profile("ci"), NOW).warnings == against
+    warnings_shown = ("it was used 2h ago", "it was deactivated an hour ago")
+    assert (
+        old_key(DeletionFacts.of(KEY_ID, None, warnings_shown), Profile("ci"), NOW).warnings == warnings_shown
+    )
     assert old_key(DeletionFacts.of(KEY_ID, None, ()), Profile("ci"), NOW).warnings == ()
 
 
@@ -130,9 +132,9 @@ def test_the_last_use_of_the_other_key_is_said(changes: dict[str, Any], words: s
 
 @pytest.mark.parametrize(("key_status", "warnings"), [("Active", 1), ("Inactive", 0), ("Expired", 0)])
 def test_only_an_active_key_is_warned_of(key_status: str, warnings: int) -> None:
-    against = other_key(status(key_at_aws(status=key_status)), NOW).warnings
-    assert len(against) == warnings
-    assert all("active" in warning for warning in against)
+    warnings_shown = other_key(status(key_at_aws(status=key_status)), NOW).warnings
+    assert len(warnings_shown) == warnings
+    assert all("active" in warning for warning in warnings_shown)
 
 
 def test_no_key_is_offered_if_keyturn_holds_both() -> None:

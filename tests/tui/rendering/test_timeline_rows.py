@@ -264,7 +264,7 @@ def test_a_key_says_how_it_stands_against_its_policy(
 
 
 @pytest.mark.parametrize("profile", [session("p", HOUR), session("p", None), key("p", 9)])
-def test_a_profile_with_an_act_in_flight_is_working(profile: Profile) -> None:
+def test_a_profile_with_an_operation_in_flight_is_working(profile: Profile) -> None:
     assert drawn(profile, seen=view(profile, working=frozenset({"p"})))[0] == ("  ↻ working      ", "working")
     assert drawn(profile, seen=view(profile, working=frozenset({"q"})))[0][1] != "working"
 

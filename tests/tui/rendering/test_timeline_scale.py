@@ -166,9 +166,11 @@ def test_a_renewal_before_the_window_is_not_marked() -> None:
 
 
 def test_lanes_are_in_the_order_of_their_ends_then_of_their_names_and_unknown_ends_last() -> None:
-    lives = [Interval(name, START, after(end)) for name, end in [("d", None), ("c", 2), ("b", 1), ("a", 2)]]
-    assert [lane.name for lane in timeline_rows(lives, FOUR_HOURS, WIDTH, NOW)] == ["b", "a", "c", "d"]
-    assert end_order(lives[0]) > end_order(Interval("z", None, datetime(9998, 12, 31, tzinfo=UTC)))
+    intervals = [
+        Interval(name, START, after(end)) for name, end in [("d", None), ("c", 2), ("b", 1), ("a", 2)]
+    ]
+    assert [lane.name for lane in timeline_rows(intervals, FOUR_HOURS, WIDTH, NOW)] == ["b", "a", "c", "d"]
+    assert end_order(intervals[0]) > end_order(Interval("z", None, datetime(9998, 12, 31, tzinfo=UTC)))
 
 
 # -- ages -------------------------------------------------------------------------------------------------------------
