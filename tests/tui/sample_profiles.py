@@ -28,7 +28,7 @@ def believable() -> list[Profile]:
     reserved = "arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_ReadOnlyAccess_0123/jo"
     mfa = "arn:aws:iam::444455556666:mfa/jo"
     process, native, auto = Delivery.CREDENTIAL_PROCESS, Delivery.NATIVE, Renew.AUTO
-    where = "/home/jo/.aws/config"
+    place = "/home/jo/.aws/config"
     return [
         Profile(
             "acme-dev-admin",
@@ -39,7 +39,7 @@ def believable() -> list[Profile]:
             region="eu-west-1",
             session=_session(52, 60),
             delivery=native,
-            origin=Origin(where, 36),
+            origin=Origin(place, 36),
         ),
         Profile(
             "acme-dev-readonly",
@@ -53,7 +53,7 @@ def believable() -> list[Profile]:
             delivery=process,
             renew=auto,
             last_use=NOW - timedelta(minutes=3),
-            origin=Origin(where, 42),
+            origin=Origin(place, 42),
         ),
         Profile(
             "acme-prod-readonly",
@@ -67,7 +67,7 @@ def believable() -> list[Profile]:
             delivery=process,
             renew=Renew.ON_DEMAND,
             last_use=NOW - timedelta(minutes=9),
-            origin=Origin(where, 48),
+            origin=Origin(place, 48),
         ),
         Profile(
             "acme-sandbox", kind=Kind.SSO_ROLE, source="acme-corp", account="777788889999", role="AdminAccess"
@@ -85,7 +85,7 @@ def believable() -> list[Profile]:
             renew=auto,
             last_use=NOW - timedelta(hours=2),
             region="eu-central-1",
-            origin=Origin(where, 12),
+            origin=Origin(place, 12),
         ),
         Profile(
             "ci-deploy-mfa",
@@ -99,7 +99,7 @@ def believable() -> list[Profile]:
             delivery=process,
             renew=auto,
             last_use=NOW - timedelta(hours=1),
-            origin=Origin(where, 18),
+            origin=Origin(place, 18),
         ),
         Profile(
             "ci-audit",
@@ -113,7 +113,7 @@ def believable() -> list[Profile]:
             delivery=Delivery.CREDENTIALS_FILE,
             deliver_as="default",
             renew=auto,
-            origin=Origin(where, 24),
+            origin=Origin(place, 24),
         ),
         Profile(
             "terraform",
@@ -127,7 +127,7 @@ def believable() -> list[Profile]:
             delivery=process,
             renew=auto,
             last_use=NOW - timedelta(minutes=11),
-            origin=Origin(where, 30),
+            origin=Origin(place, 30),
         ),
         Profile(
             "personal",
@@ -154,7 +154,7 @@ def believable() -> list[Profile]:
         Profile(
             "old-vpn",
             kind=Kind.PROCESS,
-            origin=Origin(where, 60),
+            origin=Origin(place, 60),
             problem="credential_process names /opt/vpn/creds, which does not exist",
         ),
     ]

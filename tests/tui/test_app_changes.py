@@ -173,12 +173,12 @@ async def test_what_is_broken_for_a_moment_only_is_never_shown_so(
         service.edit("ci-audit", problem="its line is not there yet")
         snapshots, snapshot = threading.Event(), service.snapshot
 
-        def told() -> Snapshot:
+        def reported() -> Snapshot:
             selected_name = snapshot()
             snapshots.set()
             return selected_name
 
-        monkeypatch.setattr(service, "snapshot", told)
+        monkeypatch.setattr(service, "snapshot", reported)
         reload = asyncio.create_task(driver.app.reload_if_changed())
         assert await asyncio.to_thread(snapshots.wait, 20)
         assert "not there yet" not in driver.text

@@ -17,8 +17,8 @@ def test_importing_the_app_loads_no_heavy_or_secret_library() -> None:
         "heavy = {'boto3', 'botocore', 'keyring', 'pyrage', 'keyturn_sandbox'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "[]"
 
 
 def test_importing_it_drops_what_would_log_keys_or_serve_the_screen() -> None:
@@ -33,10 +33,10 @@ def test_importing_it_drops_what_would_log_keys_or_serve_the_screen() -> None:
         "TEXTUAL": "devtools,debug",
         "PATH": "/usr/bin",
     }
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=hostile
     )
-    assert done.stdout.strip() == "None None None"
+    assert process.stdout.strip() == "None None None"
 
 
 def test_quitting(tmp_path: Path) -> None:

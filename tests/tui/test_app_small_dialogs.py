@@ -31,7 +31,7 @@ async def test_nothing_of_what_is_typed_ahead_in_a_new_vault_is_lost(drive: Driv
         await driver.press("r")
         await driver.type(f"p{PASSPHRASE}\r{PASSPHRASE}\r")
         assert service.named("new_vault") == ["passphrase"], (
-            "the keeper compares what arrived with what was typed"
+            "the service compares what arrived with what was typed"
         )
         assert RECOVERY in driver.text
 

@@ -239,10 +239,10 @@ async def test_a_row_is_drawn_again_only_when_a_cell_of_it_changes(
     service = MemoryService(believable())
     async with drive(service) as driver:
         await driver.press("t")
-        lanes = timeline(driver).query_one(TimelineList)
+        rows_shown = timeline(driver).query_one(TimelineList)
         drawn: list[int] = []
         monkeypatch.setattr(
-            lanes, "refresh", lambda *regions, **_: drawn.extend(region.y for region in regions)
+            rows_shown, "refresh", lambda *regions, **_: drawn.extend(region.y for region in regions)
         )
         timeline(driver).tick()
         assert drawn == []

@@ -163,7 +163,7 @@ def own_files(machine: VerbRunner, texts: tuple[str, ...], record: Callable[[str
     definitions.parent.mkdir(parents=True)
     plain = next(_definitions("x"))
 
-    def look(*verbs: tuple[str, ...]) -> None:
+    def run_verbs(*verbs: tuple[str, ...]) -> None:
         for words in (*verbs, ("list",)):
             machine.call_checked(*words)
 
@@ -174,13 +174,13 @@ def own_files(machine: VerbRunner, texts: tuple[str, ...], record: Callable[[str
             for value in values:
                 for content in _indexes(value):
                     index.write_text(content)
-                    look(("show", "managed"), ("show", "ci", "--json"))
+                    run_verbs(("show", "managed"), ("show", "ci", "--json"))
             (index.parent / "activity.jsonl").write_text(text, "utf-8", "surrogatepass")
             machine.call_checked("stop", "managed")
             if text in as_text((text,)):
                 for nth, content in enumerate(_definitions(text)):
                     definitions.write_text(content)
-                    look(
+                    run_verbs(
                         (
                             ("refresh", "managed"),
                             ("deliver", "managed", "--to", "nowhere"),
@@ -268,8 +268,8 @@ RUNS = {
 def test_a_text_in_a_file_that_is_read(
     run: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    look, texts, number = RUNS[run]
-    look(VerbRunner(tmp_path / "machine"), spread(texts, number), record_property)
+    run_verbs, texts, number = RUNS[run]
+    run_verbs(VerbRunner(tmp_path / "machine"), spread(texts, number), record_property)
 
 
 @pytest.mark.campaign
@@ -278,5 +278,5 @@ def test_a_text_in_a_file_that_is_read(
 def test_every_text_in_every_file_that_is_read(
     run: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    look, texts, _ = RUNS[run]
-    look(VerbRunner(tmp_path / "machine"), texts, record_property)
+    run_verbs, texts, _ = RUNS[run]
+    run_verbs(VerbRunner(tmp_path / "machine"), texts, record_property)

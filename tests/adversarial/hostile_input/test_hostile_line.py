@@ -101,7 +101,7 @@ def test_a_program_in_any_folder_is_called_or_refused(tmp_path: Path) -> None:
 def test_a_section_for_any_name_holds_that_profile_and_no_second_one(kind: FileKind, tmp_path: Path) -> None:
     path = tmp_path / "file"
     other = b"[other]\nregion = x\n" if kind is FileKind.CREDENTIALS else b"[profile other]\nregion = x\n"
-    made = 0
+    header_text = 0
     for name in as_text(NAMES):
         try:
             header = header_for(kind, name)
@@ -109,13 +109,13 @@ def test_a_section_for_any_name_holds_that_profile_and_no_second_one(kind: FileK
             path.write_bytes(set_items(parse(other, "file", kind), header, {"credential_process": value}))
         except KeyturnError:
             continue
-        made += 1
+        header_text += 1
         raw = configloader.raw_config_parse(str(path))
         found = configloader.build_profile_map(raw)["profiles"] if kind is FileKind.CONFIG else raw
         assert set(found) == {"other", name}
         assert found[name] == {"credential_process": value}
         assert found["other"] == {"region": "x"}
-    assert made > 100
+    assert header_text > 100
 
 
 def test_any_name_makes_a_session_name_that_aws_takes() -> None:

@@ -174,10 +174,10 @@ async def timeline(
     checks, straight = ScreenChecks(), 0
     async with drive(MemoryService(rows, problems=PROBLEMS), size, Options(ascii=ascii_only)) as driver:
         await driver.press("t", "g")
-        lanes = driver.app.screen.query_one(TimelineList)
+        rows_shown = driver.app.screen.query_one(TimelineList)
         before = None
-        while lanes.row is not before:
-            before = lanes.row
+        while rows_shown.row is not before:
+            before = rows_shown.row
             straight += _columns_of_now(checks.check(driver, ascii_only=ascii_only), NOW_LINE[ascii_only])
             await driver.press("pagedown")
     return checks.screens, straight

@@ -19,7 +19,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 PIDFD_OPEN, PIDFD_GETFD = 434, 438
 
 
-class Watched:
+class WatchedProcess:
     """A watched process."""
 
     def __init__(self, pid: str) -> None:
@@ -29,7 +29,7 @@ class Watched:
         self.environ = b""
         self.command = b""
 
-    def look(self) -> None:
+    def take_all(self) -> None:
         with contextlib.suppress(OSError), open(f"/proc/{self.pid}/cmdline", "rb") as file:
             self.command = file.read() or self.command
         with contextlib.suppress(OSError), open(f"/proc/{self.pid}/environ", "rb") as file:
@@ -62,12 +62,12 @@ class Watched:
 
 def main() -> None:
     older = set(os.listdir("/proc"))
-    watched: dict[str, Watched] = {}
+    watched: dict[str, WatchedProcess] = {}
     print("watching", flush=True)
     while not select.select([0], [], [], 0)[0]:
         for pid in os.listdir("/proc"):
             if pid.isdigit() and pid not in older:
-                watched.setdefault(pid, Watched(pid)).look()
+                watched.setdefault(pid, WatchedProcess(pid)).take_all()
         for process in watched.values():
             process._drain()
     descriptors = sum(len(process.opened) for process in watched.values())

@@ -131,7 +131,7 @@ class Neighbour:
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == b"watching\n"
 
-    def loot(self) -> tuple[int, bytes, list[str]]:
+    def report(self) -> tuple[int, bytes, list[str]]:
         """Return the number of descriptors it took, everything it read, and the command lines it saw."""
         report = json.loads(self._process.communicate(b"\n", timeout=30)[0])
         return report["took"], base64.b64decode(report["all"]), report["commands"]
@@ -139,13 +139,13 @@ class Neighbour:
 
 @contextmanager
 def neighbour(user: User) -> Iterator[Neighbour]:
-    watching = Neighbour(user)
+    running_neighbour = Neighbour(user)
     try:
-        yield watching
+        yield running_neighbour
     finally:
-        watching._process.kill()
-        watching._process.wait()
-        for stream in (watching._process.stdin, watching._process.stdout):
+        running_neighbour._process.kill()
+        running_neighbour._process.wait()
+        for stream in (running_neighbour._process.stdin, running_neighbour._process.stdout):
             if stream is not None:
                 stream.close()
 
@@ -153,14 +153,14 @@ def neighbour(user: User) -> Iterator[Neighbour]:
 def test_a_neighbour_gets_what_a_careless_program_is_given(owner: Owner) -> None:
     careless_program = "import sys, time; time.sleep(0.3); sys.stdin.read()"
     user = owner.user
-    with neighbour(user) as watching:
+    with neighbour(user) as running_neighbour:
         subprocess.run(
             [*run_as(user.uid), user.installation.python, "-I", "-c", careless_program],
             input=PASSPHRASE.encode(), env=user.environ, check=True,
         )  # fmt: skip
-        descriptors, loot, _ = watching.loot()
+        descriptors, report, _ = running_neighbour.report()
     assert descriptors
-    assert PASSPHRASE.encode() in loot
+    assert PASSPHRASE.encode() in report
 
 
 OPERATIONS: dict[str, Callable[[Owner], tuple[tuple[str, str], dict[str, str]]]] = {
@@ -177,17 +177,17 @@ def test_a_neighbour_gets_nothing_of_what_the_agent_and_the_children_are_given(
     owner: Owner, operation: str, record_property: Record
 ) -> None:
     owner.lock()
-    with neighbour(owner.user) as watching:
+    with neighbour(owner.user) as running_neighbour:
         words, fds = OPERATIONS[operation](owner)
         assert owner.user.exit_code(owner.user.installation.keyturn, *words, fds=fds) == 0
-        descriptors, loot, commands = watching.loot()
+        descriptors, report, commands = running_neighbour.report()
     if operation != "change the passphrase":
         assert any("keyturn.agent" in command for command in commands)
     if "passphrase" in operation:
         assert any("keyturn.vault.passphrase" in command for command in commands)
     assert descriptors, "it was there from the first moment"
-    assert PASSPHRASE.encode() not in loot
-    assert owner.recovery_key[16:40].encode() not in loot.upper()
+    assert PASSPHRASE.encode() not in report
+    assert owner.recovery_key[16:40].encode() not in report.upper()
     owner.lock()
     owner.unlock()
     record_property(f"isolation: descriptors taken without a word of a secret, {operation}", descriptors)
@@ -197,11 +197,11 @@ def test_nobody_sees_into_the_child_that_opens_the_passphrase_once_it_has_it(
     owner: Owner, record_property: Record
 ) -> None:
     owner.lock()
-    seen: list[set[str]] = []
+    attempts_seen: list[set[str]] = []
     result = threading.Event()
 
     def attack(pid: int) -> None:
-        seen.append(run_attacks(owner.user, pid)[1])
+        attempts_seen.append(run_attacks(owner.user, pid)[1])
 
     def watch() -> None:
         while not result.is_set():
@@ -216,9 +216,9 @@ def test_nobody_sees_into_the_child_that_opens_the_passphrase_once_it_has_it(
     owner.unlock()
     result.set()
     watcher.join()
-    assert seen, "the child was not met at work"
+    assert attempts_seen, "the child was not met at work"
     # Once its work is done there is nothing left to attack, and every attempt reports that.
-    assert seen == [set()]
+    assert attempts_seen == [set()]
     record_property("isolation: attempts denied, child at work against the same user", 18)
 
 

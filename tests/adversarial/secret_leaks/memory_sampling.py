@@ -46,8 +46,8 @@ class Sampler:
 
     def _read(self, pid: str) -> None:
         self.processes.add(pid)
-        for name, seen in self.seen.items():
+        for name, content in self.seen.items():
             try:
-                seen.add(Path(f"/proc/{pid}/{name}").read_bytes())
+                content.add(Path(f"/proc/{pid}/{name}").read_bytes())
             except OSError:
                 continue

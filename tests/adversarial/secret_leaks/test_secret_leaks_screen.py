@@ -24,13 +24,13 @@ TELLING = ("PYTHON", "TEXTUAL", "LD_", "MALLOC_")
 
 @pytest.mark.campaign
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("told", ["as it is", "everything told"])
+@pytest.mark.parametrize("debugging", ["as it is", "everything told"])
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 36)], ids=["80x24", "120x36"])
 def test_no_secret_is_on_a_terminal_beside_the_recovery_key_on_its_one_screen(
-    tmp_path: Path, told: str, width: int, height: int, record_property: Record
+    tmp_path: Path, debugging: str, width: int, height: int, record_property: Record
 ) -> None:
     needs("tmux")
-    extra = debug_environ(tmp_path) if told == "everything told" else {}
+    extra = debug_environ(tmp_path) if debugging == "everything told" else {}
     with Sampler() as sampler, open_flow(tmp_path, extra) as user:
         name = f"kt-canaries-{os.getpid()}-{width}-{len(extra)}"
         with open_searched_terminal(user, tmp_path, name, width, height) as terminal:
@@ -39,8 +39,8 @@ def test_no_secret_is_on_a_terminal_beside_the_recovery_key_on_its_one_screen(
         user.search_files()
         steps = terminal.steps
     user.search_processes(sampler)
-    record_property(f"canaries: screens looked at, {width}x{height}, {told}", steps)
-    report(user, record_property, f"app at {width}x{height}, {told}")
+    record_property(f"canaries: screens looked at, {width}x{height}, {debugging}", steps)
+    report(user, record_property, f"app at {width}x{height}, {debugging}")
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="there is no /proc here")

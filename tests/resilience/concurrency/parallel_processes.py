@@ -93,7 +93,7 @@ class SharedFileRace:
             (self.folder / "stop").touch()
             outputs = programs.finish(others, 600)
         report = EditReport(
-            [key for done, _ in reports for key in done],
+            [key for edits_done, _ in reports for key in edits_done],
             [(code, line) for _, refused in reports for code, line in refused],
         )
         return report, int(outputs[0]), int(outputs[1])

@@ -155,8 +155,8 @@ def calls(run: Run, home: Home) -> list[Call]:
 
 def inject(run: Run, home: Home, call: Call, fault: str, *, is_permanent: bool = False) -> Outcome:
     """Run with a fault at one call, or at all calls from there on."""
-    struck = home.root / "struck"
-    struck.unlink(missing_ok=True)
-    faults = Faults(str(home.person), fault, call.number, is_permanent, struck)
+    mark = home.root / "struck"
+    mark.unlink(missing_ok=True)
+    faults = Faults(str(home.person), fault, call.number, is_permanent, mark)
     outcome = run_in_child(run, home, partial(faults.install, None))
-    return dataclasses.replace(outcome, reached=struck.exists())
+    return dataclasses.replace(outcome, reached=mark.exists())

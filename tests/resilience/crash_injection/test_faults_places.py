@@ -231,11 +231,11 @@ def test_a_link_that_leads_to_nothing_yet_gets_its_file_and_folder(home: Home) -
     home.restore_stage("no credentials file")
     home.credentials.symlink_to("../elsewhere/aws")
     assert run_in_child(file_writers.writer(file_writers._make_credentials), home).code == 0
-    made = home.person / "elsewhere" / "aws"
+    created = home.person / "elsewhere" / "aws"
     assert home.credentials.is_symlink()
-    assert made.read_bytes() == b"[made]\nregion = x\n"
-    assert stat.S_IMODE(made.stat().st_mode) == 0o600
-    assert stat.S_IMODE(made.parent.stat().st_mode) == 0o700
+    assert created.read_bytes() == b"[made]\nregion = x\n"
+    assert stat.S_IMODE(created.stat().st_mode) == 0o600
+    assert stat.S_IMODE(created.parent.stat().st_mode) == 0o700
 
 
 def test_the_credentials_file_may_be_named_anywhere(home: Home) -> None:
@@ -330,14 +330,14 @@ def test_files_are_private_from_the_moment_they_are_made(
         os.umask(0)
         return operation.run(of)
 
-    made = []
+    created = []
     for call in strace_runs.calls(bare, home):
         if call.is_of_user and call.name in ("open", "openat") and "O_CREAT" in call.line:
-            made.append(call)
+            created.append(call)
             assert ", 0600) " in call.line, call.line
         elif call.is_of_user and call.name in ("mkdir", "mkdirat"):
-            made.append(call)
+            created.append(call)
             assert ", 0700) " in call.line, call.line
         elif call.is_of_user and call.name in ("chmod", "fchmod", "fchmodat"):
             assert re.search(r", 0[67]00\)", call.line), call.line
-    assert len(made) >= 2
+    assert len(created) >= 2

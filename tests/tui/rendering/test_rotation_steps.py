@@ -268,7 +268,7 @@ def test_the_rows_of_both_ways(is_undoing: bool, rows: list[tuple[str, Step]]) -
 
 
 @pytest.mark.parametrize(
-    ("one", "texts"),
+    ("view_shown", "texts"),
     [
         (view(), {1: "a new key at AWS", 5: f"old key {OLD_SHOWN} (reversible)", 6: f"old key {OLD_SHOWN}, after"}),
         (view(Step.INTENT), {1: "the new key"}),
@@ -347,7 +347,7 @@ LATER = "after 24 h earliest"
 
 
 @pytest.mark.parametrize(
-    ("one", "expected"),
+    ("view_shown", "expected"),
     [
         (view(), ["", "", "", "", "", "", LATER]),
         (view(failed=True), ["failed", "", "", "", "", "", LATER]),
@@ -547,7 +547,7 @@ def test_if_one_stops_the_key_in_use_is_named(step: Step) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "words"),
+    ("view_shown", "words"),
     [
         (view(), f"deactivates {OLD_SHOWN}"),
         (view(phase=Phase.WAITING), f"{OLD_SHOWN} works and is in use"),
@@ -571,7 +571,7 @@ def test_the_words_begin_with_a_capital() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "keys"),
+    ("view_shown", "keys"),
     [
         (view(phase=Phase.RUNNING), {"Esc": "Stop safely"}),
         (view(Step.CREATED, Phase.WAITING), {"Esc": "Stop safely"}),

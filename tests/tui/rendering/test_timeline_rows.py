@@ -75,7 +75,7 @@ def text_of(line: Line) -> str:
     return "".join(text for text, _ in line)
 
 
-def drawn(
+def draw(
     profile: Profile,
     *,
     room: Room = ROOM,
@@ -89,7 +89,7 @@ def drawn(
     return row_line(row, seen or view(profile), window, room, selected=selected)
 
 
-def lane_in(line: Line) -> str:
+def row_in(line: Line) -> str:
     return text_of(line[2:])
 
 
@@ -242,7 +242,7 @@ def test_a_session_says_what_is_left_without_seconds(
     left: timedelta | None, words: str, glyph: str, role: str, glyphs: Any
 ) -> None:
     profile = session("p", left)
-    line = drawn(profile, seen=view(profile, glyphs=glyphs))
+    line = draw(profile, seen=view(profile, glyphs=glyphs))
     assert line[0] == (f"  {getattr(glyphs, glyph)} {words:<12} ", role)
 
 
@@ -260,17 +260,17 @@ def test_a_session_says_what_is_left_without_seconds(
 def test_a_key_says_how_it_stands_against_its_policy(
     profile: Profile, glyph: str, words: str, role: str
 ) -> None:
-    assert drawn(profile)[0] == (f"  {glyph} {words:<12} ", role)
+    assert draw(profile)[0] == (f"  {glyph} {words:<12} ", role)
 
 
 @pytest.mark.parametrize("profile", [session("p", HOUR), session("p", None), key("p", 9)])
 def test_a_profile_with_an_operation_in_flight_is_working(profile: Profile) -> None:
-    assert drawn(profile, seen=view(profile, working=frozenset({"p"})))[0] == ("  ↻ working      ", "working")
-    assert drawn(profile, seen=view(profile, working=frozenset({"q"})))[0][1] != "working"
+    assert draw(profile, seen=view(profile, working=frozenset({"p"})))[0] == ("  ↻ working      ", "working")
+    assert draw(profile, seen=view(profile, working=frozenset({"q"})))[0][1] != "working"
 
 
 def test_the_chosen_row_has_the_cursor_and_a_bright_name() -> None:
-    plain, selected = (drawn(session("prod", HOUR), selected=selected) for selected in (False, True))
+    plain, selected = (draw(session("prod", HOUR), selected=selected) for selected in (False, True))
     assert plain[0][0][0] == " "
     assert plain[1] == ("prod        ", "text")
     assert selected[0][0][0] == "▸"
@@ -279,7 +279,7 @@ def test_the_chosen_row_has_the_cursor_and_a_bright_name() -> None:
 
 
 def test_a_hostile_name_is_written_out_and_cut() -> None:
-    assert drawn(session("\x1b" + "b" * 20, HOUR))[1][0] == "\\x1bbbbbbb… "
+    assert draw(session("\x1b" + "b" * 20, HOUR))[1][0] == "\\x1bbbbbbb… "
 
 
 # -- ends in words ----------------------------------------------------------------------------------------------------
@@ -300,7 +300,7 @@ def test_a_hostile_name_is_written_out_and_cut() -> None:
     ],
 )
 def test_without_room_for_a_chart_the_end_or_the_age_is_written_out(profile: Profile, words: str) -> None:
-    assert drawn(profile, room=NARROW)[2:] == ((f"{words:<7}", "muted"),)
+    assert draw(profile, room=NARROW)[2:] == ((f"{words:<7}", "muted"),)
 
 
 # -- lanes ------------------------------------------------------------------------------------------------------------
@@ -322,29 +322,29 @@ def test_a_session_is_drawn_from_its_issue_to_its_end(
 ) -> None:
     profile = session("p", expires)
     profile = replace(profile, session=Session("ASIA", NOW + issued, NOW + expires))
-    assert lane_in(drawn(profile)) == lane
+    assert row_in(draw(profile)) == lane
     to_ascii = str.maketrans("━▌→←┃", "=]><|")
-    assert lane_in(drawn(profile, seen=view(profile, glyphs=ASCII))) == lane.translate(to_ascii)
+    assert row_in(draw(profile, seen=view(profile, glyphs=ASCII))) == lane.translate(to_ascii)
 
 
 def test_the_bar_has_the_colour_of_its_state_and_now_that_of_a_title() -> None:
-    line = drawn(session("p", HOUR))
+    line = draw(session("p", HOUR))
     roles = dict(line[2:])
     assert roles == {" ": "text", "━": "fresh", "┃": "title", "▌": "fresh"}
-    assert drawn(session("p", -3 * HOUR, session=Session("A", None, NOW - 3 * HOUR)))[2] == ("←", "expired")
+    assert draw(session("p", -3 * HOUR, session=Session("A", None, NOW - 3 * HOUR)))[2] == ("←", "expired")
     later = replace(session("p", 9 * HOUR), session=Session("A", NOW + 3 * HOUR, NOW + 9 * HOUR))
-    assert drawn(later)[-1] == ("→", "fresh")
+    assert draw(later)[-1] == ("→", "fresh")
 
 
 def test_now_is_not_drawn_where_it_is_out_of_the_window() -> None:
-    assert "┃" not in lane_in(drawn(session("p", HOUR), window=Window(NOW + SECOND, 4 * HOUR)))
+    assert "┃" not in row_in(draw(session("p", HOUR), window=Window(NOW + SECOND, 4 * HOUR)))
 
 
 def test_an_unknown_end_is_said_and_has_no_line_of_now() -> None:
-    line = drawn(session("p", None))
+    line = draw(session("p", None))
     assert len(line) == 42
-    assert "unknown" in lane_in(line)
-    assert "┃" not in lane_in(line)
+    assert "unknown" in row_in(line)
+    assert "┃" not in row_in(line)
     assert {role for _, role in line[2:]} == {"muted"}
 
 
@@ -358,12 +358,12 @@ RENEWED = session(
 )
 def test_a_renewal_is_drawn_while_an_agent_renews(agent: bool, paused: bool, is_marked: bool) -> None:
     snapshot = Snapshot(1, (RENEWED,), agent=agent, paused=paused)
-    line = drawn(RENEWED, seen=View(snapshot, NOW))
+    line = draw(RENEWED, seen=View(snapshot, NOW))
     # It is due twenty minutes before the end.
     marked = [nth for nth, span in enumerate(line[2:]) if span == ("↻", "working")]
     assert marked == ([31] if is_marked else [])
     if is_marked:
-        assert lane_in(drawn(RENEWED, seen=View(snapshot, NOW, glyphs=ASCII)))[31] == "r"
+        assert row_in(draw(RENEWED, seen=View(snapshot, NOW, glyphs=ASCII)))[31] == "r"
 
 
 # -- ages -------------------------------------------------------------------------------------------------------------
@@ -382,9 +382,9 @@ def test_a_renewal_is_drawn_while_an_agent_renews(agent: bool, paused: bool, is_
 )
 def test_the_age_of_a_key_is_drawn_against_its_policy(age: int, bar: str) -> None:
     profile = key("k", age)
-    line = drawn(profile)
-    assert lane_in(line) == bar
-    assert lane_in(drawn(profile, seen=view(profile, glyphs=ASCII))) == bar.translate(
+    line = draw(profile)
+    assert row_in(line) == bar
+    assert row_in(draw(profile, seen=view(profile, glyphs=ASCII))) == bar.translate(
         str.maketrans("█░┃→", "#.|>")
     )
     roles = dict(line[2:])
@@ -396,7 +396,7 @@ def test_the_age_of_a_key_is_drawn_against_its_policy(age: int, bar: str) -> Non
     ("profile", "words"), [(key("k", None), "age unknown"), (key("k", 94, None), "94d old, no policy")]
 )
 def test_an_age_without_a_scale_is_written_out(profile: Profile, words: str) -> None:
-    ((text, role),) = drawn(profile)[2:]
+    ((text, role),) = draw(profile)[2:]
     assert words in text
     assert (len(text), role) == (40, "muted")
 
