@@ -19,10 +19,10 @@ SHOWN_ONCE = ("recovery key", "recovery key, small")
 
 
 @dataclass
-class Watched:
+class SearchedTerminal:
     """A terminal that is searched at every step."""
 
-    one: Flow
+    user: Flow
     screen: Terminal
     size: tuple[int, int]
     steps: int = 0
@@ -33,13 +33,13 @@ class Watched:
         """Wait until the screen shows the text, then search it and its scrollback, colours included."""
         text = self.screen.shows(*parts)
         self.steps += 1
-        self.one.learn()
+        self.user.add_made_secrets()
         but = SHOWN_ONCE if self.shows_recovery_key else ()
         label = f"screen {self.steps} ({' '.join(parts)})"
-        self.one.hits += self.one.search.look(label, self.screen.scrollback().encode(), but=but)
+        self.user.hits += self.user.search.search(label, self.screen.scrollback().encode(), but=but)
         return text
 
-    def finds(self, name: str) -> None:
+    def find(self, name: str) -> None:
         """Put the cursor on one profile by the filter."""
         self.screen.press("Escape")
         self.screen.press("/")
@@ -54,7 +54,7 @@ class Watched:
         )
         self.step(name)
 
-    def types(self, text: str) -> None:
+    def type_keys(self, text: str) -> None:
         """Type a secret, search the screen with the secret in its field, and press Enter."""
         self.screen.type_unseen(text)
         self.step()
@@ -62,136 +62,138 @@ class Watched:
 
 
 @contextmanager
-def watched(one: Flow, folder: Path, name: str, width: int, height: int) -> Iterator[Watched]:
+def open_searched_terminal(
+    user: Flow, folder: Path, name: str, width: int, height: int
+) -> Iterator[SearchedTerminal]:
     """Run the app; afterwards search all bytes that it has sent."""
     sent = folder / "sent"
-    with terminal(name, one.person.environ, width=width, height=height) as screen:
+    with terminal(name, user.person.environ, width=width, height=height) as screen:
         screen.records(sent)
-        yield Watched(one, screen, (width, height))
+        yield SearchedTerminal(user, screen, (width, height))
         screen.shows("ended with 0")
-        one.hits += one.search.look("the terminal afterwards", screen.scrollback().encode())
-    one.hits += one.search.look_in_file(sent, but=SHOWN_ONCE)
+        user.hits += user.search.search("the terminal afterwards", screen.scrollback().encode())
+    user.hits += user.search.search_file(sent, but=SHOWN_ONCE)
     sent.unlink()
 
 
-def working_day(at: Watched) -> None:
+def working_day(terminal: SearchedTerminal) -> None:
     """Adopt with a new vault, refresh with and without codes, right and wrong ones, open the timeline, lock,
     unlock, stop and release; open every screen and dialog once."""
-    at.step("Profiles", "Quit")
-    at.finds("personal")
-    at.screen.press("m")
-    at.step("review", "aws_secret_access_key = ***")
-    at.screen.press("Enter")
-    _vault_made(at)
-    at.step("adopted")
-    at.screen.press("r")
-    at.step("refreshed personal", "11h")
-    at.screen.press("Enter")
-    at.step("credential_process")
-    at.screen.press("Escape")
-    at.screen.press("?")
-    at.step("Help")
-    at.screen.press("Escape")
-    _with_codes(at)
-    _timeline(at)
-    _locked(at)
-    at.finds("personal")
-    at.screen.press("x")
-    at.step("session deleted")
-    at.screen.press("m")
-    at.step("review")
-    at.screen.press("Enter")
-    _asked_for_it(at, "not the passphrase")
-    at.step("released personal")
-    at.screen.press("q")
+    terminal.step("Profiles", "Quit")
+    terminal.find("personal")
+    terminal.screen.press("m")
+    terminal.step("review", "aws_secret_access_key = ***")
+    terminal.screen.press("Enter")
+    _create_vault(terminal)
+    terminal.step("adopted")
+    terminal.screen.press("r")
+    terminal.step("refreshed personal", "11h")
+    terminal.screen.press("Enter")
+    terminal.step("credential_process")
+    terminal.screen.press("Escape")
+    terminal.screen.press("?")
+    terminal.step("Help")
+    terminal.screen.press("Escape")
+    _with_codes(terminal)
+    _timeline(terminal)
+    _locked(terminal)
+    terminal.find("personal")
+    terminal.screen.press("x")
+    terminal.step("session deleted")
+    terminal.screen.press("m")
+    terminal.step("review")
+    terminal.screen.press("Enter")
+    _enter_passphrase(terminal, "not the passphrase")
+    terminal.step("released personal")
+    terminal.screen.press("q")
 
 
-def _with_codes(at: Watched) -> None:
-    at.finds("acme-alice")
-    at.screen.press("m")
-    at.step("review")
-    at.screen.press("Enter")
-    at.step("adopted")
-    at.screen.press("r")
-    at.step("six digits")
-    at.types("000000")
-    at.step("Code refused")
-    at.screen.type_unseen(at.one.code("alice"))
-    at.step("refreshed acme-alice")
-    at.finds("prod-admin")
-    at.screen.press("r")
+def _with_codes(terminal: SearchedTerminal) -> None:
+    terminal.find("acme-alice")
+    terminal.screen.press("m")
+    terminal.step("review")
+    terminal.screen.press("Enter")
+    terminal.step("adopted")
+    terminal.screen.press("r")
+    terminal.step("six digits")
+    terminal.type_keys("000000")
+    terminal.step("Code refused")
+    terminal.screen.type_unseen(terminal.user.code("alice"))
+    terminal.step("refreshed acme-alice")
+    terminal.find("prod-admin")
+    terminal.screen.press("r")
     # Uses the same code: the app asks for no other.
-    at.step("refreshed prod-admin")
+    terminal.step("refreshed prod-admin")
 
 
-def _timeline(at: Watched) -> None:
+def _timeline(terminal: SearchedTerminal) -> None:
     """Show all sessions and key ages, change and move the time window, and use the narrow form without a
     chart."""
-    at.screen.press("t")
-    at.step("3 Timeline", "sort: expiry", "prod-admin")
-    for key, seen in (
+    terminal.screen.press("t")
+    terminal.step("3 Timeline", "sort: expiry", "prod-admin")
+    for key, expected in (
         ("-", "8h, "),
         ("l", "3 Timeline"),
         (".", "3 Timeline"),
         ("s", "sort: name"),
         ("Tab", "acme-alice"),
     ):
-        at.screen.press(key)
-        at.step(seen)
-    at.screen.resize(50, 20)
-    at.step("EXPIRES", "prod-admin", "acme-alice")
-    at.screen.resize(*at.size)
-    at.step("3 Timeline", "sort: name")
-    at.screen.press("Enter")
-    at.step("credential_process")
-    at.screen.press("Escape")
-    at.step("sort: name")
-    at.screen.press("p")
-    at.step("paused")
-    at.screen.press("p")
-    at.screen.press("Escape")
-    at.step("Profiles")
+        terminal.screen.press(key)
+        terminal.step(expected)
+    terminal.screen.resize(50, 20)
+    terminal.step("EXPIRES", "prod-admin", "acme-alice")
+    terminal.screen.resize(*terminal.size)
+    terminal.step("3 Timeline", "sort: name")
+    terminal.screen.press("Enter")
+    terminal.step("credential_process")
+    terminal.screen.press("Escape")
+    terminal.step("sort: name")
+    terminal.screen.press("p")
+    terminal.step("paused")
+    terminal.screen.press("p")
+    terminal.screen.press("Escape")
+    terminal.step("Profiles")
 
 
-def _locked(at: Watched) -> None:
-    at.screen.press("L")
-    at.step("locked")
-    at.finds("ci-audit")
-    at.screen.press("m")
-    at.step("review")
-    at.screen.press("Enter")
-    _asked_for_it(at, "a wrong passphrase")
-    at.step("adopted")
+def _locked(terminal: SearchedTerminal) -> None:
+    terminal.screen.press("L")
+    terminal.step("locked")
+    terminal.find("ci-audit")
+    terminal.screen.press("m")
+    terminal.step("review")
+    terminal.screen.press("Enter")
+    _enter_passphrase(terminal, "a wrong passphrase")
+    terminal.step("adopted")
 
 
-def _asked_for_it(at: Watched, wrong: str) -> None:
+def _enter_passphrase(terminal: SearchedTerminal, wrong_passphrase: str) -> None:
     """Type a wrong passphrase, then the right one."""
-    at.step("assphrase")
-    at.types(at.one.new_secret(wrong))
-    at.step("Wrong passphrase")
-    at.types(at.one.passphrase)
+    terminal.step("assphrase")
+    terminal.type_keys(terminal.user.new_secret(wrong_passphrase))
+    terminal.step("Wrong passphrase")
+    terminal.type_keys(terminal.user.passphrase)
 
 
-def _vault_made(at: Watched) -> None:
+def _create_vault(terminal: SearchedTerminal) -> None:
     """Go through the Create vault screen, including a passphrase that is too short and one that differs."""
-    at.step("Create vault", "Passphrase")
-    at.types("short")
-    at.step("Too short")
-    at.types(at.one.passphrase)
-    at.step("Repeat")
-    at.types(at.one.new_secret("one that differs"))
-    at.step("Passphrases don't match")
-    at.types(at.one.passphrase)
-    at.step("Repeat")
-    at.types(at.one.passphrase)
-    at.shows_recovery_key = True
-    text = re.sub(r"[\s│┃▌▐]+", "", at.screen.shows("AGE-SECRET-KEY-1"))
+    terminal.step("Create vault", "Passphrase")
+    terminal.type_keys("short")
+    terminal.step("Too short")
+    terminal.type_keys(terminal.user.passphrase)
+    terminal.step("Repeat")
+    terminal.type_keys(terminal.user.new_secret("one that differs"))
+    terminal.step("Passphrases don't match")
+    terminal.type_keys(terminal.user.passphrase)
+    terminal.step("Repeat")
+    terminal.type_keys(terminal.user.passphrase)
+    terminal.shows_recovery_key = True
+    text = re.sub(r"[\s│┃▌▐]+", "", terminal.screen.shows("AGE-SECRET-KEY-1"))
     key = _RECOVERY.search(text)
     assert key is not None, "the recovery key is not to be read"
-    at.one.search.add(SHOWN_ONCE[0], key[0])
-    at.one.search.add(SHOWN_ONCE[1], key[0].lower())
-    at.step("AGE-SECRET-KEY-1")
-    at.screen.type_unseen(key[0][-6:])
-    at.screen.press("Enter")
-    at.screen.hides("AGE-SECRET-KEY-1")
-    at.shows_recovery_key = False
+    terminal.user.search.add(SHOWN_ONCE[0], key[0])
+    terminal.user.search.add(SHOWN_ONCE[1], key[0].lower())
+    terminal.step("AGE-SECRET-KEY-1")
+    terminal.screen.type_unseen(key[0][-6:])
+    terminal.screen.press("Enter")
+    terminal.screen.hides("AGE-SECRET-KEY-1")
+    terminal.shows_recovery_key = False

@@ -31,7 +31,7 @@ from tests.tui.sample_profiles import NOW, believable
 OLD, NEW = "AKIAEXAMPLE00004WQP", "AKIAEXAMPLE00009ZLM"
 OLD_SHOWN, NEW_SHOWN = "AKIA…4WQP", "AKIA…9ZLM"
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
-DEPLOY = next(one for one in believable() if one.name == "ci-deploy")
+DEPLOY = next(view_shown for view_shown in believable() if view_shown.name == "ci-deploy")
 ALSO = ("ci-deploy-mfa", "ci-audit", "terraform")
 
 
@@ -126,15 +126,15 @@ def test_marks_tell_what_is_done_at_work_waiting_and_to_come(name: str, marks: s
 def test_no_line_is_wider_than_the_box_and_what_matters_most_stays(
     name: str, width: int, glyphs: Glyphs
 ) -> None:
-    one = EVERY[name]
+    view_shown = EVERY[name]
     for height in (19, 12, 9, 6):
-        lines = dialog_lines(one, NOW, width, height, glyphs)
+        lines = dialog_lines(view_shown, NOW, width, height, glyphs)
         assert all(cell_len("".join(text for text, _ in line)) <= width for line in lines)
         text = " ".join(plain(lines).split())
-        assert text.find(" ".join(state_summary(one).split())) >= 0
+        assert text.find(" ".join(state_summary(view_shown).split())) >= 0
         assert len(lines) <= height or height == 6
     if width == 74:
-        assert "…" not in plain(step_lines(one, NOW, width, ASCII)).replace("AKIA…", "")
+        assert "…" not in plain(step_lines(view_shown, NOW, width, ASCII)).replace("AKIA…", "")
 
 
 @pytest.mark.parametrize(
@@ -192,12 +192,12 @@ def test_the_key_in_the_vault_is_the_old_one_before_stored_and_the_new_one_after
     waits: str | None, step: Step | None, old: str, new: str
 ) -> None:
     profile = replace(DEPLOY, rotation=Rotation(RotationState.IN_PROGRESS, 94, 90, pending_step=waits))
-    one = RotationView(profile)
-    assert (one.step, one.old, one.new) == (step, old, new)
-    assert one.is_undoing is (waits == "undoing")
-    assert one.has_started is (waits is not None)
-    assert not one.is_over
-    assert one.orphans == ()
+    view_shown = RotationView(profile)
+    assert (view_shown.step, view_shown.old, view_shown.new) == (step, old, new)
+    assert view_shown.is_undoing is (waits == "undoing")
+    assert view_shown.has_started is (waits is not None)
+    assert not view_shown.is_over
+    assert view_shown.orphans == ()
 
 
 def test_keys_have_names_in_words_if_no_id_is_known() -> None:
@@ -210,19 +210,19 @@ def test_keys_have_names_in_words_if_no_id_is_known() -> None:
 
 @pytest.mark.parametrize("step", list(Step))
 @pytest.mark.parametrize("is_undoing", [False, True])
-def test_after_an_act_its_progress_counts(step: Step, is_undoing: bool) -> None:
+def test_after_an_operation_its_progress_counts(step: Step, is_undoing: bool) -> None:
     progress = at(step, is_undoing=is_undoing, orphans=(NEW,))
-    one = RotationView(
+    view_shown = RotationView(
         replace(DEPLOY, rotation=Rotation(RotationState.IN_PROGRESS, pending_step="undoing")),
         progress=progress,
     )
-    assert (one.step, one.is_undoing, one.orphans) == (step, is_undoing, (NEW,))
-    assert one.is_over is (step in (Step.DONE, Step.UNDONE))
-    assert one.has_started
-    assert one.old == OLD_SHOWN
-    assert one.new == ("the new key" if step is Step.INTENT else NEW_SHOWN)
+    assert (view_shown.step, view_shown.is_undoing, view_shown.orphans) == (step, is_undoing, (NEW,))
+    assert view_shown.is_over is (step in (Step.DONE, Step.UNDONE))
+    assert view_shown.has_started
+    assert view_shown.old == OLD_SHOWN
+    assert view_shown.new == ("the new key" if step is Step.INTENT else NEW_SHOWN)
     uses_new = step in (Step.STORED, Step.DELIVERED, Step.DEACTIVATED, Step.DONE)
-    assert one.in_use == (NEW_SHOWN if uses_new else OLD_SHOWN)
+    assert view_shown.in_use == (NEW_SHOWN if uses_new else OLD_SHOWN)
 
 
 def test_a_confirmed_way_back_shows_at_once() -> None:
@@ -263,8 +263,8 @@ BACK = [("Reactivate", Step.VERIFIED), ("Store", Step.VERIFIED), ("Delete", Step
 
 @pytest.mark.parametrize(("is_undoing", "rows"), [(False, FORWARD), (True, BACK)])
 def test_the_rows_of_both_ways(is_undoing: bool, rows: list[tuple[str, Step]]) -> None:
-    one = view(progress=at(Step.STORED, is_undoing=is_undoing))
-    assert [(row.name, row.final_step) for row in step_rows(one)] == rows
+    view_shown = view(progress=at(Step.STORED, is_undoing=is_undoing))
+    assert [(row.name, row.final_step) for row in step_rows(view_shown)] == rows
 
 
 @pytest.mark.parametrize(
@@ -281,8 +281,8 @@ def test_the_rows_of_both_ways(is_undoing: bool, rows: list[tuple[str, Step]]) -
         (view(progress=at(Step.STORED, is_undoing=True)), {0: f"old key {OLD_SHOWN}", 2: f"new key {NEW_SHOWN}"}),
     ],
 )  # fmt: skip
-def test_the_rows_name_the_keys(one: RotationView, texts: dict[int, str]) -> None:
-    rows = step_rows(one)
+def test_the_rows_name_the_keys(view_shown: RotationView, texts: dict[int, str]) -> None:
+    rows = step_rows(view_shown)
     assert {nth: rows[nth].description[: len(text)] for nth, text in texts.items()} == texts
 
 
@@ -313,15 +313,15 @@ def test_the_title_says_which_key_and_how_far(name: str, title: str) -> None:
     ("room", "shown"), [(74, "b" * 37 + "…"), (45, "bbbbbbbb…"), (44, "bbbbbbb…"), (20, "bbbbbbb…")]
 )
 def test_a_long_name_leaves_room_for_how_far_it_is(room: int, shown: str) -> None:
-    one = replace(EVERY["stored"], profile=replace(DEPLOY, name="b" * 90))
-    assert dialog_title(one, room, UNICODE) == f"Rotate access key: {shown} ── step 5 of 7"
+    view_shown = replace(EVERY["stored"], profile=replace(DEPLOY, name="b" * 90))
+    assert dialog_title(view_shown, room, UNICODE) == f"Rotate access key: {shown} ── step 5 of 7"
 
 
 # -- lines ------------------------------------------------------------------------------------------------------------
 
 
-def marks_and_roles(one: RotationView, width: int = 74) -> list[tuple[str, str]]:
-    return [(line[0][0][0], line[0][1]) for line in step_lines(one, NOW, width, UNICODE)]
+def marks_and_roles(view_shown: RotationView, width: int = 74) -> list[tuple[str, str]]:
+    return [(line[0][0][0], line[0][1]) for line in step_lines(view_shown, NOW, width, UNICODE)]
 
 
 @pytest.mark.parametrize(
@@ -337,8 +337,8 @@ def test_a_mark_has_the_colour_of_its_step(name: str, nth: int, expected: tuple[
     assert marks_and_roles(EVERY[name])[nth] == expected
 
 
-def notes(one: RotationView, width: int = 74) -> list[str]:
-    return [line[-1][0].strip() for line in step_lines(one, NOW, width, UNICODE)]
+def notes(view_shown: RotationView, width: int = 74) -> list[str]:
+    return [line[-1][0].strip() for line in step_lines(view_shown, NOW, width, UNICODE)]
 
 
 REACHED = {Step.CREATED: NOW - 90 * SECOND, Step.VERIFIED: NOW - 80 * SECOND}
@@ -374,8 +374,8 @@ LATER = "after 24 h earliest"
         (view(progress=at(Step.UNDONE)), ["", "", "", "", "", "", LATER]),
     ],
 )  # fmt: skip
-def test_the_note_of_each_step(one: RotationView, expected: list[str]) -> None:
-    assert notes(one) == expected
+def test_the_note_of_each_step(view_shown: RotationView, expected: list[str]) -> None:
+    assert notes(view_shown) == expected
 
 
 @pytest.mark.parametrize("width", [62, 63, 74, 120])
@@ -472,8 +472,8 @@ USER = "arn:aws:iam::444455556666:user/team/ci-user"
 
 
 def head(profile: Profile, **changes: Any) -> str:
-    one = replace(RotationView(profile), **changes)
-    return " ".join(plain(dialog_lines(one, NOW, 200, 30, UNICODE)).partition("\n\n")[0].split())
+    view_shown = replace(RotationView(profile), **changes)
+    return " ".join(plain(dialog_lines(view_shown, NOW, 200, 30, UNICODE)).partition("\n\n")[0].split())
 
 
 def aged(days: int | None, state: RotationState, limit: int | None = 90) -> Profile:
@@ -540,10 +540,12 @@ def test_the_other_profiles_that_use_the_key(shared_with: tuple[str, ...], words
 
 @pytest.mark.parametrize("step", [step for step in Step if step is not Step.INTENT])
 def test_if_one_stops_the_key_in_use_is_named(step: Step) -> None:
-    one = view(step)
-    assert f"{one.in_use} is in use" in state_summary(one)
-    assert "{" not in state_summary(one)
-    assert state_summary(one).startswith("If you stop here: ") is (step not in (Step.DONE, Step.UNDONE))
+    view_shown = view(step)
+    assert f"{view_shown.in_use} is in use" in state_summary(view_shown)
+    assert "{" not in state_summary(view_shown)
+    assert state_summary(view_shown).startswith("If you stop here: ") is (
+        step not in (Step.DONE, Step.UNDONE)
+    )
 
 
 @pytest.mark.parametrize(
@@ -558,8 +560,8 @@ def test_if_one_stops_the_key_in_use_is_named(step: Step) -> None:
         (replace(KEYLESS, progress=None), "deactivates the old key"),
     ],
 )  # fmt: skip
-def test_what_there_is_if_one_stops(one: RotationView, words: str) -> None:
-    assert words in state_summary(one)
+def test_what_there_is_if_one_stops(view_shown: RotationView, words: str) -> None:
+    assert words in state_summary(view_shown)
 
 
 def test_the_words_begin_with_a_capital() -> None:
@@ -585,8 +587,8 @@ def test_the_words_begin_with_a_capital() -> None:
         (view(progress=at(Step.UNDONE, is_undoing=True)), {"Enter": "Close"}),
     ],
 )  # fmt: skip
-def test_the_keys_and_their_words(one: RotationView, keys: dict[str, str]) -> None:
-    assert dict(available_keys(one)) == keys
+def test_the_keys_and_their_words(view_shown: RotationView, keys: dict[str, str]) -> None:
+    assert dict(available_keys(view_shown)) == keys
 
 
 def test_the_way_back_is_offered_at_every_step_that_has_a_new_key() -> None:
@@ -599,7 +601,7 @@ def test_the_old_key_can_be_deleted_only_once_it_is_deactivated() -> None:
     assert offered == {Step.DEACTIVATED}
 
 
-def test_leaving_twice_leaves_the_act_to_end() -> None:
+def test_leaving_twice_leaves_the_operation_to_end() -> None:
     (first,), (second,) = (
         available_keys(view(phase=Phase.RUNNING, is_stopping=stop)) for stop in (False, True)
     )
