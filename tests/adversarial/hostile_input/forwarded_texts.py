@@ -24,7 +24,7 @@ from keyturn.storage.socket_paths import forward_path
 from tests.adversarial.hostile_input.corpus import as_argument, as_text
 from tests.adversarial.hostile_input.harmless_output import foreign
 from tests.adversarial.hostile_input.verbs import VerbRunner
-from tests.core.delivery.endpoint.exec_program import SHOW, Program, heard
+from tests.core.delivery.endpoint.exec_program import PRINT_ENVIRON, Program, read_reply
 
 BIN = Path(sys.executable).parent
 ROLE = "\n[profile {0}]\nrole_arn = arn:aws:iam::123456789012:role/Deploy\nsource_profile = ci\nregion = eu-west-1\n"
@@ -49,7 +49,17 @@ def raw_of(text: str) -> bytes:
 @contextmanager
 def program(machine: VerbRunner) -> Iterator[Program]:
     """Start a program with `exec role --endpoint`."""
-    words = (str(BIN / "keyturn"), "exec", "role", "--endpoint", "--", sys.executable, "-I", "-c", SHOW)
+    words = (
+        str(BIN / "keyturn"),
+        "exec",
+        "role",
+        "--endpoint",
+        "--",
+        sys.executable,
+        "-I",
+        "-c",
+        PRINT_ENVIRON,
+    )
     with subprocess.Popen(
         words, env=machine.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -129,7 +139,7 @@ def check_remote_requests(machine: VerbRunner, texts: tuple[str, ...]) -> None:
                 remote.connect(forward_path(machine.environ))
                 with suppress(OSError):
                     remote.sendall(line + b"\n")
-                answer = heard(remote)
+                answer = read_reply(remote)
             machine.outputs += 1
             machine.foreign += foreign(answer)
             machine.check(wrong=not _is_refusal(answer), what=f"{text[:50]!a} got {answer[:200]!r}")

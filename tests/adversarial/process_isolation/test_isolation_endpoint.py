@@ -13,7 +13,7 @@ import pytest
 from tests.adversarial.process_isolation.conftest import PASSPHRASE, Record
 from tests.adversarial.process_isolation.ordinary import ALICE, Installation, User, run_as
 from tests.adversarial.process_isolation.test_isolation_processes import run_attacks
-from tests.core.delivery.endpoint.exec_program import SHOW, Program, answers_to
+from tests.core.delivery.endpoint.exec_program import PRINT_ENVIRON, Program, replies_to
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def endpoint_owner(installation: Installation, shared_folder: Path) -> Iterator[
             result = alice.keyturn(*words, fds={"--passphrase-fd": PASSPHRASE})
             assert result.returncode == 0, result.stderr
         process = subprocess.Popen(
-            [*run_as(alice.uid), installation.keyturn, "exec", "ci-release", "--endpoint", "--", installation.python, "-c", SHOW],
+            [*run_as(alice.uid), installation.keyturn, "exec", "ci-release", "--endpoint", "--", installation.python, "-c", PRINT_ENVIRON],
             env=alice.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/",
         )  # fmt: skip
         with process:
@@ -56,7 +56,7 @@ def endpoint_owner(installation: Installation, shared_folder: Path) -> Iterator[
 
 def is_served(endpoint_owner: tuple[User, Program]) -> bool:
     user, program = endpoint_owner
-    (answer,) = answers_to(program, *run_as(user.uid), user.installation.python, count=1)
+    (answer,) = replies_to(program, *run_as(user.uid), user.installation.python, count=1)
     return "200 OK" in answer and "ASIA" in answer
 
 
@@ -82,7 +82,7 @@ def test_its_right_request_gets_another_user_no_byte(
     endpoint_owner: tuple[User, Program], other_user: User, who: str
 ) -> None:
     before = run_as(other_user.uid) if who == "another user" else []
-    assert answers_to(endpoint_owner[1], *before, other_user.installation.python, count=50) == [""] * 50
+    assert replies_to(endpoint_owner[1], *before, other_user.installation.python, count=50) == [""] * 50
     assert is_served(endpoint_owner)
 
 

@@ -42,17 +42,17 @@ def search_endpoint(user: Flow, *options: str, locks: bool = False) -> None:
         user.search.add("the endpoint's path", program.path)
         environ_bytes = "\0".join(f"{name}={value}" for name, value in program.environ.items()).encode()
         user.hits += user.search.search("the program's environment", without_lent(environ_bytes))
-        valid_answer = program.says(program.request())
+        valid_answer = program.send(program.request())
         document = json.loads(valid_answer.partition(b"\r\n\r\n")[2])
         session_names = _names(user, document["SecretAccessKey"], document["Token"])
         user.hits += user.search.search("the endpoint's answer", valid_answer, but=session_names)
         for number, raw in enumerate(_invalid_requests(user, program)):
-            answer = program.says(raw)
+            answer = program.send(raw)
             assert answer.startswith(b"HTTP/1.1 40"), answer
             user.hits += user.search.search(f"refusal {number}", answer)
         if locks:
             user.does("vault", "lock")
-            answer = program.says(program.request())
+            answer = program.send(program.request())
             assert answer.startswith(b"HTTP/1.1 503 "), answer
             user.hits += user.search.search("the endpoint's answer while all is locked", answer)
             user.does("vault", "unlock", fds={"--passphrase-fd": user.passphrase})
@@ -62,7 +62,7 @@ def search_endpoint(user: Flow, *options: str, locks: bool = False) -> None:
 
 @contextmanager
 def _program(user: Flow, *options: str) -> Iterator[Program]:
-    words = ("exec", "ci-release", "--endpoint", *options, "--", sys.executable, "-I", "-c", SHOW)
+    words = ("exec", "ci-release", "--endpoint", *options, "--", sys.executable, "-I", "-c", PRINT_ENVIRON)
     with (
         (user.sandbox.folder / "program.err").open("wb") as err,
         subprocess.Popen(
@@ -115,7 +115,7 @@ class Forwarding:
         with socket.socket(socket.AF_UNIX) as remote:
             remote.connect(str(self.path))
             remote.sendall(raw)
-            answer: dict[str, Any] = json.loads(heard(remote))
+            answer: dict[str, Any] = json.loads(read_reply(remote))
         return answer
 
 
@@ -127,7 +127,7 @@ def _forward(near: str) -> Iterator[Forwarding]:
             with socket.socket(socket.AF_UNIX) as agent:
                 agent.connect(near)
                 agent.sendall(request)
-                answer = heard(agent)
+                answer = read_reply(agent)
             forwarding.requests.append(request)
             forwarding.answered.append(answer)
             self.wfile.write(answer)

@@ -1,4 +1,4 @@
-"""A real endpoint gives credentials only for its program's own request, whoever sends another."""
+"""No request but the program's own gets a credential from a real endpoint, whoever sends it and however."""
 
 from __future__ import annotations
 
@@ -15,12 +15,19 @@ from keyturn.delivery.endpoint.http import EndpointAddress, RequestStatus, judge
 from keyturn.model.secret import Secret
 from tests.adversarial.process_isolation.conftest import skip_or_fail
 from tests.adversarial.process_isolation.ordinary import BOB, common_python, run_as
-from tests.core.delivery.endpoint.exec_program import Program, Record, answers_to, heard, started, tables
+from tests.core.delivery.endpoint.exec_program import (
+    Program,
+    Record,
+    read_reply,
+    replies_to,
+    start_program,
+    tcp_tables,
+)
 from tests.core.delivery.endpoint.test_endpoint_requests import WRONG
 from tests.end_to_end.person import Person
 
-#: Words of any text that holds a credential.
-CREDENTIAL_WORDS = (b"ASIA", b"AKIA", b"SecretAccessKey", b"200 OK")
+#: Of whatever holds a credential.
+LOOT = (b"ASIA", b"AKIA", b"SecretAccessKey", b"200 OK")
 _HOLDERS = {b"/aBcD-x_9": "path", b"t0ken-Of-32": "token", b"4711": "port"}
 
 
@@ -32,20 +39,20 @@ def target(person: Person) -> Iterator[Program]:
         assert program.key_id(), "it still serves"
 
 
-def has_no_credential(answer: bytes) -> bool:
-    return not any(word in answer for word in CREDENTIAL_WORDS)
+def got_nothing(answer: bytes) -> bool:
+    return not any(word in answer for word in LOOT)
 
 
-def fill_in(raw: bytes, target: Program) -> bytes:
-    """Return a request of the table of judgements, with the real port, path and token in it."""
+def aimed(raw: bytes, target: Program) -> bytes:
+    """A request of the judge's table, with the real port, path and token in it."""
     real = {"path": target.path, "token": target.token, "port": str(target.port)}
     for holder, name in _HOLDERS.items():
         raw = raw.replace(holder, real[name].encode())
     return raw
 
 
-def wrong_tokens(token: str) -> Iterator[str]:
-    """Return wrong tokens near the right one, and some that are not tokens at all."""
+def guesses(token: str) -> Iterator[str]:
+    """Wrong tokens near the right one, and some that are none."""
     yield from (
         "",
         " ",
@@ -64,8 +71,8 @@ def wrong_tokens(token: str) -> Iterator[str]:
 
 def requests(target: Program) -> Iterator[bytes]:
     for _, lines in WRONG.values():
-        yield fill_in(b"\r\n".join([*lines, b"", b""]), target)
-    for token in wrong_tokens(target.token):
+        yield aimed(b"\r\n".join([*lines, b"", b""]), target)
+    for token in guesses(target.token):
         yield (
             target.request(token=token)
             if token.strip()
@@ -99,11 +106,11 @@ def requests(target: Program) -> Iterator[bytes]:
     yield b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
-def damaged_requests(target: Program, count: int) -> Iterator[bytes]:
-    """Yield the right request with one part cut out, doubled or changed."""
+def spoilt(target: Program, count: int) -> Iterator[bytes]:
+    """The right request with something in it cut out, doubled or changed."""
     dice = random.Random(7)  # noqa: S311  # the same each time
     right = target.request("User-Agent: x")
-    # Every such request is wrong, because the changed part is within the path, the host and the token.
+    # Whatever follows is not the right request: the token, the path and the host are inside of what is spoilt.
     start, end = right.index(target.path.encode()), right.index(target.token.encode()) + len(target.token)
     for _ in range(count):
         at = dice.randrange(start, end)
@@ -118,46 +125,46 @@ def damaged_requests(target: Program, count: int) -> Iterator[bytes]:
         )
 
 
-def is_accepted(raw: bytes, target: Program) -> bool:
-    """Return True if the endpoint accepts the request (a name in another case, spaces around a value)."""
+def is_still_right(raw: bytes, target: Program) -> bool:
+    """Whether a spoilt request means the same after all (a letter's case in a name, a space around a value)."""
     door = EndpointAddress(target.port, Secret(target.path), Secret(target.token))
     return judge(raw, door) is RequestStatus.OK
 
 
-def send(target: Program, raw: bytes) -> bytes:
-    """Return the reply; the client ends an unfinished head, as the endpoint would after five seconds."""
-    with socket.create_connection(("127.0.0.1", target.port), timeout=20) as sock:
+def said(target: Program, raw: bytes) -> bytes:
+    """What comes back; an unfinished head is given up by us, as it would be by the endpoint after five seconds."""
+    with socket.create_connection(("127.0.0.1", target.port), timeout=20) as one:
         with suppress(OSError):
-            sock.sendall(raw)
-            sock.shutdown(socket.SHUT_WR)
-        return read_reply(sock)
+            one.sendall(raw)
+            one.shutdown(socket.SHUT_WR)
+        return read_reply(one)
 
 
 def test_of_all_wrong_requests_none_gets_a_credential(target: Program, record_property: Record) -> None:
-    attempts = 0
-    assert b"200 OK" in send(target, target.request())
-    for raw in (*requests(target), *damaged_requests(target, 1000)):
-        if is_accepted(raw, target):
+    tried = 0
+    assert b"200 OK" in said(target, target.request())
+    for raw in (*requests(target), *spoilt(target, 1000)):
+        if is_still_right(raw, target):
             continue
-        assert has_no_credential(send(target, raw)), raw
-        attempts += 1
-    assert attempts > 1100
-    record_property("endpoint: wrong requests without a credential", f"{attempts} of {attempts}")
+        assert got_nothing(said(target, raw)), raw
+        tried += 1
+    assert tried > 1100
+    record_property("endpoint: wrong requests without a credential", f"{tried} of {tried}")
 
 
 def test_a_connection_is_answered_once(target: Program) -> None:
-    with socket.create_connection(("127.0.0.1", target.port), timeout=20) as sock:
-        sock.sendall(target.request("Connection: keep-alive"))
-        first = read_reply(sock)
+    with socket.create_connection(("127.0.0.1", target.port), timeout=20) as one:
+        one.sendall(target.request("Connection: keep-alive"))
+        first = read_reply(one)
         with suppress(OSError):
-            sock.sendall(target.request())
-        assert read_reply(sock) == b""
+            one.sendall(target.request())
+        assert read_reply(one) == b""
     assert first.count(b"HTTP/1.1 200 OK") == 1
     assert b"Connection: close\r\n" in first
 
 
 def test_a_refusal_takes_no_longer_for_what_is_nearly_right(target: Program) -> None:
-    """The difference is within this machine's noise: the medians differ by less than 0.2 ms and a quarter."""
+    """No more than the noise of this machine: by the medians, less than a fifth of a millisecond and a quarter."""
     near, far = target.request(token=target.token[:-1] + "*"), target.request(token="*" * 43)
     times: dict[bytes, list[float]] = {near: [], far: []}
     for _ in range(300):
@@ -171,7 +178,7 @@ def test_a_refusal_takes_no_longer_for_what_is_nearly_right(target: Program) -> 
 
 def test_it_listens_on_loopback_only(target: Program) -> None:
     listeners = [line.split()[1] for line in tcp_tables() if line.split()[3] == "0A"]
-    assert [sock for sock in listeners if sock.endswith(f":{target.port:04X}")] == [
+    assert [one for one in listeners if one.endswith(f":{target.port:04X}")] == [
         f"0100007F:{target.port:04X}"
     ]
     for address in ("127.0.0.2", "::1"):
@@ -187,8 +194,8 @@ def test_another_user_gets_no_byte_even_with_the_right_request(
     python = common_python()
     if python is None:
         skip_or_fail("no Python of this version that an ordinary user can run")
-    mine = answers_to(target, python or "", count=3)
+    mine = replies_to(target, python or "", count=3)
     assert all("ASIA" in answer for answer in mine), "the request itself is right"
-    theirs = answers_to(target, *run_as(BOB), python or "", count=200)
+    theirs = replies_to(target, *run_as(BOB), python or "", count=200)
     assert theirs == [""] * 200
     record_property("endpoint: right requests of another user without an answer", f"{len(theirs)} of 200")

@@ -1,4 +1,4 @@
-"""A rotation killed at every system call and resumed: a working key is on disk, and no key is forgotten."""
+"""A rotation is killed at every system call it makes, and gone on with: a key that works is on disk, none is forgotten."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def _kill(
     faults = []
     calls = chosen(points)
     for call in calls:
-        cloud.anew()
+        cloud.reset()
         home.restore_stage("adopted")
         outcome = strace_runs.inject(run, home, call, KILL)
-        place = f"killed at {call.name} {call.number} ({call.line:.120})"
-        faults += [f"{place}: {fault}" for fault in broken_promises(home, cloud)]
+        where = f"killed at {call.name} {call.number} ({call.line:.120})"
+        faults += [f"{where}: {fault}" for fault in broken_promises(home, cloud)]
         complaint = outcome.complaint()
-        faults += [f"{place}: {complaint}"] if complaint else []
+        faults += [f"{where}: {complaint}"] if complaint else []
     return len(calls), faults
 
 
