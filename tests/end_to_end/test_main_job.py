@@ -198,7 +198,7 @@ def test_release_of_a_secret_takes_the_passphrase(person: Person) -> None:
 
 def test_verbs_say_what_there_is_nothing_to_do_for(person: Person) -> None:
     for words, code, message in (
-        (("refresh", "nobody"), 3, "none by that name"),
+        (("refresh", "nobody"), 3, "Profile not found: nobody"),
         (("refresh", "ci-deploy"), 1, "keyturn adopt ci-deploy"),
         (("refresh", "contractor"), 1, "another tool"),
         (("refresh", "old-cluster"), 1, "tom"),

@@ -83,7 +83,7 @@ def test_what_was_done_is_said_with_the_section(managed: Bench) -> None:
     assert "[ci-release]" in messages[FILE, None]
     assert "[short]" in messages[FILE, "short"]
     assert "credential_process" in messages[PROCESS, None]
-    assert "nowhere" in messages[NOWHERE, None]
+    assert "not delivered" in messages[NOWHERE, None]
     assert len(set(messages.values())) == 4
 
 

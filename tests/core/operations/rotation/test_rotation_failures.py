@@ -270,7 +270,7 @@ def test_after_its_end_too_a_vault_gone_back_gets_the_new_key_again(home: Home) 
 def test_a_key_is_not_given_back_amid_its_rotation(home: Home) -> None:
     for step in (Step.STORED, Step.DELIVERED, Step.DEACTIVATED):
         run_until(home, step) if step is Step.STORED else home.service.rotation.advance(PROFILE)
-        with pytest.raises(RotationHalted, match=f"waits at step {step}"):
+        with pytest.raises(RotationHalted, match=f"pending at step {step}"):
             home.service.plan_release([PROFILE])
 
 
