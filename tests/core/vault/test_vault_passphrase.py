@@ -121,7 +121,7 @@ def test_a_machine_that_stays_busy_is_neither_damage_nor_a_wrong_passphrase(
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS has neither the flag nor the limit")
 def test_the_child_is_closed_to_others_and_held_to_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parent), *sys.path])
-    report = json.loads(child_process.run("telling_child", b"", 20, {}))
+    report = json.loads(child_process.run("reporting_child", b"", 20, {}))
     assert report == {"dumpable": 0, "core": 0, "got": False}
 
 

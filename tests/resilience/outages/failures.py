@@ -114,7 +114,7 @@ ANSWERS = (
     *(stand_in_fault(kind, MALFORMED) for kind in (
         "wrong-xml", "missing", "no-token", "no-expiry", "nan-date", "garbage-date", "naive-date", "huge-field",
     )),
-    stand_in_fault("past-expiry", "ended at 01 Jan"),
+    stand_in_fault("past-expiry", "expired at 01 Jan"),
 )  # fmt: skip
 
 #: No answer, for as long as an operation may wait.
