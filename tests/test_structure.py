@@ -153,3 +153,15 @@ def test_no_docstring_of_the_sources_opens_with_a_question_word() -> None:
         if text.split()[0].strip(",.:") in OPENERS
     ]
     assert not found, "\n".join(found)
+
+
+def test_no_package_defines_a_name_that_is_a_module_of_its_own() -> None:
+    """Importing the module would put it in the place of the function."""
+    found = [
+        f"{package}: {node.name}"
+        for source in SOURCES
+        for package in source.rglob("__init__.py")
+        for node in ast.parse(package.read_text("utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and (package.parent / f"{node.name}.py").exists()
+    ]
+    assert found == []

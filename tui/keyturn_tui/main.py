@@ -87,7 +87,7 @@ def _run(words: list[str]) -> int:
         from keyturn_tui import restore_environment
 
         restore_environment()
-        return cli.main(words) or 0
+        return cli.run_verb(words) or 0
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         from keyturn.model.errors import UsageError
 

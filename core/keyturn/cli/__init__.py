@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def main(argv: Sequence[str]) -> int:
+def run_verb(argv: Sequence[str]) -> int:
     """Run one command.
 
     :param argv: the arguments after the program's name.

@@ -58,7 +58,7 @@ def start_app_prompt(owner: Owner) -> Iterator[int]:
         app = user.start(user.installation.keyturn, "--filter", "work", extra=elsewhere)
         with on_terminal(app, b"Adopt") as running:
             running.type_keys(b"m")
-            running.wait_for(b"nothing written")
+            running.wait_for(b"write nothing")
             running.type_keys(b"\r")
             running.wait_for(b"Unlock the vault")
             running.type_keys(PASSPHRASE[:10].encode())

@@ -27,7 +27,7 @@ def main(path: Path, profile: str) -> None:
         except Exception as error:  # noqa: BLE001 - shown by the test
             failed.append(repr(error))
         acquired.append(time.perf_counter() - started)
-    print(json.dumps({"taken": acquired, "documents": sorted(documents), "failed": failed}))
+    print(json.dumps({"seconds": acquired, "documents": sorted(documents), "failed": failed}))
 
 
 if __name__ == "__main__":

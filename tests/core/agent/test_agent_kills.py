@@ -155,7 +155,13 @@ class KillRun:
             assert datetime.fromisoformat(ends[1]) > self.person.sandbox.now() - timedelta(seconds=1)
 
 
-MOMENTS = ("amid_requests", "amid_renewing", "amid_delivering", "amid_ending", "amid_starting")
+MOMENTS = (
+    "kill_during_requests",
+    "kill_during_renewal",
+    "kill_during_delivery",
+    "kill_during_shutdown",
+    "kill_during_start",
+)
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +180,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillRun]:
 def test_a_killed_agent_loses_nothing_and_leaves_nothing_that_has_ended(
     run: KillRun, way: str, rounds: int, record_property: Record
 ) -> None:
-    if way == "amid_starting" and os.geteuid() != 0:
+    if way == "kill_during_start" and os.geteuid() != 0:
         pytest.skip("an agent that starts is closed to others, and to its own user")
     random_ = random.Random(f"{way} {rounds}")  # noqa: S311 - the same moments each time
     run.outcomes.clear()
