@@ -22,7 +22,7 @@ from keyturn.agent.server import AgentServer
 from keyturn.model.errors import AgentUnavailable
 from keyturn.storage.paths import Paths, paths_for
 
-PROGRAM = Path(__file__).parents[1] / "agent" / "fake_agent.py"
+PROGRAM = Path(__file__).parents[2] / "core" / "agent" / "fake_agent.py"
 COMMAND = (sys.executable, "-I", str(PROGRAM))
 Number = Callable[[str, object], None]
 
