@@ -22,7 +22,7 @@ import os, sys, types
 from keyturn import cli
 def fake(words):
     {act}
-cli.main = fake
+cli.run_verb = fake
 from keyturn_tui.main import main
 sys.exit(main())
 """
