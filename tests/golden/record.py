@@ -9,6 +9,7 @@ records the checkout that the interpreter has keyturn from, whichever this file 
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ def main(words: list[str]) -> int:
         return 2
     folder = Path(words[0])
     began = time.monotonic()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     with Home() as home, ThreadPoolExecutor(1) as beside:
         book = Book(home)
         aside = beside.submit(_aside, book, home.twin("new"))
