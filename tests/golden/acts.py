@@ -180,7 +180,7 @@ def rotate(book: Book) -> None:
     book.run("acts.txt", "rotate", "personal", "--yes", note="the answer to CreateAccessKey is lost")
     status = book.look("acts.txt", "rotate", "personal", "--status", "--json")
     act("rotate", "personal", "--drop", "AAAA")
-    for key in json.loads(status.out)["keys"]:
+    for key in status.table()["keys"]:
         if key["held"] is None:
             act("rotate", "personal", "--drop", key["key_id"][-4:])
 
@@ -198,7 +198,7 @@ def end(book: Book, identity: str) -> None:
     act("agent", "pause")
     book.look("acts.txt", "rotate", "ci-deploy", "--finish", note="without the word")
     status = book.look("acts.txt", "rotate", "ci-deploy", "--status", "--json")
-    old = next(key["key_id"] for key in json.loads(status.out)["keys"] if key["held"] == "previous")
+    old = next(key["key_id"] for key in status.table()["keys"] if key["held"] == "previous")
     act("rotate", "ci-deploy", "--finish", "--confirm", old[-4:])
     act("release", "acme-alice", "--plan")
     act("release", "acme-alice", "--yes", "--passphrase-fd", "3", fds=PASSPHRASE)

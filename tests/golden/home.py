@@ -5,6 +5,7 @@ Nothing of `keyturn` is imported: its modules may have other names in the checko
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 BIN = Path(sys.executable).parent
 KEYTURN = str(BIN / "keyturn")
@@ -74,6 +75,16 @@ class Done:
     out: str
     err: str
 
+    def table(self) -> Any:
+        """Give what it printed as JSON, which the recording goes on by.
+
+        :raises RuntimeError: it printed none.
+        """
+        try:
+            return json.loads(self.out)
+        except ValueError:
+            raise RuntimeError(f"exit {self.code}: {self.err}") from None
+
 
 class Home:
     """A running sandbox with its files, its clock and its programs; use it as a context manager."""
@@ -111,7 +122,10 @@ class Home:
         finally:
             self._stand_in.send_signal(signal.SIGTERM)
             self._stand_in.wait(20)
-            shutil.rmtree(self.folder, ignore_errors=True)
+            # An agent that is still about something when it ends may write a last file.
+            for _attempt in range(3):
+                shutil.rmtree(self.folder, ignore_errors=True)
+                time.sleep(0.1)
 
     def _joined(self) -> dict[str, str]:
         """Read the variables that the stand-in prints once it answers."""
