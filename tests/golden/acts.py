@@ -214,6 +214,6 @@ def end(book: Book, identity: str) -> None:
 
 
 def _checked(home: Home) -> dict[str, str]:
-    """When IAM was last asked for each key that keyturn manages: an agent does that first of all, in its own time."""
+    """Return the time of the last IAM check by managed key. An agent makes that check first, in its own time."""
     keys = json.loads((home.own / "state" / "index.json").read_text("utf-8"))["keys"]
     return {name: str(key["checked"]) for name, key in keys.items()}

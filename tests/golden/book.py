@@ -13,7 +13,7 @@ from tests.golden.masks import Masks
 
 @dataclass
 class Book:
-    """What is recorded, by the name of the file that it goes to.
+    """The recorded texts, by the name of their golden file.
 
     :param home: where programs are run.
     """

@@ -31,7 +31,7 @@ PASSPHRASES = {
     "short": "abc",
     "empty": "",
 }
-"""What may be said by a file descriptor, by the name that a recording shows."""
+"""Secrets that a verb can read from a file descriptor, by the name that a recording shows."""
 
 _EXTRA_CONFIG = """\
 

@@ -1,4 +1,4 @@
-"""Which packages an entry point loads beside keyturn's own: start-up time is a promise, and so is who imports boto3."""
+"""Packages other than keyturn's own that an entry point loads, because start-up time and who imports boto3 are promises."""
 
 from __future__ import annotations
 

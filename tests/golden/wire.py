@@ -1,4 +1,4 @@
-"""What goes over the agent's sockets: requests in raw lines with their answers, and the lines that keyturn itself sends."""
+"""Traffic on the agent's sockets: raw request lines with their answers, and the lines that keyturn itself sends."""
 
 from __future__ import annotations
 

@@ -265,7 +265,7 @@ class Home:
 
     def user(self, name: str, **more: Any) -> None:
         self.definitions[name] = replace(ManagedProfile(name, Kind.IAM_KEY, key=f"{name}-entry"), **more)
-        self.keys[f"{name}-entry"] = Credentials(f"AKIA{name.upper():X<16}", Secret("s" * 40))
+        self.keys[f"{name}-entry"] = Credentials(f"AKIA{name.upper():0<16}", Secret("s" * 40))
 
     def role(self, name: str, source: str | None, **more: Any) -> None:
         profile = ManagedProfile(name, Kind.ROLE, role_arn=ARN.format(name), source_profile=source)
@@ -274,7 +274,7 @@ class Home:
     def native(self, name: str, kind: Kind = Kind.SSO_ROLE, **more: Any) -> None:
         self.natives[name] = replace(Profile(name, kind=kind, region="eu-west-1"), **more)
         ends = self.clock() + HOUR
-        self.aws.native[name] = Credentials(f"ASIA{name.upper():X<16}", Secret("s"), Secret("t"), ends)
+        self.aws.native[name] = Credentials(f"ASIA{name.upper():0<16}", Secret("s"), Secret("t"), ends)
 
     def refresher(self) -> Refresher:
         def settings(name: str) -> Mapping[str, object]:
@@ -589,7 +589,7 @@ def test_what_aws_never_takes_is_refused_before_a_code_is_spent(home: Home) -> N
 def test_a_user_without_a_device_is_asked_for_no_code(home: Home) -> None:
     home.user("ci", duration_seconds=900)
     assert home.refresh("ci", CODE).note == ""
-    assert home.aws.calls == [Call("GetSessionToken", "ci", "AKIACIXXXXXXXXXXXXXX", 900)]
+    assert home.aws.calls == [Call("GetSessionToken", "ci", "AKIACI00000000000000", 900)]
     assert home.codes.marks == []
     assert home.devices.kept == {}
 
@@ -606,7 +606,7 @@ def test_a_user_with_a_device_takes_the_typed_code_and_notes_what_became_of_it(h
     found = home.refresh("ci", CODE)
     assert (home.aws.calls[0].serial, home.aws.calls[0].code) == (SERIAL, CODE)
     assert home.codes.marks == [("used", SERIAL), ("accepted", SERIAL)]
-    session = home.devices.kept["AKIACIXXXXXXXXXXXXXX", SERIAL]
+    session = home.devices.kept["AKIACI00000000000000", SERIAL]
     assert (session.issued, session.requested_at, session.obtained) == (
         found.issued,
         START,
@@ -684,7 +684,7 @@ def test_a_role_of_a_user_is_assumed_by_the_key_itself_for_as_long_as_it_is_want
     home.user("ci")
     home.role("ops", "ci", duration_seconds=7200)
     found = home.refresh("ops")
-    assert home.aws.calls == [Call("AssumeRole", "ops", "AKIACIXXXXXXXXXXXXXX", 7200, role=ARN.format("ops"))]
+    assert home.aws.calls == [Call("AssumeRole", "ops", "AKIACI00000000000000", 7200, role=ARN.format("ops"))]
     assert (found.note, found.issued.arn) == ("", ARN.format("ops"))
     assert home.codes.marks == []
     assert set(home.sessions.kept) == {"ops"}
@@ -721,7 +721,7 @@ def test_a_role_of_a_sign_in_is_assumed_by_its_session_which_is_kept_too(home: H
     home.role("ops", "sso", duration_seconds=7200)
     assert home.refresh("ops").note
     assert [(call.action, call.signer, call.seconds) for call in home.aws.calls] == [
-        ("native", "", 0), ("AssumeRole", "ASIASSOXXXXXXXXXXXXX", 3600)
+        ("native", "", 0), ("AssumeRole", "ASIASSO0000000000000", 3600)
     ]  # fmt: skip
     assert set(home.sessions.kept) == {"sso", "ops"}
 
@@ -753,7 +753,7 @@ def test_a_native_role_signs_by_the_first_of_its_chain(home: Home) -> None:
     home.native("old", Kind.ROLE, chain=("ci", "else"))
     home.settings["old"] = {"role_arn": ARN.format("old"), "source_profile": "ci"}
     home.refresh("old")
-    assert home.aws.calls[0].signer == "AKIACIXXXXXXXXXXXXXX"
+    assert home.aws.calls[0].signer == "AKIACI00000000000000"
 
 
 def test_a_native_role_without_a_chain_is_broken(home: Home) -> None:
@@ -1024,7 +1024,7 @@ def test_the_session_of_a_code_that_another_process_got_meanwhile_serves_this_on
 
     def interfere(name: str) -> None:
         if name != device:
-            home.devices.kept["AKIACIXXXXXXXXXXXXXX", SERIAL] = theirs
+            home.devices.kept["AKIACI00000000000000", SERIAL] = theirs
 
     home.meanwhile = interfere
     home.refresh("a", CODE)

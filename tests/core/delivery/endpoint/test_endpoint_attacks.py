@@ -126,13 +126,13 @@ def spoilt(target: Program, count: int) -> Iterator[bytes]:
 
 
 def is_still_right(raw: bytes, target: Program) -> bool:
-    """Whether a spoilt request means the same after all (a letter's case in a name, a space around a value)."""
+    """Return True if a spoilt request still means the same (a letter's case in a name, a space around a value)."""
     door = EndpointAddress(target.port, Secret(target.path), Secret(target.token))
     return judge(raw, door) is RequestStatus.OK
 
 
 def said(target: Program, raw: bytes) -> bytes:
-    """What comes back; an unfinished head is given up by us, as it would be by the endpoint after five seconds."""
+    """Return the reply. An unfinished head ends at once here; the endpoint would drop it after five seconds."""
     with socket.create_connection(("127.0.0.1", target.port), timeout=20) as one:
         with suppress(OSError):
             one.sendall(raw)

@@ -164,7 +164,7 @@ class DirectIam:
     def delete_access_key(self, signer: Credentials, user_name: str, key_id: str) -> None:
         self.aws.call(iam, "DeleteAccessKey", signer, {"UserName": user_name, "AccessKeyId": key_id})
 
-    # Rotation needs none of the following calls, so any of them fails its test at once.
+    # A rotation never makes the calls below; they raise so that one that does fails its test at once.
 
     def get_session_token(
         self, signer: Credentials, *, duration_seconds: int, mfa_serial: str | None, mfa_code: str | None
