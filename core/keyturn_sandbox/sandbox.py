@@ -175,10 +175,7 @@ class Sandbox:
         if device.seed is None:
             return
         devices = json.loads((self.folder / DEVICES_FILE).read_text("utf-8"))
-        devices[device.serial] = {
-            "seed": device.seed.reveal(),
-            "names": sorted(names),
-        }
+        devices[device.serial] = {"seed": device.seed.reveal(), "names": sorted(names)}
         write_private(self.folder / DEVICES_FILE, json.dumps(devices, indent=1) + "\n")
 
     def totp(self, device: str) -> str:

@@ -226,18 +226,8 @@ LIMITS: tuple[tuple[str, str, Any, str], ...] = (
     ("tags: keys 128", "Tags", [{"Key": "k" * 129, "Value": ""}], LONG),
     ("tags: values 256", "Tags", [{"Key": "k", "Value": "v" * 257}], LONG),
     ("session policy 2048 chars", "Policy", document([ALL]).ljust(2049), LONG),
-    (
-        "10 managed ARNs",
-        "PolicyArns",
-        [{"arn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}] * 11,
-        LONG,
-    ),
-    (
-        "MinimumSessionTokenSize (0-4096)",
-        "MinimumSessionTokenSize",
-        4097,
-        "Member must have value less than",
-    ),
+    ("10 managed ARNs", "PolicyArns", [{"arn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}] * 11, LONG),
+    ("MinimumSessionTokenSize (0-4096)", "MinimumSessionTokenSize", 4097, "Member must have value less than"),
 )
 #: The longest and shortest valid values.
 FITTING: tuple[dict[str, Any], ...] = (

@@ -104,12 +104,7 @@ def ask(*statements: Mapping[str, object], **context: str) -> Trust:
 
 
 def allow(principal: object, **conditions: object) -> dict[str, object]:
-    return {
-        "Effect": "Allow",
-        "Principal": principal,
-        "Action": "sts:AssumeRole",
-        "Condition": conditions,
-    }
+    return {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole", "Condition": conditions}
 
 
 @pytest.mark.parametrize(

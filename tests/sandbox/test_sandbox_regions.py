@@ -82,10 +82,7 @@ def test_sts_can_be_switched_off_in_a_region_but_not_in_us_east_1(
     ],
 )
 def test_a_partition_has_its_own_arns_and_knows_no_foreign_key(
-    sandbox: Sandbox,
-    client: Callable[..., Any],
-    refused: Callable[..., str],
-    place: tuple[str, str, str],
+    sandbox: Sandbox, client: Callable[..., Any], refused: Callable[..., str], place: tuple[str, str, str]
 ) -> None:
     partition, region, foreign = place
     account = "320000000009"

@@ -109,11 +109,7 @@ def test_the_external_id_must_be_there_and_right(
 
 
 def test_a_role_may_ask_for_mfa_and_for_how_long_ago(
-    sandbox: Sandbox,
-    user: User,
-    sts: Any,
-    client: Callable[..., Any],
-    refused: Callable[..., str],
+    sandbox: Sandbox, user: User, sts: Any, client: Callable[..., Any], refused: Callable[..., str]
 ) -> None:
     role = sandbox.state.add_role(
         AWAY,
@@ -144,11 +140,7 @@ def test_a_role_may_ask_for_mfa_and_for_how_long_ago(
 
 
 def test_role_credentials_carry_no_mfa_on(
-    sandbox: Sandbox,
-    user: User,
-    sts: Any,
-    client: Callable[..., Any],
-    refused: Callable[..., str],
+    sandbox: Sandbox, user: User, sts: Any, client: Callable[..., Any], refused: Callable[..., str]
 ) -> None:
     first = sandbox.state.add_role(HOME, "FirstHop", trust_policy(user.arn))
     second = sandbox.state.add_role(

@@ -146,11 +146,7 @@ def test_a_code_of_the_window_before_still_works(
 
 
 def test_the_device_must_be_the_users(
-    sandbox: Sandbox,
-    sts: Any,
-    device: MfaDevice,
-    fresh_code: Callable[[], str],
-    refused: Callable[..., str],
+    sandbox: Sandbox, sts: Any, device: MfaDevice, fresh_code: Callable[[], str], refused: Callable[..., str]
 ) -> None:
     other = sandbox.add_device(sandbox.state.add_user(ACCOUNT, "bob"), "bob-phone")
     for serial in (other.serial, device.serial.lower().replace("alice", "Alice"), "GAHT12345678"):

@@ -218,10 +218,7 @@ def test_a_session_ends_by_the_sandbox_clock(
 
 @pytest.mark.parametrize("region", ["us-gov-west-1", "cn-north-1"])
 def test_a_key_is_unknown_in_another_partition(
-    key: AccessKey,
-    client: Callable[..., Any],
-    refused: Callable[..., str],
-    region: str,
+    key: AccessKey, client: Callable[..., Any], refused: Callable[..., str], region: str
 ) -> None:
     assert (
         refused("InvalidClientTokenId", 403, client("sts", key, region=region).get_caller_identity) == INVALID

@@ -186,10 +186,7 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
 
     def report_bug(self, what: str, error: Exception) -> None:
         log.record_unexpected(error)
-        self.show_message(
-            f"{safe(what)}: internal error ({type(error).__name__}). See keyturn.log.",
-            "error",
-        )
+        self.show_message(f"{safe(what)}: internal error ({type(error).__name__}). See keyturn.log.", "error")
 
     async def _run_guarded(self, conversation: Coroutine[Any, Any, Any]) -> None:
         """Run a conversation, so that a bug in one does not end the app."""

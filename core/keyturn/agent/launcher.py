@@ -81,10 +81,7 @@ def environment(paths: Paths, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of `environ` for a keyturn process that runs in the root directory. Paths of the
     AWS files are absolute."""
     variables = agent_environment(environ, _working_folder(environ))
-    resolved = {
-        "AWS_CONFIG_FILE": paths.aws_config,
-        "AWS_SHARED_CREDENTIALS_FILE": paths.aws_credentials,
-    }
+    resolved = {"AWS_CONFIG_FILE": paths.aws_config, "AWS_SHARED_CREDENTIALS_FILE": paths.aws_credentials}
     variables.update((name, str(path)) for name, path in resolved.items() if variables.get(name))
     return variables
 

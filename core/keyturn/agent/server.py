@@ -387,9 +387,7 @@ class AgentServer:
             self._report(error)
             return error_line(
                 KeyturnError(
-                    request.act or request.op,
-                    "Unexpected error",
-                    "See keyturn.log in the state folder.",
+                    request.act or request.op, "Unexpected error", "See keyturn.log in the state folder."
                 )
             )
 

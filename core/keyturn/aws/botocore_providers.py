@@ -108,9 +108,7 @@ def from_profile(session: Session, profile: str, seconds: float) -> Credentials:
         raise ProfileBroken(what, why, "Correct the profile's definition") from None
     if credentials is None:
         raise ProfileBroken(
-            what,
-            "no credentials found in the AWS provider chain",
-            f"Run: keyturn show {profile}",
+            what, "no credentials found in the AWS provider chain", f"Run: keyturn show {profile}"
         )
     return credentials
 

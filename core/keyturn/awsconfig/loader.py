@@ -124,15 +124,7 @@ def combine(
         else:
             profiles[section.name] = settings
             definitions[section.name] = ProfileSections(None, section)
-    return SharedConfig(
-        config_path,
-        credentials_path,
-        config,
-        credentials,
-        full,
-        definitions,
-        problems,
-    )
+    return SharedConfig(config_path, credentials_path, config, credentials, full, definitions, problems)
 
 
 def _build_full_config(document: Document, definitions: dict[str, ProfileSections]) -> dict[str, Any]:

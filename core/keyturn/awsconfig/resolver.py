@@ -173,11 +173,7 @@ class Resolver:
         try:
             if session_name is not None:
                 resolved |= self._sso_session(session_name, settings)
-            required = (
-                "sso_role_name",
-                "sso_account_id",
-                *_SSO_SESSION,
-            )
+            required = ("sso_role_name", "sso_account_id", *_SSO_SESSION)
             missing = [key for key in required if key not in resolved]
             if missing:
                 raise _InvalidConfig(

@@ -93,12 +93,7 @@ class SharedFiles:
             raise KeyturnError(f"Could not read {path}", error.strerror or "unknown error") from error
 
     def edit(
-        self,
-        path: Path,
-        change: Change,
-        *,
-        kind: FileKind,
-        expect: bytes | Literal[_Any.ANY] | None = ANY,
+        self, path: Path, change: Change, *, kind: FileKind, expect: bytes | Literal[_Any.ANY] | None = ANY
     ) -> Edit:
         """Change a file in one atomic step; a missing file is created, private to its owner.
 

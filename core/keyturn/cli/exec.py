@@ -212,12 +212,7 @@ def endpoint_environment(
         in_file=in_file,
     )
     with opening as address:
-        change = environment.endpoint(
-            address.url,
-            region,
-            token=address.token,
-            token_file=address.token_file,
-        )
+        change = environment.endpoint(address.url, region, token=address.token, token_file=address.token_file)
         proxies = environment.without_proxy(os.environ, http.HOST)
         others = environment.without_bearer_tokens(os.environ)
         yield environment.apply({**others, **change, **proxies}, os.environ)

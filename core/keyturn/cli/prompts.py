@@ -207,9 +207,7 @@ class VaultUnlocker:
         """
         if not on_terminal():
             raise NeedsVault(
-                "No vault yet",
-                "",
-                "Run: keyturn vault init --slot keyring, or --slot passphrase",
+                "No vault yet", "", "Run: keyturn vault init --slot keyring, or --slot passphrase"
             )
         backend = self.service.keyring_backend()
         if backend is not None:

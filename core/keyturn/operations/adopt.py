@@ -348,9 +348,7 @@ def _write_files(context: Context, inventory: Inventory, adoption: AdoptionPlan)
             before = inventory.document(kind)
 
             def change(
-                document: Document,
-                edits: tuple[SectionEdit, ...] = edits,
-                before: Document | None = before,
+                document: Document, edits: tuple[SectionEdit, ...] = edits, before: Document | None = before
             ) -> bytes:
                 _require_planned_values(before, document, edits)
                 return adopt_edits.remove_settings(document, edits)

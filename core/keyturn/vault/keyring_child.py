@@ -279,8 +279,5 @@ def child_main() -> None:
     except Refusal as refusal:
         reply = {"refused": refusal.kind, "why": refusal.why}
     except Exception as error:  # noqa: BLE001  # the boundary of the process; what a keyring answers has no limits
-        reply = {
-            "refused": "denied",
-            "why": f"unexpected response ({type(error).__name__})",
-        }
+        reply = {"refused": "denied", "why": f"unexpected response ({type(error).__name__})"}
     child_process.answer(json.dumps(reply).encode())

@@ -154,8 +154,7 @@ def answers(machine: VerbRunner, script: Script, texts: tuple[str, ...]) -> None
             script.mode = mode
             result = machine.call_checked("refresh", "ci", "role")
             machine.check(
-                wrong=result.code == 0 and mode != "fine",
-                what=f"{text[:50]!a} passed for a session ({mode})",
+                wrong=result.code == 0 and mode != "fine", what=f"{text[:50]!a} passed for a session ({mode})"
             )
             machine.call_checked(*(("list",), ("show", "role"), ("show", "ci"), ("list", "--json"))[nth % 4])
         script.mode = ("refused", "fine", "raw")[nth % 3]

@@ -53,11 +53,7 @@ VERBS = (
     Case("credential-process", ("credential-process", "ci-release"), gives=True, is_whole=True),
     Case("recovery key", ("vault", "recovery-key", "--yes"), gives=True, max_moments=8),
     Case(
-        "unlock",
-        ("vault", "unlock"),
-        reads={"--passphrase-fd": PASSPHRASE},
-        has_agent=True,
-        max_moments=12,
+        "unlock", ("vault", "unlock"), reads={"--passphrase-fd": PASSPHRASE}, has_agent=True, max_moments=12
     ),
     Case(
         "init",

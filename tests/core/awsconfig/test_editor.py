@@ -6,13 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from keyturn.awsconfig.editor import (
-    check_item,
-    remove_items,
-    replace_section,
-    restore_items,
-    set_items,
-)
+from keyturn.awsconfig.editor import check_item, remove_items, replace_section, restore_items, set_items
 from keyturn.awsconfig.parser import parse
 from keyturn.model.errors import ChangeRefused, UsageError
 

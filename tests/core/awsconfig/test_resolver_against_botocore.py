@@ -242,12 +242,7 @@ def test_an_unpaired_key_is_partial_even_if_the_other_file_has_the_rest(machine:
 
 def test_nested_blocks_where_a_text_belongs_are_a_problem_and_no_crash(machine: tuple[Path, Path]) -> None:
     block = "\n  a = b\n"
-    for key in (
-        "role_arn",
-        "credential_process",
-        "login_session",
-        "web_identity_token_file",
-    ):
+    for key in ("role_arn", "credential_process", "login_session", "web_identity_token_file"):
         rows = write(machine, f"[profile x]\n{key} ={block}role_session_name ={block}region ={block}")
         assert f"{key} is a nested block" in (rows["x"].problem or ""), key
     rows = write(machine, f"[profile x]\nrole_arn = r\nsource_profile ={block}mfa_serial ={block}")

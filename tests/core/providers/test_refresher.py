@@ -348,12 +348,7 @@ def other_process(home: Home, name: str, *, got: timedelta, left: timedelta = HO
 
 @pytest.mark.parametrize(
     ("got", "left", "requested"),
-    [
-        (MINUTE, HOUR, 0),
-        (timedelta(0), HOUR, 1),
-        (-MINUTE, HOUR, 1),
-        (MINUTE, timedelta(minutes=-1), 1),
-    ],
+    [(MINUTE, HOUR, 0), (timedelta(0), HOUR, 1), (-MINUTE, HOUR, 1), (MINUTE, timedelta(minutes=-1), 1)],
     ids=[
         "made while this one waited",
         "made before",

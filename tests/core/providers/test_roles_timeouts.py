@@ -95,11 +95,7 @@ FACTORY = BotoClientFactory()
     [(*case, "sts") for case in CASES] + [(*case, "iam") for case in CASES[:18:3]],
 )
 def test_a_profiles_way_to_aws_is_botocores_own(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    settings: str,
-    variables: Mapping[str, str],
-    service: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: str, variables: Mapping[str, str], service: str
 ) -> None:
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_IAM", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)

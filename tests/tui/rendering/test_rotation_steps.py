@@ -521,10 +521,7 @@ def test_the_head_gives_no_status_while_a_rotation_waits() -> None:
         (("one",), "Also used by: one (switches automatically)."),
         (("one", "two"), "Also used by: one, two (switch automatically)."),
         (("one", "two", "three"), "Also used by: one, two, three (switch automatically)."),
-        (
-            ("one", "two", "three", "four"),
-            "Also used by: one, two, three and 1 more (switch automatically).",
-        ),
+        (("one", "two", "three", "four"), "Also used by: one, two, three and 1 more (switch automatically)."),
         (
             ("one", "two", "three", "four", "five"),
             "Also used by: one, two, three and 2 more (switch automatically).",

@@ -150,8 +150,7 @@ def test_a_session_is_a_bar_from_its_issue_to_its_end(
 
 
 @pytest.mark.parametrize(
-    ("renews", "cell"),
-    [(0.5, None), (1, None), (1.1, 11), (1.5, 15), (3.99, 39), (4, None), (None, None)],
+    ("renews", "cell"), [(0.5, None), (1, None), (1.1, 11), (1.5, 15), (3.99, 39), (4, None), (None, None)]
 )
 def test_a_renewal_is_marked_while_it_is_to_come_and_in_the_window(
     renews: float | None, cell: int | None

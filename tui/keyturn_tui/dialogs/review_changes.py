@@ -38,10 +38,7 @@ def review_lines(plan: Plan, width: int, mark: str) -> list[Line]:
     lines: list[Line] = []
     if plan.dependants:
         names_text = ", ".join(safe(name, 60) for name in plan.dependants)
-        lines += [
-            *paragraph(f"Also included (linked by source_profile): {names_text}", width, "soon"),
-            (),
-        ]
+        lines += [*paragraph(f"Also included (linked by source_profile): {names_text}", width, "soon"), ()]
     for warning in plan.warnings:
         lines += _marked_lines(mark, warning, width, "due")
     if plan.warnings:

@@ -169,10 +169,7 @@ def _only_group(rows: list[Row]) -> bool:
 def matches(entry: Entry, query: Query, view: View) -> bool:
     """Return True if a profile matches the filter now."""
     return query.matches(
-        entry.haystack,
-        entry.types,
-        entry.profile.account or "",
-        lambda: state_terms(entry.profile, view),
+        entry.haystack, entry.types, entry.profile.account or "", lambda: state_terms(entry.profile, view)
     )
 
 

@@ -14,14 +14,7 @@ def scroll_bindings(action: str, page: int = 8, *, forward: str = "pagedown,ctrl
     :param page: lines of a page.
     :param forward: keys that scroll down by a page.
     """
-    by_keys = {
-        "j,down": 1,
-        "k,up": -1,
-        forward: page,
-        "pageup,ctrl+u": -page,
-        "g,home": -_FAR,
-        "G,end": _FAR,
-    }
+    by_keys = {"j,down": 1, "k,up": -1, forward: page, "pageup,ctrl+u": -page, "g,home": -_FAR, "G,end": _FAR}
     return [Binding(keys, f"{action}({by})", show=False) for keys, by in by_keys.items()]
 
 

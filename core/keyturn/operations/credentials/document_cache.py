@@ -80,11 +80,5 @@ def _valid_until(context: Context, name: str) -> tuple[datetime, tuple[str, ...]
 def _files(context: Context) -> tuple[str, ...]:
     """Return all files that a document depends on, except session policies."""
     paths = context.paths
-    own = (
-        paths.aws_config,
-        paths.aws_credentials,
-        paths.profiles_file,
-        paths.index_file,
-        paths.config_file,
-    )
+    own = (paths.aws_config, paths.aws_credentials, paths.profiles_file, paths.index_file, paths.config_file)
     return tuple(map(str, (*own, *(paths.vault_dir / name for name in STATE_FILES))))

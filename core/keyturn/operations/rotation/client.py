@@ -60,10 +60,7 @@ class RotationClient:
         return self._router.run(status.status, name, code)
 
     def run_to_end(
-        self,
-        first: Progress,
-        step: Callable[[], Progress],
-        sleep: Callable[[float], None] = time.sleep,
+        self, first: Progress, step: Callable[[], Progress], sleep: Callable[[float], None] = time.sleep
     ) -> Iterator[Progress]:
         """Yield `first` and the progress after each further step, until the rotation is finished or the user
         must decide.

@@ -133,9 +133,7 @@ class RotationSteps:
         signers = tuple(key for key in (self.record.new, self.record.old) if key is not None)
         self._set_status(self.record.old, "Active", signers)
         self.context.log_success(
-            self.record.profile,
-            "rotate",
-            f"{masked_key_id(self.record.old.access_key_id)} is reactivated",
+            self.record.profile, "rotate", f"{masked_key_id(self.record.old.access_key_id)} is reactivated"
         )
         record = replace(self.record, is_reactivated=True)
         return progress_of(record_store.save_step(self.context, record, self.record.step), wait=FIRST_WAIT)

@@ -194,10 +194,7 @@ def test_one_more_than_the_limit_costs_the_oldest_that_has_not_spoken() -> None:
 
 
 def test_a_request_may_come_in_parts() -> None:
-    with (
-        serve(document) as (port, right),
-        socket.create_connection(("127.0.0.1", port), timeout=10) as sock,
-    ):
+    with serve(document) as (port, right), socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
         for part in range(len(right)):
             sock.sendall(right[part : part + 1])
         assert b"200 OK" in read_reply(sock)
