@@ -53,6 +53,13 @@ def test_a_clock_that_is_set_back_makes_nobody_wait_for_days(home: Home) -> None
     assert last.step is Step.UNDONE
 
 
+def test_no_rotation_is_started_while_the_definitions_cannot_be_read(home: Home) -> None:
+    home.service.paths.profiles_file.write_text("not TOML [")
+    with pytest.raises(KeyturnError, match=r"profiles\.toml"):
+        create_key.start(home.service.context, PROFILE)
+    assert not home.line.calls
+
+
 @pytest.mark.parametrize("refused", ["journal", "both"])
 def test_a_new_key_that_the_disk_refuses_is_kept_elsewhere_or_deleted_again(home: Home, refused: str) -> None:
     def on_write(place: str) -> str:
