@@ -26,7 +26,7 @@ def loaded(statement: str) -> set[str]:
         ("import keyturn_tui.main", HEAVY | SCREEN | {"click", "keyturn_sandbox", "pathlib"}),
         ("import keyturn.cli.main", HEAVY | SCREEN | {"keyturn_tui", "keyturn_sandbox"}),
         ("import keyturn.service", HEAVY | SCREEN | {"click", "keyturn_tui", "keyturn_sandbox"}),
-        ("import keyturn.agent.client", HEAVY | SCREEN | {"click", "json", "socket", "pathlib"}),
+        ("import keyturn.agent.rpc_client", HEAVY | SCREEN | {"click", "json", "socket", "pathlib"}),
         ("import keyturn.vault.vault", HEAVY | SCREEN),
         ("import keyturn_sandbox", HEAVY | SCREEN),
     ],

@@ -105,7 +105,7 @@ def test_every_path_in_the_guide_for_contributors_exists() -> None:
 def test_the_guide_for_contributors_answers_each_question_with_one_path() -> None:
     table = CONTRIBUTING.split("## Where is")[1].split("##")[0]
     answers = [row.split("|")[2].strip() for row in table.splitlines() if row.startswith("|")][2:]
-    assert len(answers) == 16
+    assert len(answers) == 17
     assert [answer for answer in answers if not re.fullmatch(r"`[\w./]+`", answer)] == []
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from keyturn.agent import client, shutdown
+from keyturn.agent import rpc_client, shutdown
 from keyturn.agent.protocol import Agent
 from keyturn.aws.api import AwsFactory
 from keyturn.aws.botocore_providers import resolved_provider
@@ -31,7 +31,7 @@ from keyturn.model.profile import (
     state_of,
 )
 from keyturn.model.secret import Secret
-from keyturn.operations import adopt, configure, deliver, release, rpc, startup_recovery, vault
+from keyturn.operations import adopt, configure, deliver, registry, release, startup_recovery, vault
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import document_cache, forward, get_credentials, refresh
 from keyturn.operations.credentials.auto_renew import AutoRenewal
@@ -306,7 +306,7 @@ class CredentialService:
         if not self._use_agent:
             return
         try:
-            client.start(self.paths, self.context.environ, recovery_key=recovery_key)
+            rpc_client.start(self.paths, self.context.environ, recovery_key=recovery_key)
         except KeyturnError:
             return
         self.context.vault.forget()
@@ -326,7 +326,7 @@ class CredentialService:
         """
         if self._use_agent:
             try:
-                client.start(
+                rpc_client.start(
                     self.paths, self.context.environ, passphrase=passphrase, recovery_key=recovery_key
                 )
             except AgentHangs:
@@ -386,14 +386,14 @@ class CredentialService:
 
     def run_operation(self, op: str, args: Mapping[str, object]) -> object:
         """Run an operation in this process, which holds the identity."""
-        return rpc.dispatch(self.context, op, args)
+        return registry.dispatch(self.context, op, args)
 
     def pause(self, *, paused: bool) -> None:
         """Pause or resume automatic renewal in the agent.
 
         :raises AgentUnavailable: if no agent runs; then nothing is renewed anyway.
         """
-        client.call(self.paths.socket, {"op": "pause" if paused else "resume"})
+        rpc_client.call(self.paths.socket, {"op": "pause" if paused else "resume"})
 
     def renew_due(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
         """See :meth:`keyturn.operations.credentials.auto_renew.AutoRenewal.run`."""

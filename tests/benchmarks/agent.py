@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from keyturn.agent import client
+from keyturn.agent import rpc_client
 from keyturn.system import file_fingerprint
 from keyturn_sandbox import Sandbox
 from tests.benchmarks.echo import echo
@@ -97,15 +97,15 @@ def time_warm_agent(person: Person, rounds: int, report: Report) -> None:
 def wait_for_cache(person: Person) -> None:
     """Wait until an answer comes from the cache, which takes a moment after the last change."""
     for _ in range(2):
-        client.document(person.socket, ROLE)
+        rpc_client.document(person.socket, ROLE)
         time.sleep(file_fingerprint.TIMESTAMP_STEP.total_seconds() + 0.1)
 
 
 def round_trips(person: Person, count: int, report: Report) -> None:
     def ask() -> object:
-        return client.document(person.socket, ROLE)
+        return rpc_client.document(person.socket, ROLE)
 
-    size = len(client.document(person.socket, ROLE))
+    size = len(rpc_client.document(person.socket, ROLE))
     with tempfile.TemporaryDirectory(prefix="kt-") as folder, echo(Path(folder), size) as bare:
         wait_for_cache(person)
         durations = in_turn({TRIP: ask, ECHO: bare}, count)

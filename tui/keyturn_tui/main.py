@@ -50,7 +50,7 @@ def _try_agent(words: list[str]) -> int | None:
     else."""
     if words[:1] != ["credential-process"]:
         return None
-    from keyturn.agent.client import credential_process
+    from keyturn.agent.rpc_client import credential_process
     from keyturn.system.prctl import disable_dumps
 
     disable_dumps()

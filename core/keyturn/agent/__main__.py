@@ -1,4 +1,4 @@
-"""Entry point `python -m keyturn.agent`, started on unlock by :func:`keyturn.agent.client.start`."""
+"""Entry point `python -m keyturn.agent`, started on unlock by :func:`keyturn.agent.rpc_client.start`."""
 
 from __future__ import annotations
 

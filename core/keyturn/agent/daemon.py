@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from keyturn.agent.client import is_answering
 from keyturn.agent.listener import acquire, add_listener
 from keyturn.agent.protocol import error_line, result_line
+from keyturn.agent.rpc_client import is_answering
 from keyturn.agent.server import AgentServer, ServicePort
 from keyturn.agent.wire import REQUEST_LIMIT
 from keyturn.model.errors import KeyturnError, UsageError

@@ -41,7 +41,7 @@ def start_agent(
     command: Sequence[str] | None = None,
     timeout: float = TIMEOUT,
 ) -> None:
-    """Start the agent, see :func:`keyturn.agent.client.start`.
+    """Start the agent, see :func:`keyturn.agent.rpc_client.start`.
 
     :param command: another program that follows the same protocol.
     :param timeout: seconds.

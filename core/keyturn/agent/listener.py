@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from keyturn.agent.client import RESTART_HINT
+from keyturn.agent.rpc_client import RESTART_HINT
 from keyturn.model.errors import AgentHangs, UnsafeFile
 
 _BACKLOG = 512

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from keyturn.agent.client import HEARTBEAT_SECONDS, NoAgent, connect, read_line
 from keyturn.agent.protocol import parse_answer, request_line
+from keyturn.agent.rpc_client import HEARTBEAT_SECONDS, NoAgent, connect, read_line
 from keyturn.model.errors import AgentHangs
 from keyturn.system.unix_peer import peer_pid
 

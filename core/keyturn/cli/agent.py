@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from keyturn.agent import client, install, shutdown
+from keyturn.agent import install, rpc_client, shutdown
 from keyturn.agent.listener import private_folder
 from keyturn.cli.options import as_json, credential_service, opens_vault
 from keyturn.cli.output import emit, say, warn
@@ -57,7 +57,7 @@ def status(*, json_: bool) -> None:
     """Show the agent's state, and keys that are past their rotation policy."""
     service = credential_service()
     try:
-        answer = client.call(service.paths.socket, {"op": "status"})
+        answer = rpc_client.call(service.paths.socket, {"op": "status"})
     except AgentHangs:
         raise
     except AgentUnavailable as error:

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import click
 
-from keyturn.agent.client import TTY_NOTE
+from keyturn.agent.rpc_client import TTY_NOTE
 from keyturn.cli.options import opens_vault
 from keyturn.cli.prompts import VaultUnlocker
 from keyturn.delivery import credential_process, environment

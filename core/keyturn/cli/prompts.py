@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import click
 
-from keyturn.agent import client
+from keyturn.agent import rpc_client
 from keyturn.agent.fast_lock_check import LOCKED
 from keyturn.model.errors import (
     KeyringAbsent,
@@ -165,7 +165,7 @@ class VaultUnlocker:
         :raises NeedsUnlock: if there is no descriptor and no terminal.
         :raises AgentHangs: if an agent runs and does not respond. Then nothing is prompted for.
         """
-        client.require_responsive(self.service.paths.socket)
+        rpc_client.require_responsive(self.service.paths.socket)
         if self.recovery_key_fd is not None:
             self.service.unlock(recovery_key=self.recovery_key())
             return

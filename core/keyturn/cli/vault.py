@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from keyturn.agent import client
+from keyturn.agent import rpc_client
 from keyturn.cli.options import as_json, credential_service, opens_vault, yes
 from keyturn.cli.output import emit, say, warn
 from keyturn.cli.prompts import (
@@ -140,7 +140,7 @@ def status(*, json_: bool) -> None:
     service = credential_service()
     snapshot = service.snapshot()
     if snapshot.vault in (VaultState.LOCKED, VaultState.CLOSED):
-        client.require_responsive(service.paths.socket)
+        rpc_client.require_responsive(service.paths.socket)
     slots = (
         service.context.vault.slots() if snapshot.vault not in (VaultState.ABSENT, VaultState.BROKEN) else ()
     )

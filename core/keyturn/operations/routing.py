@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from keyturn.agent import client
+from keyturn.agent import rpc_client
 from keyturn.agent.protocol import Agent
 from keyturn.awsconfig.process_line import is_keyturn_process_line
 from keyturn.model.errors import AgentHangs, AgentUnavailable, NotFound
 from keyturn.model.profile import VaultState
-from keyturn.operations import rpc, vault
+from keyturn.operations import registry, vault
 from keyturn.operations.context import Context
 from keyturn.operations.operation import Operation
 from keyturn.profiles import status
@@ -51,7 +51,7 @@ class OperationRouter:
         socket = self._context.paths.socket
         if not self._use_agent or not socket.exists():
             return None
-        return client.find_agent(socket, STATUS_SECONDS)
+        return rpc_client.find_agent(socket, STATUS_SECONDS)
 
     def run(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run an operation where the vault is open. If none is, open the vault with the system keyring if
@@ -81,9 +81,11 @@ class OperationRouter:
         if self._context.vault.state() is VaultState.OPEN:
             return self._run_here(operation, arguments)
         if self._use_agent:
-            socket, files = self._context.paths.socket, rpc.shared_files(self._context)
+            socket, files = self._context.paths.socket, registry.shared_files(self._context)
             try:
-                return client.run(socket, operation.name, {**arguments, "files": files}, OPERATION_SECONDS)
+                return rpc_client.run(
+                    socket, operation.name, {**arguments, "files": files}, OPERATION_SECONDS
+                )
             except AgentHangs:
                 raise
             except AgentUnavailable:
@@ -93,7 +95,7 @@ class OperationRouter:
         return None
 
     def _run_here(self, operation: Operation[..., Any], arguments: dict[str, object]) -> object:
-        return rpc.dispatch(self._context, operation.name, arguments)
+        return registry.dispatch(self._context, operation.name, arguments)
 
     def uses_caller_credentials(self, name: object) -> bool:
         """Return True if the profile's chain ends in a `credential_source` (environment, EC2 or ECS role).
@@ -117,13 +119,13 @@ class OperationRouter:
         :raises NotFound: or another error of the remote host, if the profile is unknown here.
         """
         socket = self._context.paths.forwarded
-        if not self._use_agent or not client.has_forwarded_socket(str(socket)):
+        if not self._use_agent or not rpc_client.has_forwarded_socket(str(socket)):
             return None
         inventory = self._context.read()
         if name in inventory.definitions or inventory.managed_profiles_error is not None:
             return None
         try:
-            return client.get_forwarded_credentials(socket, name, min_left_seconds)
+            return rpc_client.get_forwarded_credentials(socket, name, min_left_seconds)
         except (NotFound, AgentUnavailable):
             if name in inventory.natives and not also_native and not _has_own_process_line(inventory, name):
                 return None

@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 
-import keyturn.agent.client
+import keyturn.agent.rpc_client
 import keyturn.cli.main
 import keyturn.operations.adopt
 import keyturn.system.hardening

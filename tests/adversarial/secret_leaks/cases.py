@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from keyturn.agent.client import AgentNotRunning, AgentUnresponsive, NoAgent
+from keyturn.agent.rpc_client import AgentNotRunning, AgentUnresponsive, NoAgent
 from tests.adversarial.secret_leaks.exception_bursts import KINDS, Moment
 from tests.adversarial.secret_leaks.leak_bench import NEW_PASSPHRASE, PASSPHRASE, Bench, RunOutput, Task
 

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 import boto3
 
 import keyturn_tui.app  # noqa: F401  # to have it loaded
-from keyturn.agent import client, shutdown
+from keyturn.agent import rpc_client, shutdown
 from keyturn.agent.protocol import request_line
 from keyturn.model.errors import AgentUnavailable, KeyturnError
 from keyturn.system import secret_channel
@@ -128,7 +128,7 @@ def _begin(task: dict[str, Any]) -> None:
 
 def _verb(task: dict[str, Any]) -> int:
     if not task["has_agent"]:
-        client.start = _no_agent
+        rpc_client.start = _no_agent
     words = list(task["words"])
     for option, text in task["reads"].items():
         read, write = os.pipe()
@@ -142,7 +142,7 @@ def _verb(task: dict[str, Any]) -> int:
 
 
 def _app(task: dict[str, Any]) -> int:
-    client.start = _no_agent
+    rpc_client.start = _no_agent
     _begin(task)
     return start.main(list(task["words"]))
 
@@ -176,8 +176,8 @@ def _agent(task: dict[str, Any]) -> int:
             output = [channel.makefile("rb").readline()]
     for line in task["words"]:
         try:
-            output.append(client.ask(str(socket), request_line(**line), 30.0))
-        except (client.NoAgent, TimeoutError) as error:
+            output.append(rpc_client.ask(str(socket), request_line(**line), 30.0))
+        except (rpc_client.NoAgent, TimeoutError) as error:
             output.append(type(error).__name__.encode() + b"\n")
     try:
         shutdown.lock(socket)

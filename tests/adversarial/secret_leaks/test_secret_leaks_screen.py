@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.agent import client
+from keyturn.agent import rpc_client
 from keyturn.storage.paths import paths_for
 from tests.adversarial.secret_leaks.forwarded_flow import device_sessions
 from tests.adversarial.secret_leaks.memory_sampling import Sampler
@@ -49,7 +49,7 @@ def test_the_agent_hears_nothing_of_what_makes_python_tell_more(tmp_path: Path) 
     with open_flow(tmp_path, {**debug_environ(tmp_path), "LD_BIND_NOW": "1"}) as user:
         create_vault(user)
         socket = paths_for(user.person.environ).socket
-        pid = client.call(socket, {"op": "status"})["pid"]
+        pid = rpc_client.call(socket, {"op": "status"})["pid"]
         names = [
             part.partition(b"=")[0].decode()
             for part in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from keyturn.agent import client
+from keyturn.agent import rpc_client
 
 
 def main(path: Path, profile: str) -> None:
@@ -23,7 +23,7 @@ def main(path: Path, profile: str) -> None:
     while not select.select([sys.stdin], [], [], 0.01)[0]:
         started = time.perf_counter()
         try:
-            documents.add(client.document(path, profile))
+            documents.add(rpc_client.document(path, profile))
         except Exception as error:  # noqa: BLE001 - shown by the test
             failed.append(repr(error))
         acquired.append(time.perf_counter() - started)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keyturn.operations.rpc import OPERATIONS
+from keyturn.operations.registry import OPERATIONS
 
 #: Values of every type, and some that break naive readers. None names an existing profile.
 ODD_VALUES: tuple[object, ...] = (

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.agent import client
+from keyturn.agent import rpc_client
 from keyturn.model.errors import KeyturnError, NotFound
 
 CLIENTS = 4
@@ -72,18 +72,18 @@ class _Client:
 
     def _request(self, number: int) -> bool:
         if number % 100 == 99:
-            plan = client.run(self.socket, "plan-release", {"names": [self.names[0]]})
+            plan = rpc_client.run(self.socket, "plan-release", {"names": [self.names[0]]})
             return bool(plan["digest"])
         if number % 20 == 19:
-            return "pid" in client.call(self.socket, {"op": "status"})
+            return "pid" in rpc_client.call(self.socket, {"op": "status"})
         if number % 20 == 18:
             try:
-                client.document(self.socket, "nobody")
+                rpc_client.document(self.socket, "nobody")
             except NotFound:
                 return True
             return False
         name = self.names[number % len(self.names)]
-        document = client.document(self.socket, name)
+        document = rpc_client.document(self.socket, name)
         self.documents[name].add(document)
         return "SessionToken" in json.loads(document)
 
@@ -92,7 +92,7 @@ def soak(socket: Path, names: tuple[str, ...], requests: int) -> SoakResult:
     """Send `count` requests for sessions of `names` to the agent at `socket`. Before that, send a fifth as
     many, at least 1,000, as a warm-up that does not count, because each new thread makes the allocator take
     more memory."""
-    pid = int(client.call(socket, {"op": "status"})["pid"])
+    pid = int(rpc_client.call(socket, {"op": "status"})["pid"])
     _run_clients(socket, names, max(1000, requests // 5))
     open_before = _idle_descriptors(pid, _IDLE_DESCRIPTORS)
     before = resident_kib(pid)
@@ -110,7 +110,7 @@ def soak(socket: Path, names: tuple[str, ...], requests: int) -> SoakResult:
 
 def _run_clients(socket: Path, names: tuple[str, ...], requests: int) -> list[_Client]:
     clients = [_Client(socket, names) for _ in range(CLIENTS)]
-    threads = [threading.Thread(target=client.run, args=(requests // CLIENTS,)) for client in clients]
+    threads = [threading.Thread(target=rpc_client.run, args=(requests // CLIENTS,)) for client in clients]
     for thread in threads:
         thread.start()
     for thread in threads:

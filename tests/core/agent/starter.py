@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from keyturn.agent import client, launcher
+from keyturn.agent import launcher, rpc_client
 from keyturn.model.secret import Secret
 from keyturn.storage.paths import Paths, paths_for
 
@@ -55,7 +55,7 @@ class Starter:
         )
 
     def pid(self) -> int:
-        pid = client.call(self.socket, {"op": "status"})["pid"]
+        pid = rpc_client.call(self.socket, {"op": "status"})["pid"]
         assert isinstance(pid, int)
         return pid
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from keyturn.agent import client
+from keyturn.agent import rpc_client
 from keyturn.agent.server import Limits
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def test_any_name_reaches_the_agent(
 ) -> None:
     agent = serve()
     agent.service.documents[name] = '{"Version": 1}'
-    assert client.credential_process(["--", name], environ) == 0
+    assert rpc_client.credential_process(["--", name], environ) == 0
     assert capfd.readouterr().out == '{"Version": 1}\n'
 
 
@@ -108,20 +108,20 @@ def test_anything_but_one_name_is_left_to_the_command_line(
     serve: Serve, environ: dict[str, str], words: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     serve()
-    assert client.credential_process(words, environ) is None
+    assert rpc_client.credential_process(words, environ) is None
     assert capfd.readouterr() == ("", "")
 
 
 def test_without_an_agent_it_goes_the_long_way(environ: dict[str, str]) -> None:
-    assert client.credential_process(["prod"], environ) is None
+    assert rpc_client.credential_process(["prod"], environ) is None
 
 
 def test_a_busy_agent_sends_it_the_long_way(serve: Serve, environ: dict[str, str]) -> None:
     agent = serve(Limits(operations=1))
-    busy = threading.Thread(target=lambda: client.run(agent.path, "wait", {}, 30))
+    busy = threading.Thread(target=lambda: rpc_client.run(agent.path, "wait", {}, 30))
     busy.start()
     assert agent.service.blocked.acquire(timeout=10)
-    assert client.credential_process(["prod"], environ) is None
+    assert rpc_client.credential_process(["prod"], environ) is None
     agent.service.gate.set()
     busy.join()
 
@@ -164,7 +164,7 @@ def test_an_answer_that_is_none_prints_nothing_and_goes_the_long_way(
     impostor: socket.socket, environ: dict[str, str], answer: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
     thread = impostor_reply(impostor, answer)
-    assert client.credential_process(["prod"], environ) is None
+    assert rpc_client.credential_process(["prod"], environ) is None
     thread.join()
     assert capfd.readouterr() == ("", "")
 
@@ -176,8 +176,8 @@ def test_an_agent_that_does_not_answer_in_time_is_one_line(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     assert impostor.fileno() > 0
-    monkeypatch.setattr(client, "TIMEOUT", 0.05)
-    assert client.credential_process(["prod"], environ) == 1
+    monkeypatch.setattr(rpc_client, "TIMEOUT", 0.05)
+    assert rpc_client.credential_process(["prod"], environ) == 1
     out, err = capfd.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -189,14 +189,14 @@ def test_nothing_is_sent_into_a_folder_that_others_can_enter(
 ) -> None:
     agent = serve()
     agent.path.parent.chmod(mode)
-    assert client.credential_process(["prod"], environ) is None
+    assert rpc_client.credential_process(["prod"], environ) is None
     agent.path.parent.chmod(0o700)
 
 
 def test_nothing_is_sent_to_a_socket_that_others_can_use(serve: Serve, environ: dict[str, str]) -> None:
     agent = serve()
     agent.path.chmod(0o666)
-    assert client.credential_process(["prod"], environ) is None
+    assert rpc_client.credential_process(["prod"], environ) is None
 
 
 def test_nothing_is_sent_to_what_belongs_to_somebody_else(
@@ -205,7 +205,7 @@ def test_nothing_is_sent_to_what_belongs_to_somebody_else(
     serve()
     other = os.geteuid() + 1
     monkeypatch.setattr(os, "geteuid", lambda: other)
-    assert client.credential_process(["prod"], environ) is None
+    assert rpc_client.credential_process(["prod"], environ) is None
 
 
 def test_the_installed_program_gives_what_an_aws_client_reads(serve: Serve, environ: dict[str, str]) -> None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keyturn import __version__
-from keyturn.agent import client, wire
-from keyturn.agent.client import AgentUnresponsive, NoAgent
+from keyturn.agent import rpc_client, wire
 from keyturn.agent.protocol import temporary_document
+from keyturn.agent.rpc_client import AgentUnresponsive, NoAgent
 from keyturn.agent.server import Limits
 from keyturn.model.errors import (
     AgentUnavailable,
@@ -48,14 +48,14 @@ def request(path: Path, line: bytes) -> dict[str, object]:
 
 def test_a_document_is_asked_for_as_at_home(serve: Serve) -> None:
     agent = serve()
-    assert client.get_forwarded_credentials(agent.forward_socket, "prod", None) == TEMPORARY
-    assert client.get_forwarded_credentials(agent.forward_socket, "prod", 1800) == TEMPORARY
+    assert rpc_client.get_forwarded_credentials(agent.forward_socket, "prod", None) == TEMPORARY
+    assert rpc_client.get_forwarded_credentials(agent.forward_socket, "prod", 1800) == TEMPORARY
     assert agent.service.calls == [
         ("forwarded", {"name": "prod", "least": None}),
         ("forwarded", {"name": "prod", "least": 1800}),
     ]
     with pytest.raises(NotFound):
-        client.get_forwarded_credentials(agent.forward_socket, "nobody", None)
+        rpc_client.get_forwarded_credentials(agent.forward_socket, "nobody", None)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_nothing_else_is_done_over_it(serve: Serve, line: dict[str, object]) -> 
     answer = request(agent.forward_socket, json.dumps({"v": 1, **line}).encode() + b"\n")
     assert answer["ok"] is False
     assert agent.service.calls == []
-    assert client.is_answering(agent.path)
+    assert rpc_client.is_answering(agent.path)
     status = request(agent.path, wire.STATUS_REQUEST)["result"]
     assert isinstance(status, dict)
     assert status["paused"] is False
@@ -98,14 +98,14 @@ def test_it_is_closed_to_others_and_goes_with_the_agent(serve: Serve) -> None:
     assert agent.has_ended()
     assert not agent.forward_socket.exists()
     with pytest.raises(AgentUnavailable):
-        client.get_forwarded_credentials(agent.forward_socket, "prod", None)
+        rpc_client.get_forwarded_credentials(agent.forward_socket, "prod", None)
 
 
 def test_what_a_killed_agent_left_gives_way(serve: Serve, folder: Path) -> None:
     (folder / "run").mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(folder / "run" / "forward.sock"))
-    assert client.get_forwarded_credentials(serve().forward_socket, "prod", None) == TEMPORARY
+    assert rpc_client.get_forwarded_credentials(serve().forward_socket, "prod", None) == TEMPORARY
 
 
 def test_the_remote_host_keeps_nobody_at_home_waiting(serve: Serve) -> None:
@@ -116,7 +116,7 @@ def test_the_remote_host_keeps_nobody_at_home_waiting(serve: Serve) -> None:
         sock.connect(str(agent.forward_socket))
         sock.sendall(b'{"v":1,')
         connections.append(sock)
-    assert client.document(agent.path, "prod") == DOCUMENT
+    assert rpc_client.document(agent.path, "prod") == DOCUMENT
     for sock in connections:
         sock.close()
 
@@ -125,8 +125,8 @@ def test_the_remote_host_keeps_nobody_at_home_waiting(serve: Serve) -> None:
     for _ in waiting:
         assert agent.service.blocked.acquire(timeout=10)
     with pytest.raises(AgentUnavailable, match="busy"):
-        client.get_forwarded_credentials(agent.forward_socket, "prod", None)
-    assert client.document(agent.path, "prod") == DOCUMENT
+        rpc_client.get_forwarded_credentials(agent.forward_socket, "prod", None)
+    assert rpc_client.document(agent.path, "prod") == DOCUMENT
     agent.service.forward_gate.set()
     for thread in waiting:
         thread.join(10)
@@ -144,12 +144,12 @@ def test_who_floods_it_waits_outside_and_is_not_sent_away(serve: Serve) -> None:
 
 def test_nobody_at_home_waits_with_them(serve: Serve) -> None:
     agent = serve(limits=Limits(remote_pause=3600))
-    assert client.get_forwarded_credentials(agent.forward_socket, "prod", None) == TEMPORARY
+    assert rpc_client.get_forwarded_credentials(agent.forward_socket, "prod", None) == TEMPORARY
     with socket.socket(socket.AF_UNIX) as outside:
         outside.connect(str(agent.forward_socket))
         outside.sendall(wire.document_request("prod"))
         for _ in range(20):
-            assert client.document(agent.path, "prod") == DOCUMENT
+            assert rpc_client.document(agent.path, "prod") == DOCUMENT
         outside.setblocking(False)
         with pytest.raises(BlockingIOError):
             outside.recv(1)
@@ -157,7 +157,7 @@ def test_nobody_at_home_waits_with_them(serve: Serve) -> None:
 
 def _in_thread(agent: Agent) -> threading.Thread:
     thread = threading.Thread(
-        target=client.get_forwarded_credentials, args=(agent.forward_socket, "prod", None)
+        target=rpc_client.get_forwarded_credentials, args=(agent.forward_socket, "prod", None)
     )
     thread.start()
     return thread
@@ -176,10 +176,10 @@ def test_only_a_folder_in_which_nobody_else_can_put_a_socket_is_believed(
     os.link(agent.forward_socket, far)
     shared.chmod(mode)
     if works:
-        assert client.get_forwarded_credentials(far, "prod", None) == TEMPORARY
+        assert rpc_client.get_forwarded_credentials(far, "prod", None) == TEMPORARY
         far.chmod(0o660)
     with pytest.raises(AgentUnavailable):
-        client.get_forwarded_credentials(far, "prod", None)
+        rpc_client.get_forwarded_credentials(far, "prod", None)
 
 
 def _file(far: Path, _agent: Path) -> None:
@@ -207,7 +207,7 @@ def test_what_somebody_else_put_in_its_place_is_neither_asked_nor_spoken_of(
     environ = {"HOME": str(folder), "KEYTURN_HOME": str(folder / "k"), "KEYTURN_FORWARDED": str(far)}
     if squat is _open_to_others:
         monkeypatch.setattr(os, "geteuid", lambda: far.stat().st_uid + 1)
-    assert client.credential_process(["prod"], environ) is None, "the long way"
+    assert rpc_client.credential_process(["prod"], environ) is None, "the long way"
     with pytest.raises(NeedsVault):
         CredentialService.from_environ(environ).get_credentials("prod")
     assert agent.service.calls == []
@@ -230,21 +230,21 @@ def test_a_stale_one_goes_once_it_is_certain(folder: Path, monkeypatch: pytest.M
         left.bind(str(far))
         far.chmod(0o600)
     with pytest.raises(NoAgent):
-        client.ask(str(far), wire.STATUS_REQUEST, 5, is_remote=True)
+        rpc_client.ask(str(far), wire.STATUS_REQUEST, 5, is_remote=True)
     assert far.exists(), "it may be about to listen"
     now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + client.STALE_SECONDS + 1)
+    monkeypatch.setattr(time, "time", lambda: now + rpc_client.STALE_SECONDS + 1)
     with pytest.raises(NoAgent):
-        client.ask(str(far), wire.STATUS_REQUEST, 5)
+        rpc_client.ask(str(far), wire.STATUS_REQUEST, 5)
     assert far.exists(), "the agent's own is its own matter"
     with pytest.raises(NoAgent):
-        client.ask(str(far), wire.STATUS_REQUEST, 5, is_remote=True)
+        rpc_client.ask(str(far), wire.STATUS_REQUEST, 5, is_remote=True)
     assert not far.exists()
 
 
 def test_a_request_at_home_takes_no_length_from_a_stranger(serve: Serve) -> None:
     with pytest.raises(UsageError):
-        client.call(serve().path, {"op": "credential-process", "profile": "prod", "least": []})
+        rpc_client.call(serve().path, {"op": "credential-process", "profile": "prod", "least": []})
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_what_the_local_side_says_is_believed_only_if_it_is_valid_credentials(se
     agent = serve()
     agent.service.forwarded_document = lie
     with pytest.raises(AgentUnavailable, match="no temporary credentials that are valid now"):
-        client.get_forwarded_credentials(agent.forward_socket, "prod", None)
+        rpc_client.get_forwarded_credentials(agent.forward_socket, "prod", None)
 
 
 @pytest.mark.parametrize("account", [["1"], 5, None, {"x": 1}])
@@ -272,10 +272,10 @@ def test_beside_the_credentials_nothing_is_taken_over_that_clients_could_stumble
     agent = serve()
     document = json.loads(TEMPORARY)
     agent.service.forwarded_document = json.dumps({**document, "AccountId": account, "Other": "x"})
-    assert json.loads(client.get_forwarded_credentials(agent.forward_socket, "prod", None)) == document
+    assert json.loads(rpc_client.get_forwarded_credentials(agent.forward_socket, "prod", None)) == document
     agent.service.forwarded_document = json.dumps({**document, "AccountId": "111122223333"})
     assert (
-        json.loads(client.get_forwarded_credentials(agent.forward_socket, "prod", None))["AccountId"]
+        json.loads(rpc_client.get_forwarded_credentials(agent.forward_socket, "prod", None))["AccountId"]
         == "111122223333"
     )
 
@@ -289,7 +289,7 @@ def test_the_local_side_does_not_choose_the_exit_code_of_the_remote_one() -> Non
 
 def test_nobody_at_the_remote_host_is_asked_whatever_the_local_side_says(serve: Serve) -> None:
     with pytest.raises(NeedsInteraction) as excinfo:
-        client.get_forwarded_credentials(serve().forward_socket, "mfa", None)
+        rpc_client.get_forwarded_credentials(serve().forward_socket, "mfa", None)
     assert type(excinfo.value) is NeedsInteraction
 
 
@@ -297,7 +297,7 @@ def test_a_stopped_agent_does_not_keep_the_remote_host_for_longer_than_the_local
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = serve()
-    monkeypatch.setattr(client, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(rpc_client, "HEARTBEAT_SECONDS", 0.2)
     hanging = agent.path.with_name("hanging.sock")
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(hanging))
@@ -305,14 +305,14 @@ def test_a_stopped_agent_does_not_keep_the_remote_host_for_longer_than_the_local
         silent.listen(8)
         began = time.monotonic()
         with pytest.raises(AgentUnavailable, match="it no longer answers"):
-            client.get_forwarded_credentials(hanging, "prod", None)
+            rpc_client.get_forwarded_credentials(hanging, "prod", None)
         assert time.monotonic() - began < 10
 
 
 def test_where_no_more_connections_are_taken_nobody_is_told_that_all_is_locked(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(rpc_client, "HEARTBEAT_SECONDS", 0.2)
     full = serve().path.with_name("full.sock")
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(full))
@@ -323,6 +323,6 @@ def test_where_no_more_connections_are_taken_nobody_is_told_that_all_is_locked(
             connection.setblocking(False)
             connection.connect_ex(str(full))
         with pytest.raises(AgentUnresponsive):
-            client.connect(str(full), 5)
+            rpc_client.connect(str(full), 5)
         for connection in connections:
             connection.close()

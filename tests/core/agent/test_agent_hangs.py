@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from keyturn.agent import client, shutdown
+from keyturn.agent import rpc_client, shutdown
 from keyturn.agent.listener import acquire
 from keyturn.model.errors import AgentHangs
 from tests.core.agent.starter import Starter, wait_for_end
@@ -18,7 +18,7 @@ from tests.core.agent.starter import Starter, wait_for_end
 
 @pytest.fixture(autouse=True)
 def _short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (client, shutdown):
+    for module in (rpc_client, shutdown):
         monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.4)
 
 
@@ -36,14 +36,14 @@ def test_an_operation_says_soon_which_process_hangs(starter: Starter, stopped_pi
     with pytest.raises(
         AgentHangs, match=rf"process {stopped_pid} .* keyturn agent stop && keyturn vault unlock"
     ):
-        client.run(starter.socket, "refresh", {}, 110)
+        rpc_client.run(starter.socket, "refresh", {}, 110)
     assert time.monotonic() - began < 30
 
 
 def test_the_fast_path_says_so_too(
     starter: Starter, stopped_pid: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert client.credential_process(["prod"], starter.environ) == 1
+    assert rpc_client.credential_process(["prod"], starter.environ) == 1
     out, err = capfd.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -62,17 +62,17 @@ def test_locking_ends_it_all_the_same_and_the_next_one_takes_its_place(
 def test_nobody_takes_its_place_while_it_lives(starter: Starter, stopped_pid: int) -> None:
     del stopped_pid
     with pytest.raises(AgentHangs, match="keyturn agent stop"):
-        acquire(starter.socket, lambda path: client.is_answering(path, 0.1), 0.3)
+        acquire(starter.socket, lambda path: rpc_client.is_answering(path, 0.1), 0.3)
 
 
 def test_an_operation_that_takes_its_time_is_waited_for(starter: Starter) -> None:
     starter.start()
-    assert client.run(starter.socket, "slow", {"seconds": 2.0}, 110)["did"] == "slow"
+    assert rpc_client.run(starter.socket, "slow", {"seconds": 2.0}, 110)["did"] == "slow"
 
 
 def test_what_wakes_up_in_time_answers(
     starter: Starter, stopped_pid: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "HEARTBEAT_SECONDS", 5.0)
+    monkeypatch.setattr(rpc_client, "HEARTBEAT_SECONDS", 5.0)
     threading.Timer(0.5, os.kill, (stopped_pid, signal.SIGCONT)).start()
-    assert client.run(starter.socket, "refresh", {}, 110)["did"] == "refresh"
+    assert rpc_client.run(starter.socket, "refresh", {}, 110)["did"] == "refresh"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.agent import client
+from keyturn.agent import rpc_client
 from keyturn.model import errors
 from keyturn_sandbox import Sandbox
 from tests.core.agent.hostile_client import ODD_VALUES, good_client, hostile_clients, requests, send
@@ -73,7 +73,7 @@ def plaintext_files(person: Person) -> str:
 def test_random_and_mutated_requests_beside_bad_company(
     person: Person, size: int, record_property: Record
 ) -> None:
-    pid = client.call(person.socket, {"op": "status"})["pid"]
+    pid = rpc_client.call(person.socket, {"op": "status"})["pid"]
     before = writable_files(person)
     counts: dict[str, int] = {}
     total = 0
@@ -84,7 +84,7 @@ def test_random_and_mutated_requests_beside_bad_company(
             kind = reply_type(send(person.socket, request))
             counts[kind] = counts.get(kind, 0) + 1
             total += len(request)
-    assert client.call(person.socket, {"op": "status"})["pid"] == pid
+    assert rpc_client.call(person.socket, {"op": "status"})["pid"] == pid
     assert writable_files(person) == before
     assert good.failed == []
     assert len(good.documents) == 1

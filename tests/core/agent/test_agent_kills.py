@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.agent import client, launcher, shutdown
+from keyturn.agent import launcher, rpc_client, shutdown
 from keyturn.model.errors import AgentUnavailable, KeyturnError
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
@@ -48,7 +48,7 @@ class KillRun:
         )
 
     def pid(self) -> int:
-        return int(client.call(self.person.socket, {"op": "status"})["pid"])
+        return int(rpc_client.call(self.person.socket, {"op": "status"})["pid"])
 
     def kill_during(self, pid: int, after: float, operation: Callable[[], object]) -> None:
         """Kill `pid` some seconds after the start of `operation`, which may return or raise a typed
@@ -76,21 +76,23 @@ class KillRun:
     def kill_during_requests(self, moment: float) -> None:
         def ask() -> None:
             while True:
-                client.document(self.person.socket, ROLE)
+                rpc_client.document(self.person.socket, ROLE)
 
         self.kill_during(self.pid(), 0.05 * moment, ask)
 
     def kill_during_renewal(self, moment: float) -> None:
         self.person.sandbox.move_clock(45 * 60)
-        self.kill_during(self.pid(), 0.8 * moment, lambda: client.document(self.person.socket, ROLE))
+        self.kill_during(self.pid(), 0.8 * moment, lambda: rpc_client.document(self.person.socket, ROLE))
 
     def kill_during_delivery(self, moment: float) -> None:
         args = {"name": ROLE, "to": "credentials-file", "as": None}
-        self.kill_during(self.pid(), 0.8 * moment, lambda: client.run(self.person.socket, "deliver", args))
+        self.kill_during(
+            self.pid(), 0.8 * moment, lambda: rpc_client.run(self.person.socket, "deliver", args)
+        )
 
     def kill_during_shutdown(self, moment: float) -> None:
         pid = self.pid()
-        client.run(self.person.socket, "deliver", {"name": ROLE, "to": "credentials-file", "as": None})
+        rpc_client.run(self.person.socket, "deliver", {"name": ROLE, "to": "credentials-file", "as": None})
         self.kill_during(pid, 0.3 * moment, lambda: os.kill(pid, signal.SIGTERM))
 
     def kill_during_start(self, moment: float) -> None:
@@ -129,10 +131,10 @@ class KillRun:
 
     def check(self) -> None:
         with pytest.raises(AgentUnavailable):
-            client.document(self.person.socket, ROLE)
+            rpc_client.document(self.person.socket, ROLE)
         self.start_other_process()
         self.start()
-        document = json.loads(client.document(self.person.socket, ROLE))
+        document = json.loads(rpc_client.document(self.person.socket, ROLE))
         left = datetime.fromisoformat(document["Expiration"]) - self.person.sandbox.now()
         assert left.total_seconds() >= MIN_SECONDS_AT_OUTPUT
         self.person.sandbox.move_clock(_OVER_AN_HOUR)

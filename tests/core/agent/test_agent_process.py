@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.agent import client, launcher, shutdown
+from keyturn.agent import launcher, rpc_client, shutdown
 from keyturn.model.errors import AgentUnavailable, KeyturnError, UsageError, WrongPassphrase
 from keyturn.model.secret import Secret
 from tests.core.agent.starter import COMMAND, PASSPHRASE, Starter, wait_for_end
@@ -26,13 +26,13 @@ def test_it_answers_as_soon_as_start_returns(
     starter: Starter, passphrase: Secret | None, recovery_key: Secret | None
 ) -> None:
     starter.start(passphrase, recovery_key)
-    assert client.document(starter.socket, "prod") == '{"Version": 1, "AccessKeyId": "prod"}'
+    assert rpc_client.document(starter.socket, "prod") == '{"Version": 1, "AccessKeyId": "prod"}'
 
 
 def test_a_wrong_passphrase_is_said_as_such_and_leaves_no_agent(starter: Starter) -> None:
     with pytest.raises(WrongPassphrase):
         starter.start(Secret("wrong"))
-    assert not client.is_answering(starter.socket)
+    assert not rpc_client.is_answering(starter.socket)
 
 
 def test_a_passphrase_of_any_characters_arrives(starter: Starter) -> None:
@@ -102,7 +102,7 @@ def test_two_starts_at_once_end_with_one_agent(starter: Starter) -> None:
     pid = starter.pid()
     assert shutdown.lock(starter.socket)
     assert wait_for_end(pid)
-    assert not client.is_answering(starter.socket)
+    assert not rpc_client.is_answering(starter.socket)
 
 
 def test_starting_again_leaves_the_one_that_serves(starter: Starter) -> None:
@@ -119,7 +119,7 @@ def test_a_stale_socket_does_not_keep_it_from_starting(starter: Starter) -> None
     assert wait_for_end(pid)
     assert starter.socket.is_socket()
     with pytest.raises(AgentUnavailable):
-        client.document(starter.socket, "prod")
+        rpc_client.document(starter.socket, "prod")
     starter.start()
     assert starter.pid() != pid
 
@@ -146,7 +146,7 @@ def test_a_signal_ends_it_in_order(starter: Starter, number: signal.Signals) -> 
 
 def test_it_keeps_nothing_of_its_starter_but_what_it_needs(starter: Starter) -> None:
     starter.start()
-    of_agent = client.run(starter.socket, "limits", {})
+    of_agent = rpc_client.run(starter.socket, "limits", {})
     assert of_agent["core"] == [0, 0]
     assert of_agent["umask"] == 0o077
     assert of_agent["folder"] == "/"
@@ -157,14 +157,14 @@ def test_it_keeps_nothing_of_its_starter_but_what_it_needs(starter: Starter) -> 
 
 def test_the_agent_itself_loads_no_sdk_and_no_screen(starter: Starter) -> None:
     starter.start()
-    loaded = set(client.run(starter.socket, "limits", {})["modules"])
+    loaded = set(rpc_client.run(starter.socket, "limits", {})["modules"])
     assert not loaded & {"boto3", "botocore", "keyring", "pyrage", "click", "textual", "platformdirs"}
 
 
 def test_a_client_that_loses_the_agent_amid_a_request_hears_so(starter: Starter) -> None:
     starter.start()
     with pytest.raises(AgentUnavailable):
-        client.run(starter.socket, "die", {})
+        rpc_client.run(starter.socket, "die", {})
 
 
 def test_a_relative_home_of_keyturns_own_means_the_same_folder_to_the_agent(
@@ -173,4 +173,4 @@ def test_a_relative_home_of_keyturns_own_means_the_same_folder_to_the_agent(
     monkeypatch.chdir(folder)
     starter.environ["KEYTURN_HOME"] = "k"
     starter.start()
-    assert client.is_answering(folder / "k" / "run" / "agent.sock")
+    assert rpc_client.is_answering(folder / "k" / "run" / "agent.sock")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keyturn import __version__
-from keyturn.agent import client, protocol, wire
+from keyturn.agent import protocol, rpc_client, wire
 from keyturn.agent.server import Limits
 from keyturn.model.errors import AgentUnavailable, KeyturnError, NeedsMfa, NotFound, UsageError
 from keyturn.model.secret import Secret
@@ -45,7 +45,7 @@ def request_in_thread(agent: Agent, operation: str) -> tuple[threading.Thread, l
 
     def ask() -> None:
         try:
-            answers.append(client.run(agent.path, operation, {}, 30))
+            answers.append(rpc_client.run(agent.path, operation, {}, 30))
         except KeyturnError as error:
             answers.append(error)
 
@@ -57,7 +57,7 @@ def request_in_thread(agent: Agent, operation: str) -> tuple[threading.Thread, l
 
 def test_status_tells_who_it_is_and_since_when(serve: Serve) -> None:
     agent = serve()
-    assert client.call(agent.path, {"op": "status"}) == {
+    assert rpc_client.call(agent.path, {"op": "status"}) == {
         "pid": os.getpid(),
         "version": __version__,
         "open_since": "2026-11-23T12:00:00Z",
@@ -69,23 +69,23 @@ def test_status_tells_who_it_is_and_since_when(serve: Serve) -> None:
 
 def test_the_document_arrives_byte_for_byte(serve: Serve) -> None:
     agent = serve()
-    assert client.document(agent.path, "prod") == agent.service.documents["prod"]
+    assert rpc_client.document(agent.path, "prod") == agent.service.documents["prod"]
 
 
 def test_an_operation_reaches_the_service_and_moves_the_generation(serve: Serve) -> None:
     agent = serve()
-    assert client.run(agent.path, "refresh", {"name": "prod"}) == {"did": "refresh"}
+    assert rpc_client.run(agent.path, "refresh", {"name": "prod"}) == {"did": "refresh"}
     assert agent.service.calls == [("refresh", {"name": "prod"})]
-    assert client.call(agent.path, {"op": "status"})["generation"] == 1
+    assert rpc_client.call(agent.path, {"op": "status"})["generation"] == 1
 
 
 def test_an_error_of_the_service_arrives_as_what_it_is(serve: Serve) -> None:
     agent = serve()
     with pytest.raises(NeedsMfa) as excinfo:
-        client.document(agent.path, "mfa")
+        rpc_client.document(agent.path, "mfa")
     assert (excinfo.value.profile, excinfo.value.serial, excinfo.value.exit_code) == ("mfa", "arn:x", 4)
     with pytest.raises(NotFound):
-        client.document(agent.path, "nobody")
+        rpc_client.document(agent.path, "nobody")
 
 
 @pytest.mark.parametrize("result", [Secret("canary"), {"a": "AGE-SECRET-KEY-1CANARY"}, object(), {1, 2}])
@@ -93,7 +93,7 @@ def test_what_must_not_go_over_the_socket_is_an_error_without_its_value(serve: S
     agent = serve()
     agent.service.results["leak"] = result
     with pytest.raises(KeyturnError) as excinfo:
-        client.run(agent.path, "leak", {})
+        rpc_client.run(agent.path, "leak", {})
     assert "canary" not in excinfo.value.line().lower()
     assert len(agent.errors) == 1
 
@@ -102,23 +102,23 @@ def test_an_error_that_nobody_foresaw_is_reported_and_its_message_is_not_shown(s
     agent = serve()
     agent.service.errors["burst"] = RuntimeError("canary")
     with pytest.raises(KeyturnError) as excinfo:
-        client.run(agent.path, "burst", {})
+        rpc_client.run(agent.path, "burst", {})
     assert "canary" not in excinfo.value.line()
     assert [type(error) for error in agent.errors] == [RuntimeError]
-    assert client.is_answering(agent.path)
+    assert rpc_client.is_answering(agent.path)
 
 
 def test_a_broken_document_is_an_error(serve: Serve) -> None:
     agent = serve()
     agent.service.documents["torn"] = '{"Version": 1,\n'
     with pytest.raises(KeyturnError):
-        client.document(agent.path, "torn")
+        rpc_client.document(agent.path, "torn")
 
 
 def test_a_request_that_is_none_is_answered_as_usage(serve: Serve) -> None:
     agent = serve()
     with pytest.raises(UsageError):
-        client.call(agent.path, {"op": "format-the-disk"})
+        rpc_client.call(agent.path, {"op": "format-the-disk"})
 
 
 def test_garbage_costs_only_its_own_connection(serve: Serve) -> None:
@@ -133,7 +133,7 @@ def test_garbage_costs_only_its_own_connection(serve: Serve) -> None:
                     pass
             except OSError:
                 continue
-    assert client.document(agent.path, "prod")
+    assert rpc_client.document(agent.path, "prod")
     assert agent.errors == []
 
 
@@ -148,7 +148,7 @@ def test_a_request_without_an_end_is_cut_at_the_limit(serve: Serve) -> None:
             pass
         assert not answer or json.loads(answer)["error"]["type"] == "UsageError"
         assert is_dropped(sock) or answer
-    assert client.is_answering(agent.path)
+    assert rpc_client.is_answering(agent.path)
 
 
 def test_unfinished_requests_together_hold_no_more_than_the_limit(serve: Serve) -> None:
@@ -160,7 +160,7 @@ def test_unfinished_requests_together_hold_no_more_than_the_limit(serve: Serve) 
                 sock.sendall(b"x" * 100_000)
             except OSError:
                 continue
-        assert client.is_answering(agent.path)
+        assert rpc_client.is_answering(agent.path)
         total = sum(len(caller.received) for caller in list(agent.server._callers.values()))
         assert total <= 300_000
 
@@ -169,7 +169,7 @@ def test_half_open_connections_never_shut_out_a_good_client(serve: Serve) -> Non
     agent = serve(Limits(connections=8, request_seconds=60))
     with ExitStack() as stack:
         silent = [stack.enter_context(connected(agent.path)) for _ in range(50)]
-        assert client.document(agent.path, "prod")
+        assert rpc_client.document(agent.path, "prod")
         assert is_dropped(silent[0])
 
 
@@ -188,7 +188,7 @@ def test_a_client_that_takes_no_answer_holds_nobody_up(serve: Serve) -> None:
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             try:
-                assert client.document(agent.path, "prod")
+                assert rpc_client.document(agent.path, "prod")
                 break
             except AgentUnavailable:
                 continue
@@ -200,8 +200,8 @@ def test_beyond_the_bound_a_client_is_told_to_do_without(serve: Serve) -> None:
     agent = serve(Limits(operations=1))
     thread, answers = request_in_thread(agent, "wait")
     with pytest.raises(AgentUnavailable):
-        client.document(agent.path, "prod")
-    assert client.is_answering(agent.path)
+        rpc_client.document(agent.path, "prod")
+    assert rpc_client.is_answering(agent.path)
     agent.service.gate.set()
     thread.join()
     assert answers == [{"did": "wait"}]
@@ -211,7 +211,7 @@ def test_fifty_clients_at_once_are_all_served(serve: Serve) -> None:
     agent = serve()
     answers: list[str] = []
     threads = [
-        threading.Thread(target=lambda: answers.append(client.document(agent.path, "prod")))
+        threading.Thread(target=lambda: answers.append(rpc_client.document(agent.path, "prod")))
         for _ in range(50)
     ]
     for thread in threads:
@@ -224,11 +224,11 @@ def test_fifty_clients_at_once_are_all_served(serve: Serve) -> None:
 def test_it_serves_until_twelve_hours_have_passed_on_the_wall_clock(serve: Serve) -> None:
     agent = serve(Limits(tick=0.01))
     agent.move_clock(timedelta(hours=12, seconds=-1))
-    assert client.is_answering(agent.path)
+    assert rpc_client.is_answering(agent.path)
     agent.move_clock(timedelta(seconds=1))
     assert agent.has_ended()
     with pytest.raises(AgentUnavailable):
-        client.document(agent.path, "prod")
+        rpc_client.document(agent.path, "prod")
 
 
 def test_a_request_that_comes_after_its_time_gets_nothing_even_if_it_was_connected_before(
@@ -236,7 +236,7 @@ def test_a_request_that_comes_after_its_time_gets_nothing_even_if_it_was_connect
 ) -> None:
     agent = serve(Limits(tick=3600))
     with connected(agent.path) as sock:
-        assert client.is_answering(agent.path)
+        assert rpc_client.is_answering(agent.path)
         agent.move_clock(timedelta(hours=12))
         sock.sendall(wire.document_request("prod"))
         try:
@@ -311,16 +311,16 @@ def test_deliveries_that_have_ended_are_looked_for_again_and_again_whatever_goes
     agent.service.errors["withdraw"] = RuntimeError("no")
     for _ in range(3):
         assert agent.service.withdrawals.acquire(timeout=10)
-    assert client.is_answering(agent.path)
+    assert rpc_client.is_answering(agent.path)
     assert agent.errors
 
 
 def test_paused_it_renews_nothing_until_it_is_resumed_and_goes_on_withdrawing(serve: Serve) -> None:
     agent = serve(limits=Limits(tick=0.01, periodic=0.02))
-    assert client.find_agent(agent.path) == protocol.Agent(os.getpid(), paused=False)
+    assert rpc_client.find_agent(agent.path) == protocol.Agent(os.getpid(), paused=False)
     assert agent.service.renewals.acquire(timeout=10)
-    client.call(agent.path, {"op": "pause"})
-    assert client.find_agent(agent.path) == protocol.Agent(os.getpid(), paused=True)
+    rpc_client.call(agent.path, {"op": "pause"})
+    assert rpc_client.find_agent(agent.path) == protocol.Agent(os.getpid(), paused=True)
     for counted in (agent.service.withdrawals, agent.service.renewals):
         while counted.acquire(blocking=False):
             pass
@@ -330,7 +330,7 @@ def test_paused_it_renews_nothing_until_it_is_resumed_and_goes_on_withdrawing(se
     while agent.service.renewals.acquire(blocking=False):
         rounds += 1
     assert rounds <= 1, "a round that had begun may end"
-    client.call(agent.path, {"op": "resume"})
+    rpc_client.call(agent.path, {"op": "resume"})
     for _ in range(3):
         assert agent.service.renewals.acquire(timeout=10)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import keyturn
-from keyturn.agent import client
+from keyturn.agent import rpc_client
 from keyturn.model.errors import AgentUnavailable
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class OrdinaryUser:
             f"launcher.start_agent(paths_for(os.environ), os.environ, command={command!r})",
         )  # fmt: skip
         status = self.run(
-            "-I", "-c", f"{self._reach()} print(json.dumps(client.call(path, {{'op': 'status'}})))"
+            "-I", "-c", f"{self._reach()} print(json.dumps(rpc_client.call(path, {{'op': 'status'}})))"
         )
         return int(json.loads(status)["pid"])
 
@@ -92,7 +92,7 @@ class OrdinaryUser:
 
     def _reach(self) -> str:
         return (
-            f"import sys, json; sys.path.insert(0, {str(self.folder)!r}); from keyturn.agent import client, shutdown;"
+            f"import sys, json; sys.path.insert(0, {str(self.folder)!r}); from keyturn.agent import rpc_client, shutdown;"
             f"from pathlib import Path; path = Path({str(self.socket)!r});"
         )
 
@@ -191,7 +191,7 @@ def test_a_client_sends_nothing_to_the_agent_of_somebody_else(
     needs_two_users(miss)
     assert agent_of_person
     with pytest.raises(AgentUnavailable):
-        client.document(person.socket, "prod")
+        rpc_client.document(person.socket, "prod")
 
 
 def test_another_user_does_not_reach_the_socket(serve: Serve, person: OrdinaryUser, miss: Miss) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from keyturn.agent import client, shutdown
+from keyturn.agent import rpc_client, shutdown
 from keyturn.model.profile import VaultState
 from keyturn.service import CredentialService
 from tests.core.operations.conftest import Bench
@@ -17,14 +17,14 @@ def test_an_agent_that_comes_goes_or_is_killed_changes_what_is_shown(bench: Benc
     assert service.snapshot().vault is VaultState.LOCKED
     assert not service.has_changed()
     for end in ("lock", "kill"):
-        client.start(service.paths, bench.sandbox.environ, recovery_key=bench.recovery_key)
+        rpc_client.start(service.paths, bench.sandbox.environ, recovery_key=bench.recovery_key)
         assert service.has_changed()
         assert service.snapshot().vault is VaultState.OPEN
         assert not service.has_changed()
         if end == "lock":
             shutdown.lock(service.paths.socket)
         else:
-            os.kill(client.call(service.paths.socket, {"op": "status"})["pid"], signal.SIGKILL)
+            os.kill(rpc_client.call(service.paths.socket, {"op": "status"})["pid"], signal.SIGKILL)
             deadline = time.monotonic() + 10
             while not service.has_changed():
                 assert time.monotonic() < deadline

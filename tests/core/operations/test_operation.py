@@ -10,7 +10,7 @@ import pytest
 
 from keyturn.model.profile import Delivery, DiffLine, Plan
 from keyturn.model.secret import Secret
-from keyturn.operations import rpc
+from keyturn.operations import registry
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
 
@@ -101,7 +101,7 @@ def test_a_dataclass_is_a_table_and_comes_back() -> None:
 
 
 def test_names_on_the_wire_stay() -> None:
-    assert sorted(rpc.OPERATIONS) == [
+    assert sorted(registry.OPERATIONS) == [
         "adopt", "deliver", "document", "hand", "mfa-devices", "plan-release", "refresh", "release", "rotate-begin", "rotate-drop",
         "rotate-ending", "rotate-finish", "rotate-status", "rotate-step", "rotate-undo", "stop",
     ]  # fmt: skip

@@ -16,7 +16,7 @@ import pyrage
 import pytest
 from textual.app import App
 
-from keyturn.agent import client
+from keyturn.agent import rpc_client
 from keyturn.agent.listener import acquire
 from keyturn.agent.server import AgentServer
 from keyturn.model.secret import Secret
@@ -107,13 +107,13 @@ def test_an_agent_answers_others_while_it_opens_a_passphrase(sealed: Sample) -> 
     serving = threading.Thread(target=server.serve)
     serving.start()
     path, waits = folder / "run" / "agent.sock", []
-    release = threading.Thread(target=client.run, args=(path, "release", {}, 60))
+    release = threading.Thread(target=rpc_client.run, args=(path, "release", {}, 60))
     start = time.monotonic()
     release.start()
     try:
         while release.is_alive():
             began = time.monotonic()
-            assert client.document(path, "prod") == DOCUMENT
+            assert rpc_client.document(path, "prod") == DOCUMENT
             waits.append(time.monotonic() - began)
             time.sleep(TICK)
         assert max(waits) < (time.monotonic() - start) / 2

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.agent import client, launcher, shutdown
+from keyturn.agent import launcher, rpc_client, shutdown
 from keyturn.agent.listener import acquire
 from keyturn.agent.server import AgentServer
 from keyturn.model.errors import AgentUnavailable
@@ -91,7 +91,7 @@ class InThisProcess:
         self.threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        listener = acquire(self.path, client.is_answering, 20)
+        listener = acquire(self.path, rpc_client.is_answering, 20)
         if listener is None:
             return
         server = AgentServer(StubService(), listener)
@@ -125,7 +125,7 @@ def pairs_in_this_process(folder: Path, rounds: int) -> int:
 
             def start_and_ask(name: str = f"p{number}") -> None:
                 agents.start()
-                assert json.loads(client.document(agents.path, name))["AccessKeyId"] == name
+                assert json.loads(rpc_client.document(agents.path, name))["AccessKeyId"] == name
 
             run_together([start_and_ask] * 2)
             assert len(agents.won) == 1, f"round {number}: {len(agents.won)} agents won"
@@ -150,7 +150,7 @@ class InProcesses:
         launcher.start_agent(self.paths, self.environ, command=command)
 
     def document(self, name: str) -> str:
-        return client.document(self.paths.socket, name, 20)
+        return rpc_client.document(self.paths.socket, name, 20)
 
     def document_from_agent(self, name: str) -> str:
         """Return the document as `credential-process` does: from the agent, or without one by the slow path,
@@ -188,7 +188,7 @@ def pairs_of_processes(folder: Path, rounds: int) -> None:
             assert json.loads(person.document(name))["AccessKeyId"] == name
 
         run_together([start_and_ask] * 2)
-        pid = client.call(person.paths.socket, {"op": "status"})["pid"]
+        pid = rpc_client.call(person.paths.socket, {"op": "status"})["pid"]
         deadline = time.monotonic() + 10
         while (left := person.agents()) != [pid] and time.monotonic() < deadline and os.geteuid() == 0:
             time.sleep(0.01)

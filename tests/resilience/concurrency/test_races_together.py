@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.agent import client, shutdown
+from keyturn.agent import rpc_client, shutdown
 from keyturn.awsconfig.document import FileKind, parse
 from keyturn.model.profile import Delivery
 from keyturn.storage.managed_profiles import load
@@ -93,7 +93,7 @@ def ask_all_at_once(machine: Machine, count: int) -> tuple[set[str], int]:
 def cold_with_an_agent(machine: Machine, count: int, record_property: Number) -> None:
     machine.service.adopt(machine.service.plan_adopt(["ci-deploy"]))
     places = machine.service.paths
-    client.start(places, machine.environ, recovery_key=machine.recovery_key)
+    rpc_client.start(places, machine.environ, recovery_key=machine.recovery_key)
     try:
         start = time.monotonic()
         documents, calls = ask_all_at_once(machine, count)
