@@ -123,11 +123,10 @@ class Faults:
     """Ordered faults by action (`*` for any action). Each applies to the next `times` calls, in order; with
     None to all calls until cleared.
 
-    :param folder: the sandbox's folder, where other processes leave orders (:func:`leave_order`); None for
-        none.
+    :param folder: the sandbox's folder, where other processes leave orders (:func:`leave_order`).
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.Lock()
         self._orders: dict[str, list[_Order]] = {}
@@ -144,23 +143,7 @@ class Faults:
         self, action: str, code: str, message: str = "", *, status: int = 400, times: int | None = 1
     ) -> None:
         """Order an error response."""
-        self._add(action, Fault(code, Stage.SERVICE, Refusal(code, message or code, status)), times)
-
-    def throttle(self, action: str, *, times: int | None = 1) -> None:
-        """Order the error `Throttling: Rate exceeded`."""
-        self.order(action, "throttle", times=times)
-
-    def reset(self, action: str, *, times: int | None = 1) -> None:
-        """Order a connection reset before the operation."""
-        self.order(action, "reset", times=times)
-
-    def lose_answer(self, action: str, *, times: int | None = 1) -> None:
-        """Order a connection reset after the operation, instead of the response."""
-        self.order(action, "answer-lost", times=times)
-
-    def slow(self, action: str, seconds: float, *, times: int | None = 1) -> None:
-        """Order a delay before the operation."""
-        self.order(action, "slow", times=times, seconds=seconds)
+        self._add(action, Fault(code, Stage.SERVICE, Refusal(code, status, message or code)), times)
 
     def leave_out(self, action: str, element: str, *, times: int | None = 1) -> None:
         """Order a response without one element."""
@@ -172,12 +155,7 @@ class Faults:
 
     def skew(self, seconds: float) -> None:
         """Set the stand-in's clock off by `seconds`; 0 sets it right. The clock validates signatures, expiry
-        and MFA codes and is shown in the `Date` header.
-
-        :raises ValueError: without a folder.
-        """
-        if self._folder is None:
-            raise ValueError("a skewed clock needs a folder")
+        and MFA codes and is shown in the `Date` header."""
         leave_skew(self._folder, seconds)
 
     def skewed(self) -> float:
@@ -189,20 +167,21 @@ class Faults:
         self._collect()
         with self._lock:
             self._orders.clear()
-        if self._folder is not None:
-            (self._folder / SKEW_FILE).unlink(missing_ok=True)
+        (self._folder / SKEW_FILE).unlink(missing_ok=True)
 
     def waiting(self) -> dict[str, int | None]:
         """Return the number of calls that each action still has orders for; None for an order that stays
         until cleared."""
         self._collect()
         with self._lock:
-            pending: dict[str, int | None] = {}
-            for action, orders in self._orders.items():
-                remaining = [order.remaining for order in orders]
-                if remaining:
-                    pending[action] = None if None in remaining else sum(count or 0 for count in remaining)
-            return pending
+            remaining = {
+                action: [order.remaining for order in orders] for action, orders in self._orders.items()
+            }
+            return {
+                action: None if None in counts else sum(count or 0 for count in counts)
+                for action, counts in remaining.items()
+                if counts
+            }
 
     def take(self, action: str, stage: Stage) -> Fault | None:
         """Return the fault for this call at this stage and consume it. An order for a later stage blocks
@@ -222,8 +201,6 @@ class Faults:
 
     def _collect(self) -> None:
         """Read the orders of other processes, oldest first."""
-        if self._folder is None:
-            return
         for path in sorted((self._folder / INBOX).glob("*.json")):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
                 record = json.loads(path.read_text("utf-8"))
@@ -231,9 +208,7 @@ class Faults:
                     with self._lock:
                         self._orders.clear()
                 else:
-                    self.order(
-                        record["action"], record["kind"], times=record["times"], seconds=record["seconds"]
-                    )
+                    self.order(**record)
             path.unlink(missing_ok=True)
 
 
@@ -267,10 +242,8 @@ def leave_skew(folder: Path, seconds: float) -> None:
     write_private(folder / SKEW_FILE, f"{float(seconds)!r}\n")
 
 
-def skew_of(folder: Path | None) -> float:
+def skew_of(folder: Path) -> float:
     """Return the clock offset of the stand-in at `folder`, in seconds."""
-    if folder is None:
-        return 0.0
     try:
         return float((folder / SKEW_FILE).read_text("ascii"))
     except (OSError, ValueError):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import signal
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Self
 
 from keyturn.system.clock import OFFSET_FILE, Clock, clock_for, system_clock
@@ -20,7 +19,7 @@ from keyturn_sandbox.folder import Folder, clear_leftovers, write_private
 from keyturn_sandbox.id_generator import IdGenerator
 from keyturn_sandbox.policy.principals import MfaDevice, User
 from keyturn_sandbox.server import LoopbackServer
-from keyturn_sandbox.service import Call, Service
+from keyturn_sandbox.service import Service
 from keyturn_sandbox.state import SandboxState
 from keyturn_sandbox.totp import code_for, step_at
 
@@ -37,6 +36,9 @@ class Sandbox:
     :param fixed: use the same secrets, IDs and start time in each run, for screenshots. The clock then
         differs from real time, so AWS clients that check an expiry themselves disagree with it.
     :param port: 0 for any free port.
+    :ivar home: HOME of all programs in the sandbox.
+    :ivar faults: ordered faults for the next calls.
+    :ivar calls: received calls, oldest first. Clear the list to restart counting.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Sandbox:
         clear_leftovers()
         self._folder = Folder(self._requested_folder)
         self.folder = self._folder.path
+        self.home = self.folder / "home"
         self._owner = os.getpid()
         try:
             self._open()
@@ -75,10 +78,12 @@ class Sandbox:
         self.state = SandboxState(
             (lambda: FIXED_START) if self._fixed else clock, IdGenerator(fixed=self._fixed)
         )
-        self._service = Service(self.state, Faults(self.folder))
-        self._server = LoopbackServer(self._service, self._port)
+        self.faults = Faults(self.folder)
+        service = Service(self.state, self.faults)
+        self.calls = service.calls
+        self._server = LoopbackServer(service, self._port)
         try:
-            self.url = self._server.url
+            self.url, self.port = self._server.url, self._server.port
             self.environ: Mapping[str, str] = environ_for(self.folder, self.url, os.environ)
             write_private(self.folder / "env", shell_file(self.folder, self.url))
             write_private(self.folder / DEVICES_FILE, "{}")
@@ -101,21 +106,6 @@ class Sandbox:
         self._server.stop()
         self._folder.remove()
 
-    def stop_on_signals(self) -> None:
-        """Also stop on SIGHUP and SIGTERM, then run the signal's previous handler. Ignored signals (nohup)
-        stay ignored. Main thread only."""
-        for number in (signal.SIGHUP, signal.SIGTERM):
-            previous = signal.getsignal(number)
-            if previous in (signal.SIG_IGN, None):
-                continue
-
-            def end(number: int, _frame: FrameType | None, previous: object = previous) -> None:
-                self.stop()
-                signal.signal(number, previous if callable(previous) else signal.SIG_DFL)
-                os.kill(os.getpid(), number)
-
-            signal.signal(number, end)
-
     def __enter__(self) -> Self:
         return self.start()
 
@@ -125,28 +115,9 @@ class Sandbox:
         self.stop()
 
     @property
-    def home(self) -> Path:
-        """HOME of all programs in the sandbox."""
-        return self.folder / "home"
-
-    @property
-    def port(self) -> int:
-        return self._server.port
-
-    @property
     def join_line(self) -> str:
         """Shell command that joins another shell to the sandbox."""
         return f". {self.folder}/env"
-
-    @property
-    def faults(self) -> Faults:
-        """Ordered faults for the next calls."""
-        return self._service.faults
-
-    @property
-    def calls(self) -> list[Call]:
-        """Received calls, oldest first. Clear the list to restart counting."""
-        return self._service.calls
 
     def now(self) -> datetime:
         """Return the time of AWS in the sandbox."""

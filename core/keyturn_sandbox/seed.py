@@ -6,14 +6,18 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from keyturn.model.text import iso
 from keyturn_sandbox.folder import write_private
-from keyturn_sandbox.policy.principals import AccessKey, LastUse, MfaDevice, Session, User
+from keyturn_sandbox.policy.principals import AccessKey, LastUse, Session, User
 from keyturn_sandbox.state import SandboxState
+
+if TYPE_CHECKING:
+    from keyturn_sandbox.sandbox import Sandbox
 
 DEV, PROD, TEST = "111122223333", "444455556666", "777788889999"
 AUDIT, PERSONAL, GOV = "123412341234", "999988887777", "555566667777"
@@ -176,17 +180,6 @@ aws_secret_access_key = {gov.secret}
 """
 
 
-class SeedTarget(Protocol):
-    """The part of a new sandbox that the seed fills."""
-
-    state: SandboxState
-
-    @property
-    def home(self) -> Path: ...
-    def now(self) -> datetime: ...
-    def add_device(self, user: User, name: str, *, profiles: tuple[str, ...] = ()) -> MfaDevice: ...
-
-
 def mfa_seed(name: str) -> str:
     """Return the Base32 seed of the device `name`. It is the same in every sandbox, so that a phone can be
     enrolled once."""
@@ -194,24 +187,21 @@ def mfa_seed(name: str) -> str:
     return base64.b32encode(hashlib.sha1(f"keyturn sandbox mfa {name}".encode()).digest()).decode("ascii")  # noqa: S324
 
 
-def plant(sandbox: SeedTarget) -> None:
+def plant(sandbox: Sandbox) -> None:
     """Fill a new sandbox: users and roles of the stand-in, both shared files, and the caches of the AWS
     CLI."""
-    state = sandbox.state
     keys = _users(sandbox)
-    _roles(state)
-    sessions = _sessions(state)
-    values: dict[str, Mapping[str, str] | str] = {"home": str(sandbox.home)}
-    values |= {name: _file_values(key) for name, key in keys.items()}
-    values |= {name: _file_values(session) for name, session in sessions.items()}
+    _roles(sandbox.state)
+    sessions = _sessions(sandbox.state)
+    values = {name: _file_values(credentials) for name, credentials in (keys | sessions).items()}
     aws = sandbox.home / ".aws"
-    write_private(aws / "config", _format(_CONFIG, values))
-    write_private(aws / "credentials", _format(_CREDENTIALS, values))
+    write_private(aws / "config", _CONFIG.format(home=sandbox.home, **values))
+    write_private(aws / "credentials", _CREDENTIALS.format(**values))
     write_private(aws / "web-identity-token", _web_identity_token(sandbox))
     _sso_caches(sandbox, sessions["readonly"])
 
 
-def _users(sandbox: SeedTarget) -> dict[str, AccessKey]:
+def _users(sandbox: Sandbox) -> dict[str, AccessKey]:
     """Create the users. Return each one's key."""
     state = sandbox.state
     ci = state.add_user(
@@ -304,26 +294,15 @@ def _sessions(state: SandboxState) -> dict[str, Session]:
     }
 
 
-def _file_values(credentials: AccessKey | Session) -> dict[str, str]:
-    """Return the values of a key or session for the shared files."""
+def _file_values(credentials: AccessKey | Session) -> SimpleNamespace:
+    """Return the values of a key or session for the templates of the shared files."""
     parts = {"key_id": credentials.key_id, "secret": credentials.secret.reveal()}
     if isinstance(credentials, Session):
         parts |= {"token": credentials.token.reveal(), "expires": iso(credentials.expires) or ""}
-    return parts
+    return SimpleNamespace(**parts)
 
 
-def _format(text: str, values: Mapping[str, Mapping[str, str] | str]) -> str:
-    """Return `text` with `{name.part}` and `{name}` replaced."""
-    for name, value in values.items():
-        if isinstance(value, str):
-            text = text.replace(f"{{{name}}}", value)
-            continue
-        for part, replacement in value.items():
-            text = text.replace(f"{{{name}.{part}}}", replacement)
-    return text
-
-
-def _web_identity_token(sandbox: SeedTarget) -> str:
+def _web_identity_token(sandbox: Sandbox) -> str:
     """Return an unsigned token in the format of GitHub Actions."""
     now = int(sandbox.now().timestamp())
     claims = {"iss": "https://token.actions.githubusercontent.com", "sub": "repo:acme/shop", "exp": now + 300}
@@ -332,7 +311,7 @@ def _web_identity_token(sandbox: SeedTarget) -> str:
     return ".".join([*encoded, "c2FuZGJveA"])
 
 
-def _sso_caches(sandbox: SeedTarget, role: Session) -> None:
+def _sso_caches(sandbox: Sandbox, role: Session) -> None:
     """Write the caches of `aws sso login` and the AWS CLI: a valid sign-in, an expired one, credentials of
     one role."""
     now = sandbox.now()
@@ -363,7 +342,7 @@ def _sso_caches(sandbox: SeedTarget, role: Session) -> None:
     )
 
 
-def _login(sandbox: SeedTarget, start: str, region: str, lifetime: timedelta) -> dict[str, str]:
+def _login(sandbox: Sandbox, start: str, region: str, lifetime: timedelta) -> dict[str, str]:
     return {
         "startUrl": start,
         "region": region,

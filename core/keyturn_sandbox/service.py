@@ -72,7 +72,7 @@ class Service:
     """STS and IAM over one sandbox state."""
 
     state: SandboxState
-    faults: Faults = field(default_factory=Faults)
+    faults: Faults
     calls: list[Call] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the sandbox stops; interrupts waits."""

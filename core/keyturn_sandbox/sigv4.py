@@ -11,7 +11,12 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, quote
 
 from keyturn.model.secret import Secret
-from keyturn_sandbox.aws_errors import incomplete_signature, missing_authentication, signature_mismatch
+from keyturn_sandbox.aws_errors import (
+    incomplete_signature,
+    missing_authentication,
+    signature_mismatch,
+    wrong_signature,
+)
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 WINDOW = timedelta(minutes=15)
@@ -104,7 +109,7 @@ def read_signature(request: HttpRequest) -> Signature:
 
 def _check_signed(request: HttpRequest, signed: Sequence[str]) -> None:
     if list(signed) != sorted(set(signed)) or any(name != name.lower() for name in signed):
-        raise signature_mismatch()
+        raise wrong_signature()
     required = {"host", *(name for name in request.headers if name.startswith("x-amz-"))}
     for name in sorted(required.difference(signed)):
         label = "'Host' or ':authority'" if name == "host" else f"'{name}'"
@@ -146,7 +151,7 @@ def check_signature(request: HttpRequest, claim: Signature, secret: Secret) -> N
         key = hmac.digest(key, part.encode("utf-8"), "sha256")
     expected = hmac.digest(key, to_sign.encode("utf-8"), "sha256").hex()
     if not hmac.compare_digest(expected.encode("ascii"), claim.signature.encode("utf-8")):
-        raise signature_mismatch()
+        raise wrong_signature()
 
 
 def _canonical(request: HttpRequest, signed: Sequence[str]) -> str:

@@ -27,10 +27,6 @@ class Caller:
         return self.principal if isinstance(self.principal, User) else None
 
     @property
-    def role(self) -> Role | None:
-        return self.principal if isinstance(self.principal, Role) else None
-
-    @property
     def federated_name(self) -> str:
         """Name of a federated user (GetFederationToken); otherwise empty."""
         session = self.session

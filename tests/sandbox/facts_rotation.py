@@ -102,7 +102,7 @@ def _(b: Bench) -> None:
             aws_secret_access_key=key.secret.reveal(),
             config=config.merge(Config(proxies={})),
         )
-        b.sandbox.faults.lose_answer("CreateAccessKey")
+        b.sandbox.faults.order("CreateAccessKey", "answer-lost")
         b.sandbox.calls.clear()
         with suppress(BotoCoreError, iam.exceptions.ClientError):
             iam.create_access_key()

@@ -168,7 +168,7 @@ def test_a_refused_call_uses_up_no_answer(
     sandbox: Sandbox, user: User, client: Callable[..., Any], refused: Callable[..., str]
 ) -> None:
     sts = client("sts", user.keys[0])
-    sandbox.faults.lose_answer("GetSessionToken")
+    sandbox.faults.order("GetSessionToken", "answer-lost")
     refused("ValidationError", 400, sts.get_session_token, DurationSeconds=1)
     with pytest.raises(NO_ANSWER):
         sts.get_session_token()

@@ -193,27 +193,6 @@ def test_a_start_clears_what_a_killed_one_left(temporary: Path) -> None:
     following.end()
 
 
-def test_inside_another_program_term_ends_it_and_then_the_program(temporary: Path) -> None:
-    script = (
-        "import signal, sys\nfrom keyturn_sandbox import Sandbox\n"
-        "sandbox = Sandbox(seed=False).start(); sandbox.stop_on_signals()\n"
-        "print('ready', flush=True); signal.pause()"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script],
-        env=PLAIN | {"TMPDIR": str(temporary)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    assert len(list(temporary.iterdir())) == 1
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
-    assert process.returncode == -signal.SIGTERM
-    assert list(temporary.iterdir()) == []
-
-
 def test_a_forked_child_takes_nothing_away(tmp_path: Path) -> None:
     with Sandbox(tmp_path / "sb", seed=False) as sandbox:
         sandbox._owner = os.getpid() + 1

@@ -179,7 +179,7 @@ def test_only_stars_and_question_marks_are_wild() -> None:
 
 def test_answers_are_xml_whatever_they_say() -> None:
     hostile = 'x\x00\x1b]0;<script>&"\ud800'
-    text = ET.fromstring(failure(Refusal("Code", hostile, 400), "urn:x", "id")).findtext(".//{urn:x}Message")  # noqa: S314  # our own document
+    text = ET.fromstring(failure(Refusal("Code", 400, hostile), "urn:x", "id")).findtext(".//{urn:x}Message")  # noqa: S314  # our own document
     assert text == 'x��]0;<script>&"�'
 
 

@@ -156,7 +156,7 @@ def test_a_refusal_can_be_ordered_for_the_next_calls(
     sandbox: Sandbox, sts: Any, refused: Callable[..., str]
 ) -> None:
     sandbox.faults.refuse("GetCallerIdentity", "ServiceUnavailable", "Try later", status=503, times=2)
-    sandbox.faults.throttle("GetSessionToken")
+    sandbox.faults.order("GetSessionToken", "throttle")
     assert refused("Throttling", 400, sts.get_session_token) == "Rate exceeded"
     for _ in range(2):
         assert refused("ServiceUnavailable", 503, sts.get_caller_identity) == "Try later"
@@ -167,7 +167,7 @@ def test_a_connection_can_be_cut_before_anything_is_done(
     sandbox: Sandbox, key: AccessKey, client: Callable[..., Any]
 ) -> None:
     iam = client("iam", key)
-    sandbox.faults.reset("CreateAccessKey")
+    sandbox.faults.order("CreateAccessKey", "reset")
     with pytest.raises((ConnectionClosedError, EndpointConnectionError, HTTPClientError)):
         iam.create_access_key()
     assert len(iam.list_access_keys()["AccessKeyMetadata"]) == 1
@@ -177,7 +177,7 @@ def test_a_connection_can_be_cut_before_anything_is_done(
 def test_an_answer_can_get_lost_after_all_is_done(sandbox: Sandbox, client: Callable[..., Any]) -> None:
     user = sandbox.state.add_user("500000000002", "unlucky")
     iam = client("iam", sandbox.state.add_key(user))
-    sandbox.faults.lose_answer("CreateAccessKey")
+    sandbox.faults.order("CreateAccessKey", "answer-lost")
     with pytest.raises((ConnectionClosedError, EndpointConnectionError, HTTPClientError)):
         iam.create_access_key()
     assert len(iam.list_access_keys()["AccessKeyMetadata"]) == 2
@@ -187,7 +187,7 @@ def test_an_answer_can_get_lost_after_all_is_done(sandbox: Sandbox, client: Call
 def test_a_retrying_client_gets_over_throttling(
     sandbox: Sandbox, key: AccessKey, boto: boto3.Session
 ) -> None:
-    sandbox.faults.throttle("GetCallerIdentity")
+    sandbox.faults.order("GetCallerIdentity", "throttle")
     sts = boto.client(
         "sts",
         region_name="eu-west-1",
@@ -200,7 +200,7 @@ def test_a_retrying_client_gets_over_throttling(
 
 
 def test_a_slow_call_holds_up_no_other(sandbox: Sandbox, sts: Any) -> None:
-    sandbox.faults.slow("GetCallerIdentity", 1.5)
+    sandbox.faults.order("GetCallerIdentity", "slow", seconds=1.5)
     slow = threading.Thread(target=sts.get_caller_identity)
     slow.start()
     while "GetCallerIdentity" in sandbox.faults.waiting():

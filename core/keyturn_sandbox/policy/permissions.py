@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from keyturn_sandbox.aws_errors import not_authorized
 from keyturn_sandbox.eventual_consistency import visible
 from keyturn_sandbox.policy.conditions import Context
 from keyturn_sandbox.policy.policy import Statement, Verdict, verdict_for
@@ -54,28 +55,33 @@ def decide(call: VerifiedCall, action: str, resource: str, context: Context) -> 
     """Evaluate `action` on the ARN `resource` for the caller. An explicit deny wins; otherwise the identity
     policies and, if the session has any, the session policies must both allow it."""
     caller, session = call.caller, call.caller.session
-    layers: list[tuple[str, Verdict]] = []
-    if caller.user is not None and caller.user.is_root:
-        layers.append(("identity-based", Verdict.ALLOWED))
-    else:
-        statements = _statements(caller.principal, call.now)
-        layers.append(
-            ("identity-based", verdict_for(statements, action=action, resource=resource, context=context))
-        )
+    layers: dict[str, Sequence[Statement]] = {}
+    if caller.user is None or not caller.user.is_root:
+        layers["identity-based"] = _statements(caller.principal, call.now)
     if session is not None and (session.policies is not None or session.origin is Origin.FEDERATION_TOKEN):
         # GetFederationToken without a session policy gives no permission at all (aws-facts 4).
-        session_verdict = verdict_for(
-            session.policies or (), action=action, resource=resource, context=context
-        )
-        layers.append(("session", session_verdict))
-    for kind, verdict in layers:
-        if verdict is Verdict.DENIED:
-            article = "an" if kind == "identity-based" else "a"
-            return Decision(verdict, f"with an explicit deny in {article} {kind} policy")
-    for kind, verdict in layers:
-        if verdict is Verdict.SILENT:
-            return Decision(verdict, f"because no {kind} policy allows the {action} action")
+        layers["session"] = session.policies or ()
+    verdicts = {
+        verdict_for(statements, action=action, resource=resource, context=context): kind
+        for kind, statements in reversed(layers.items())
+    }
+    if kind := verdicts.get(Verdict.DENIED):
+        article = "an" if kind == "identity-based" else "a"
+        return Decision(Verdict.DENIED, f"with an explicit deny in {article} {kind} policy")
+    if kind := verdicts.get(Verdict.SILENT):
+        return Decision(Verdict.SILENT, f"because no {kind} policy allows the {action} action")
     return Decision(Verdict.ALLOWED, "")
+
+
+def require_permission(call: VerifiedCall, action: str, resource: str, shown: str = "") -> None:
+    """Check that the caller may call `action` on the ARN `resource`.
+
+    :param shown: the resource in AWS's message, if it is not the ARN.
+    :raises Refusal: `AccessDenied`.
+    """
+    decision = decide(call, action, resource, context_of(call))
+    if not decision.allows:
+        raise not_authorized(call.caller.arn, action, shown or resource, decision.reason)
 
 
 def context_of(call: VerifiedCall, mfa_at: datetime | None = None) -> dict[str, str | tuple[str, ...]]:

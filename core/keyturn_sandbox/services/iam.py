@@ -6,14 +6,8 @@ import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 
-from keyturn_sandbox.aws_errors import (
-    invalid_token,
-    limit_exceeded,
-    no_such_entity,
-    not_authorized,
-    validation,
-)
-from keyturn_sandbox.policy.permissions import context_of, decide
+from keyturn_sandbox.aws_errors import invalid_token, limit_exceeded, no_such_entity, validation
+from keyturn_sandbox.policy.permissions import require_permission
 from keyturn_sandbox.policy.principals import ABSENT, AccessKey, Origin, User
 from keyturn_sandbox.services.parameters import Choice, Integer, Text, check
 from keyturn_sandbox.state import KEY_QUOTA
@@ -97,16 +91,11 @@ def get_access_key_last_used(call: VerifiedCall) -> Result:
     check(call.params, (_KEY,))
     _refuse_session_without_mfa(call)
     key_id = call.params["AccessKeyId"]
-    user_and_key = call.state.key(key_id)
-    if (
-        user_and_key is None
-        or user_and_key[0].account != call.caller.principal.account
-        or user_and_key[1].status == ABSENT
-    ):
+    user, key = call.state.key(key_id) or (None, None)
+    if user is None or user.account != call.caller.principal.account or key is None or key.status == ABSENT:
         # The permission is checked first. For an unknown key it is checked on the caller.
         _authorize(call, call.caller.user, "GetAccessKeyLastUsed")
         raise no_such_entity(f"The Access Key with id {key_id} cannot be found.")
-    user, key = user_and_key
     _authorize(call, user, "GetAccessKeyLastUsed")
     use = key.reported_use(call.now, call.state.use_lag)
     return {
@@ -187,9 +176,7 @@ def _authorize(call: VerifiedCall, user: User | None, action: str) -> None:
     principal = call.caller.principal
     name = user.name if user else call.params.get("UserName", "")
     arn = user.arn if user else f"arn:{principal.partition}:iam::{principal.account}:user/{name}"
-    decision = decide(call, f"iam:{action}", arn, context_of(call))
-    if not decision.allows:
-        raise not_authorized(call.caller.arn, f"iam:{action}", f"user {name}", decision.reason)
+    require_permission(call, f"iam:{action}", arn, f"user {name}")
 
 
 def _key_of(user: User, call: VerifiedCall) -> AccessKey:

@@ -20,14 +20,15 @@ class Text:
     required: bool = False
 
     def faults(self, value: str) -> list[str]:
-        faults = []
-        if not re.fullmatch(self.pattern, value, re.ASCII):
-            faults.append(f"Member must satisfy regular expression pattern: {self.pattern}")
-        if len(value) < self.minimum:
-            faults.append(f"Member must have length greater than or equal to {self.minimum}")
-        if len(value) > self.maximum:
-            faults.append(f"Member must have length less than or equal to {self.maximum}")
-        return faults
+        constraints = (
+            (self.matches(value), f"satisfy regular expression pattern: {self.pattern}"),
+            (len(value) >= self.minimum, f"have length greater than or equal to {self.minimum}"),
+            (len(value) <= self.maximum, f"have length less than or equal to {self.maximum}"),
+        )
+        return [f"Member must {constraint}" for is_met, constraint in constraints if not is_met]
+
+    def matches(self, value: str) -> bool:
+        return re.fullmatch(self.pattern, value, re.ASCII) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +74,41 @@ def check(params: Mapping[str, str], rules: Sequence[Rule]) -> None:
 
     :raises Refusal: `ValidationError` that lists every fault as AWS does.
     """
-    errors = []
-    for rule in rules:
-        value = params.get(rule.name)
-        member = rule.name[0].lower() + rule.name[1:]
-        if value is None:
-            if rule.required:
-                errors.append(
-                    f"Value null at '{member}' failed to satisfy constraint: Member must not be null"
-                )
-            continue
-        errors += [
-            f"Value '{value}' at '{member}' failed to satisfy constraint: {fault}"
-            for fault in rule.faults(value)
+    refuse_faults(
+        [
+            fault
+            for rule in rules
+            for fault in faults_at(rule.name[0].lower() + rule.name[1:], rule, params.get(rule.name))
         ]
-    if errors:
-        count = f"{len(errors)} validation error{'s' if len(errors) > 1 else ''} detected"
-        raise validation(f"{count}: {'; '.join(errors)}")
+    )
+
+
+def faults_at(member: str, rule: Rule, value: str | None) -> list[str]:
+    """Return AWS's text for each fault of the value of `member`; None is an absent value."""
+    if value is None:
+        shown, faults = "null", ["Member must not be null"] if rule.required else []
+    else:
+        shown, faults = f"'{value}'", rule.faults(value)
+    return [f"Value {shown} at '{member}' failed to satisfy constraint: {fault}" for fault in faults]
+
+
+def refuse_too_long(member: str, length: int, maximum: int) -> None:
+    """Check the length of a list, or of several values together.
+
+    :raises Refusal: `ValidationError` if it is more than `maximum`.
+    """
+    constraint = f"failed to satisfy constraint: Member must have length less than or equal to {maximum}"
+    refuse_faults([f"Value at '{member}' {constraint}"] if length > maximum else [])
+
+
+def refuse_faults(faults: Sequence[str]) -> None:
+    """Raise the refusal that lists `faults`, if there are any.
+
+    :raises Refusal: `ValidationError`.
+    """
+    if faults:
+        count = f"{len(faults)} validation error{'s' if len(faults) > 1 else ''} detected"
+        raise validation(f"{count}: {'; '.join(faults)}")
 
 
 def structures(params: Mapping[str, str], name: str, fields: Sequence[str]) -> list[dict[str, str]]:

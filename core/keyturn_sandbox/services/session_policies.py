@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from keyturn_sandbox.aws_errors import malformed_policy, packed_too_large, validation
 from keyturn_sandbox.policy.policy import Statement, check_permissions
-from keyturn_sandbox.services.parameters import structures
+from keyturn_sandbox.services.parameters import refuse_too_long, structures
 from keyturn_sandbox.services.session_tags import Tags
 
 MAX_ARNS = 10
@@ -39,16 +39,8 @@ def read_policies(
     inline, arns = params.get("Policy"), policy_arns(params)
     if inline is None and not arns:
         return None
-    if len(arns) > MAX_ARNS:
-        raise validation(
-            "1 validation error detected: Value at 'policyArns' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {MAX_ARNS}"
-        )
-    if len(inline or "") + sum(map(len, arns)) > MAX_CHARACTERS:
-        raise validation(
-            "1 validation error detected: Value at 'policy' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {MAX_CHARACTERS}"
-        )
+    refuse_too_long("policyArns", len(arns), MAX_ARNS)
+    refuse_too_long("policy", len(inline or "") + sum(map(len, arns)), MAX_CHARACTERS)
     statements: list[Statement] = [] if inline is None else list(statements_of(inline))
     for arn in arns:
         name = arn.removeprefix(f"arn:{partition}:iam::aws:policy/")
@@ -76,13 +68,12 @@ def statements_of(text: str) -> tuple[Statement, ...]:
     statements = document.get("Statement") if isinstance(document, dict) else None
     if isinstance(statements, dict):
         statements = [statements]
-    known = isinstance(document, dict) and document.get("Version", "2008-10-17") in (
-        "2008-10-17",
-        "2012-10-17",
-    )
-    if not known or not isinstance(statements, list) or not statements:
-        raise malformed_policy("Syntax errors in policy.")
-    if not all(isinstance(statement, dict) for statement in statements):
+    if (
+        not isinstance(statements, list)
+        or not statements
+        or not all(isinstance(statement, dict) for statement in statements)
+        or document.get("Version", "2008-10-17") not in ("2008-10-17", "2012-10-17")
+    ):
         raise malformed_policy("Syntax errors in policy.")
     try:
         check_permissions(statements)

@@ -7,8 +7,8 @@ import binascii
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from keyturn_sandbox.aws_errors import access_denied, not_authorized, validation
-from keyturn_sandbox.policy.permissions import context_of, decide
+from keyturn_sandbox.aws_errors import access_denied, validation
+from keyturn_sandbox.policy.permissions import require_permission
 from keyturn_sandbox.policy.principals import Origin, User
 from keyturn_sandbox.regions import GLOBAL
 from keyturn_sandbox.services.parameters import Integer, Text, check
@@ -72,11 +72,8 @@ def get_federation_token(call: VerifiedCall) -> Result:
     policies = read_policies(params, user.partition, call.state.managed_policies)
     packed = packed_size(params, tags)
     arn = f"arn:{user.partition}:sts::{user.account}:federated-user/{params['Name']}"
-    context = context_of(call)
     for action in ("sts:GetFederationToken", *(("sts:TagSession",) if tags.values else ())):
-        decision = decide(call, action, arn, context)
-        if not decision.allows:
-            raise not_authorized(call.caller.arn, action, arn, decision.reason)
+        require_permission(call, action, arn)
     session = call.state.add_session(
         user,
         _duration(call, user),
@@ -101,10 +98,7 @@ def get_access_key_info(call: VerifiedCall) -> Result:
         # stricter one.
         raise access_denied("Cannot call GetAccessKeyInfo with session credentials")
     check(call.params, _KEY_INFO)
-    action = "sts:GetAccessKeyInfo"
-    decision = decide(call, action, "*", context_of(call))
-    if not decision.allows:
-        raise not_authorized(call.caller.arn, action, "*", decision.reason)
+    require_permission(call, "sts:GetAccessKeyInfo", "*")
     return {"Account": _account_in(call.params["AccessKeyId"])}
 
 

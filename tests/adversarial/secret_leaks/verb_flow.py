@@ -284,7 +284,7 @@ def rotate_keys(user: Flow) -> None:
     user.sandbox.faults.order("CreateAccessKey", "throttle", times=9)
     user.does("rotate", "ci-deploy", "--yes", code=1)
     user.sandbox.faults.clear()
-    user.sandbox.faults.lose_answer("CreateAccessKey")
+    user.sandbox.faults.order("CreateAccessKey", "answer-lost")
     lost = json.loads(user.does("rotate", "ci-deploy", "--yes", "--json", code=5))["rotation"]["orphans"]
     user.search_files()
     user.does("rotate", "ci-deploy", "--drop", lost[0][-4:])

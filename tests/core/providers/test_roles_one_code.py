@@ -243,7 +243,7 @@ def test_a_wrong_code_is_said_to_be_one_and_changes_nothing(alice: Bench) -> Non
 
 def test_a_stop_while_the_code_is_on_its_way_ends_what_it_brings(alice: Bench) -> None:
     given = code(alice)
-    alice.sandbox.faults.slow("GetSessionToken", 1.5)
+    alice.sandbox.faults.order("GetSessionToken", "slow", seconds=1.5)
     with ThreadPoolExecutor(1) as pool:
         refreshing = pool.submit(alice.service.refresh, "ops", given)
         while not alice.calls("GetSessionToken"):

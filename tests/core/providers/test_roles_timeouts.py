@@ -183,7 +183,7 @@ def test_hops_that_are_slow_one_by_one_have_one_end_together(
 ) -> None:
     bench.adopt("acme-build")
     monkeypatch.setattr(aws_client, "DEFAULT_SECONDS", 5.0)
-    bench.sandbox.faults.slow("AssumeRole", 3.0, times=None)
+    bench.sandbox.faults.order("AssumeRole", "slow", seconds=3.0, times=None)
     with pytest.raises(Unreachable, match="no response from AWS within 5 s"):
         bench.service.credential_process("acme-spoke-logs")
     bench.sandbox.faults.clear()

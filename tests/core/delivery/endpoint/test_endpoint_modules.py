@@ -312,7 +312,7 @@ def test_of_whoever_asks_a_session_is_kept_while_it_is_fresh(bench: Bench) -> No
     bench.sandbox.move_clock(45 * 60)
     assert handing.get_credentials() == document[1]
     bench.sandbox.move_clock(45 * 60)
-    bench.sandbox.faults.reset("*", times=None)
+    bench.sandbox.faults.order("*", "reset", times=None)
     assert handing.get_credentials() == document[1], "due, AWS is away, and it is valid"
     bench.sandbox.move_clock(16 * 60)
     with pytest.raises(KeyturnError):

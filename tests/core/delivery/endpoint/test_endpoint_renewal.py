@@ -106,7 +106,7 @@ def test_nothing_expired_is_given_and_the_reason_is_told(person: Person) -> None
     """While AWS is unreachable, the session is served until it expires; then the error is one line."""
     with start_program(person) as program:
         first = program.key_id()
-        person.sandbox.faults.reset("*", times=None)
+        person.sandbox.faults.order("*", "reset", times=None)
         person.sandbox.move_clock(12 * MINUTE)
         assert program.key_id() == first, "it is due, and still valid"
         person.sandbox.move_clock(4 * MINUTE)

@@ -52,7 +52,7 @@ def test_what_cannot_be_renewed_is_tried_again_after_a_pause_and_withdrawn_when_
 ) -> None:
     bench.service.deliver("ci-release", Delivery.CREDENTIALS_FILE)
     bench.sandbox.move_clock(45 * 60)
-    bench.sandbox.faults.throttle("AssumeRole", times=None)
+    bench.sandbox.faults.order("AssumeRole", "throttle", times=None)
     calls = bench.calls("AssumeRole")
     assert renewal.renew_due() == ()
     attempts = bench.calls("AssumeRole")

@@ -76,7 +76,7 @@ class Cloud:
         try:
             found = FaultyAws(self.state)._dispatch(_APIS[api], action, signer, params)
         except Refusal as refused:
-            answer: Any = (False, (refused.code, refused.message, refused.status))
+            answer: Any = (False, (refused.code, refused.status, refused.message))
         else:
             answer = (True, _plain(found))
         _send(connection, answer)

@@ -76,7 +76,7 @@ def test_a_rotation_that_is_stopped_shows_goes_on_and_is_finished(person: Person
 @pytest.mark.campaign
 def test_a_key_whose_answer_was_lost_is_one_line_and_goes_on_ones_word(person: Person) -> None:
     (kept,) = status(person)["keys"]
-    person.sandbox.faults.lose_answer("CreateAccessKey")
+    person.sandbox.faults.order("CreateAccessKey", "answer-lost")
     done = person.keyturn("rotate", NAME, "--yes")
     (lost,) = [key["key_id"] for key in status(person)["keys"] if key["key_id"] != kept["key_id"]]
     assert done.returncode == 5
