@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from rich.cells import cell_len
@@ -23,21 +23,31 @@ from keyturn.model.profile import (
 )
 from keyturn.model.text import ASCII, UNICODE
 from keyturn.operations.rotation.record import Step
-from keyturn.profiles.filter import parse
+from keyturn.profiles.filter import Query, parse
 from keyturn_tui.rendering.profile_cells import View, fit, left_text, rotation_cell, state_glyph
 from keyturn_tui.rendering.profile_rows import (
     Entry,
     Group,
     Problem,
+    Row,
     Sort,
     catalog,
     count,
     deadlines,
-    rows_for,
+    filter_rows,
+    sort_rows,
 )
 from tests.tui.sample_profiles import NOW, believable
 
 SNAPSHOT = Snapshot(1, tuple(believable()), vault=VaultState.OPEN)
+
+
+def rows_for(
+    snapshot: Snapshot, now: datetime, query: Query, sort: Sort, *, backwards: bool = False
+) -> tuple[Row, ...]:
+    """Return the rows for a snapshot, as the main screen makes them."""
+    view = View(snapshot, now)
+    return filter_rows(sort_rows(catalog(snapshot), view, sort, backwards=backwards), query, view, sort)
 
 
 def names(text: str, sort: Sort = Sort.NAME, snapshot: Snapshot = SNAPSHOT) -> list[str]:

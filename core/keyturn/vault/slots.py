@@ -1,4 +1,4 @@
-"""Fill, remove and open the slots of a vault."""
+"""Fill and open the slots of a vault."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from keyturn.model.errors import (
     WrongPassphrase,
 )
 from keyturn.model.secret import Secret
-from keyturn.system.files import sync_dir
 from keyturn.vault import age, key_file, recipient_file
 from keyturn.vault import passphrase as passphrase_seal
-from keyturn.vault.files import discard, put, read_regular
+from keyturn.vault.files import put, read_regular
 from keyturn.vault.keyring import KeyringPort
 from keyturn.vault.recipient_file import PASSPHRASE, RecipientFile
 
@@ -192,16 +191,6 @@ def write_recipient_file(
         folder / recipient_file.FILE,
         RecipientFile(current.recipient, current.vault_id, slots, new_digests).encode(),
     )
-
-
-def remove(folder: Path, current: RecipientFile, slot: str) -> None:
-    """Remove `slot` from `recipient.txt`; for the passphrase slot, also delete `identity.age`."""
-    if slot == PASSPHRASE:
-        write_recipient_file(folder, current, slots=current.without_slot(slot), digests=())
-        discard(folder / IDENTITY_FILE)
-        sync_dir(folder)
-    else:
-        write_recipient_file(folder, current, slots=current.without_slot(slot))
 
 
 def _require_match(identity: age.Identity | None, current: RecipientFile) -> age.Identity:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from keyturn.model.errors import KeyringAbsent, NeedsUnlock, NeedsVault, UsageError, VaultCorrupt, VaultError
+from keyturn.model.errors import NeedsUnlock, NeedsVault, VaultCorrupt, VaultError
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.system.files import lock_for_change
@@ -220,10 +220,6 @@ class Vault:
         )
         return entry
 
-    def session_names(self) -> tuple[str, ...]:
-        """Return the names in `sessions.age`, sorted."""
-        return tuple(sorted(session_file.read(self.folder, self._require_identity()).entries))
-
     def change_sessions(self, change: Change) -> None:
         """Let `change` edit the entries of `sessions.age`; see :meth:`change_keys`.
 
@@ -260,14 +256,6 @@ class Vault:
         with self._lock(vault_slots.IDENTITY_FILE):
             vault_slots.put_sealed_identity(self.folder, self._own_recipient_file(identity), sealed)
 
-    def change_passphrase(self, old: Secret, new: Secret) -> None:
-        """Set a new passphrase after a check of the old one; leaves the vault unlocked.
-
-        :raises WrongPassphrase: if `old` does not open it.
-        """
-        self.unlock(passphrase=old)
-        self.set_passphrase(new)
-
     def reset_passphrase(self, recovery_key: Secret, new: Secret) -> None:
         """Set a new passphrase with the recovery key; leaves the vault unlocked.
 
@@ -275,40 +263,6 @@ class Vault:
         """
         self.unlock(recovery_key=recovery_key)
         self.set_passphrase(new)
-
-    def add_keyring(self) -> None:
-        """Add the keyring slot. Needs the identity.
-
-        :raises KeyringAbsent: if there is no keyring. Other errors of the keyring are passed on.
-        """
-        identity = self._require_identity()
-        port = vault_slots.require_keyring(self._keyring)
-        with self._lock(recipient_file.FILE):
-            current = self._own_recipient_file(identity)
-            vault_slots.put_in_keyring(port, current, identity)
-            vault_slots.write_recipient_file(self.folder, current, slots=current.with_slot(KEYRING))
-
-    def remove_slot(self, slot: str) -> None:
-        """Remove a slot. Needs the identity.
-
-        :raises UsageError: if it is the last slot, or the vault does not have it.
-        :raises KeyringLocked: or `KeyringDenied`, if the entry could not be deleted; the slot is then
-            unchanged.
-        """
-        identity = self._require_identity()
-        with self._lock(recipient_file.FILE):
-            current = self._own_recipient_file(identity)
-            if slot not in current.slots:
-                raise UsageError(f"Could not remove the slot {slot}", "the vault does not have it")
-            if len(current.slots) == 1:
-                raise UsageError(
-                    f"Could not remove the slot {slot}", "it is the last slot", "Add another slot first"
-                )
-            if slot == KEYRING and self._keyring is not None:
-                # A keyring that no longer exists must not prevent the removal.
-                with contextlib.suppress(KeyringAbsent):
-                    self._keyring.delete(current.entry)
-            vault_slots.remove(self.folder, current, slot)
 
     # -- repair ----------------------------------------------------------------------------------------------
 

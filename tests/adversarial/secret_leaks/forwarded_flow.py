@@ -23,6 +23,7 @@ from keyturn.storage.paths import paths_for
 from keyturn.storage.socket_paths import forward_path
 from tests.adversarial.secret_leaks.verb_flow import Flow, without_lent
 from tests.core.delivery.endpoint.exec_program import PRINT_ENVIRON, Program, read_reply
+from tests.core.vault.vault_user import session_names
 from tests.end_to_end.person import BIN
 
 #: Profiles in `config.toml`: one that is given, one that has only a long-term key, one that does not exist.
@@ -211,7 +212,7 @@ def search_mfa_sessions(user: Flow) -> None:
     assert device_sessions(user) == 1
     service = CredentialService.from_environ(user.person.environ, use_agent=False)
     service.unlock_here(passphrase=Secret(user.passphrase))
-    names = [name for name in service.context.vault.session_names() if name.startswith(mfa_sessions._PREFIX)]
+    names = [name for name in session_names(service.context.vault) if name.startswith(mfa_sessions._PREFIX)]
     assert len(names) == 1
     service.lock()
     user.does("show", "prod-admin", "--json")

@@ -14,6 +14,7 @@ from keyturn.model.profile import Profile
 from keyturn.service import CredentialService
 from tests.core.operations.conftest import Bench
 from tests.core.providers.test_roles_mfa_command import choose, sandbox_command
+from tests.core.vault.vault_user import session_names
 
 DEV = "111122223333"
 ALICE = f"arn:aws:iam::{DEV}:mfa/alice"
@@ -231,7 +232,7 @@ def test_a_cache_that_cannot_be_written_costs_a_code_and_nothing_else(
     with pytest.raises(OSError, match="No space left"):
         alice.service.refresh("ops", given)
     monkeypatch.undo()
-    assert alice.another().context.vault.session_names() == ()
+    assert session_names(alice.another().context.vault) == ()
 
 
 def test_a_wrong_code_is_said_to_be_one_and_changes_nothing(alice: Bench) -> None:

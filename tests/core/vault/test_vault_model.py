@@ -21,6 +21,7 @@ from keyturn.model.secret import Secret
 from keyturn.vault import key_file
 from keyturn.vault.vault import Vault
 from tests.core.vault.conftest import MemoryKeyring
+from tests.core.vault.vault_user import session_names
 
 #: A process is killed before one of these calls, as in `test_vault_interrupted`.
 CALLS = ("open", "write", "fsync", "replace", "unlink")
@@ -191,7 +192,7 @@ class VaultMachine(RuleBasedStateMachine):
     def it_holds_what_the_dictionary_holds(self) -> None:
         if not self.open or not hasattr(self, "vault"):
             return
-        assert {name: self.vault.session(name) for name in self.vault.session_names()} == self.sessions
+        assert {name: self.vault.session(name) for name in session_names(self.vault)} == self.sessions
         if self.damaged:
             with pytest.raises(VaultCorrupt):
                 self.vault.key_names()

@@ -173,7 +173,8 @@ def test_the_age_program_opens_the_slot_by_the_passphrase(sealed: Sample) -> Non
 
 def test_a_changed_passphrase_opens_and_the_old_one_does_not(guarded: Sample) -> None:
     vault = Vault(guarded.folder)
-    vault.change_passphrase(Secret(PASSPHRASE), Secret("new one"))
+    vault.unlock(passphrase=Secret(PASSPHRASE))
+    vault.set_passphrase(Secret("new one"))
     again = Vault(guarded.folder)
     with pytest.raises(WrongPassphrase):
         again.unlock(passphrase=Secret(PASSPHRASE))

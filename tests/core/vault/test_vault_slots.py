@@ -1,4 +1,4 @@
-"""Slots: added, removed, never the last; and the keyrings that are trusted with one."""
+"""Slots that open a vault; and the keyrings that are trusted with one."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from keyturn.model.errors import (
     KeyringDenied,
     KeyringLocked,
     NeedsUnlock,
-    UsageError,
     VaultError,
     WrongPassphrase,
 )
 from keyturn.model.secret import Secret
-from keyturn.vault import keyring_child
-from keyturn.vault.create import read_export
+from keyturn.vault import age, documents, keyring_child, passphrase
+from keyturn.vault.create import Export
+from keyturn.vault.documents import Document
 from keyturn.vault.keyring import KeyringPort, SystemKeyring
 from keyturn.vault.vault import Vault
+from tests.core.vault import weak_age
 from tests.core.vault.conftest import PASSPHRASE, MemoryKeyring, Sample
 from tests.core.vault.desktop_session import Desktop, busless_environ
 from tests.core.vault.keyring_contract import CONTRACT
@@ -43,64 +44,22 @@ def test_the_keyring_in_memory_keeps_the_contract(
 # The vault's slots.
 
 
-def test_a_second_slot_opens_it_too(guarded: Sample, keyring: MemoryKeyring) -> None:
-    vault = Vault(guarded.folder, keyring)
-    vault.unlock(recovery_key=guarded.recovery_key)
-    assert vault.slots() == ("passphrase",)
-    vault.add_keyring()
+def test_a_second_slot_opens_it_too(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passphrase, "seal", weak_age.seal)
+    vault = sample.open_vault()
+    assert vault.slots() == ("keyring",)
+    vault.set_passphrase(Secret(PASSPHRASE))
     assert vault.slots() == ("keyring", "passphrase")
-    again = Vault(guarded.folder, keyring)
+    again = Vault(sample.folder, sample.keyring)
     again.unlock()
     again.forget()
     again.unlock(passphrase=Secret(PASSPHRASE))
 
 
-def test_a_slot_that_was_taken_away_does_not_open_it(guarded: Sample, keyring: MemoryKeyring) -> None:
-    vault = Vault(guarded.folder, keyring)
-    vault.unlock(recovery_key=guarded.recovery_key)
-    vault.add_keyring()
-    vault.remove_slot("passphrase")
-    assert vault.slots() == ("keyring",)
-    assert not (guarded.folder / "identity.age").exists()
-    with pytest.raises(UsageError, match="no passphrase"):
-        Vault(guarded.folder).unlock(passphrase=Secret(PASSPHRASE))
-    vault.set_passphrase(Secret("another"))
-    vault.remove_slot("keyring")
-    assert keyring.entries == {}
-    with pytest.raises(KeyringAbsent):
-        Vault(guarded.folder, keyring).unlock()
-    Vault(guarded.folder).unlock(passphrase=Secret("another"))
-
-
-@pytest.mark.parametrize("slot", ["keyring", "passphrase", "other"])
-def test_the_last_slot_and_unknown_ones_stay(sample: Sample, slot: str) -> None:
-    with pytest.raises(UsageError):
-        sample.open_vault().remove_slot(slot)
-    assert sample.open_vault().slots() == ("keyring",)
-
-
-def test_slots_are_changed_only_by_who_holds_the_identity(guarded: Sample, keyring: MemoryKeyring) -> None:
-    vault = Vault(guarded.folder, keyring)
-    for operation in (
-        vault.add_keyring,
-        lambda: vault.remove_slot("passphrase"),
-        lambda: vault.set_passphrase(Secret("x")),
-    ):
-        with pytest.raises(NeedsUnlock):
-            operation()
-
-
-def test_an_entry_that_cannot_be_deleted_keeps_its_slot(guarded: Sample, keyring: MemoryKeyring) -> None:
-    vault = Vault(guarded.folder, keyring)
-    vault.unlock(recovery_key=guarded.recovery_key)
-    vault.add_keyring()
-    keyring.refusal = KeyringLocked("system keyring", "locked")
-    with pytest.raises(KeyringLocked):
-        vault.remove_slot("keyring")
-    assert vault.slots() == ("keyring", "passphrase")
-    keyring.refusal = KeyringAbsent("system keyring", "gone for good")
-    vault.remove_slot("keyring")
-    assert vault.slots() == ("passphrase",)
+def test_slots_are_changed_only_by_who_holds_the_identity(guarded: Sample) -> None:
+    with pytest.raises(NeedsUnlock):
+        Vault(guarded.folder).set_passphrase(Secret("x"))
+    assert Vault(guarded.folder).slots() == ("passphrase",)
 
 
 @pytest.mark.parametrize("error", [KeyringLocked, KeyringDenied, KeyringAbsent])
@@ -128,31 +87,23 @@ class _PerConnectionKeyring(MemoryKeyring):
         self.entries.clear()
 
 
-def test_nothing_rests_on_a_keyring_that_keeps_an_entry_for_one_connection(
-    guarded: Sample, tmp_path: Path
-) -> None:
-    keyring = _PerConnectionKeyring()
+def test_nothing_rests_on_a_keyring_that_keeps_an_entry_for_one_connection(tmp_path: Path) -> None:
     with pytest.raises(KeyringDenied, match="returned another value"):
-        Vault(tmp_path / "new" / "vault", keyring).create("keyring")
+        Vault(tmp_path / "new" / "vault", _PerConnectionKeyring()).create("keyring")
     assert list((tmp_path / "new").iterdir()) == []
-    vault = Vault(guarded.folder, keyring)
-    vault.unlock(recovery_key=guarded.recovery_key)
-    with pytest.raises(KeyringDenied):
-        vault.add_keyring()
-    assert vault.slots() == ("passphrase",)
 
 
 def test_two_folders_with_the_same_identity_keep_separate_entries(
-    guarded: Sample, tmp_path: Path, keyring: MemoryKeyring
+    sample: Sample, tmp_path: Path, keyring: MemoryKeyring
 ) -> None:
-    first = Vault(guarded.folder, keyring)
-    first.unlock(recovery_key=guarded.recovery_key)
-    exported = first.export(Secret("for the journey"))
-    first.add_keyring()
+    own_entry = next(iter(keyring.entries))
     second = Vault(tmp_path / "second" / "vault", keyring)
-    second.import_export(read_export(exported, Secret("for the journey")), "keyring")
+    exported = Export(
+        age.identity_from(sample.recovery_key), Document(documents.KEYS, 1, {"deploy": {}}), None
+    )
+    second.import_export(exported, "keyring")
     assert len(keyring.entries) == 2
-    first.remove_slot("keyring")
+    keyring.delete(own_entry)
     again = Vault(second.folder, keyring)
     again.unlock()
     assert again.key_names() == ("deploy",)

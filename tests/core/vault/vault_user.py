@@ -6,6 +6,8 @@ from pathlib import Path
 
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
+from keyturn.vault import session_file
+from keyturn.vault.vault import Vault
 from tests.core.vault.conftest import PASSPHRASE
 
 PROFILES = b"""version = 1
@@ -58,6 +60,11 @@ class Home:
         self.profiles.write_bytes(PROFILES)
         self.unlocked_service()
         return self
+
+
+def session_names(vault: Vault) -> tuple[str, ...]:
+    """Return the names in the session cache of an unlocked vault, sorted."""
+    return tuple(sorted(session_file.read(vault.folder, vault._require_identity()).entries))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -25,6 +25,7 @@ from keyturn.model.secret import Secret
 from keyturn.storage import index, managed_profiles
 from keyturn.storage.history import History
 from keyturn.vault.vault import Vault
+from tests.core.vault.vault_user import session_names
 
 #: The time of everything in these tests, so that the same operation writes the same bytes each time.
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -254,7 +255,7 @@ class Home:
             except KeyturnError:
                 vault.unlock(passphrase=PASSPHRASE)
             keys = {name: vault.key(name) for name in vault.key_names()}
-            sessions = {name: vault.session(name) for name in vault.session_names()}
+            sessions = {name: vault.session(name) for name in session_names(vault)}
         except KeyturnError as error:
             raise Corrupt(f"the vault: {error.line()}") from error
         if any(self.vault.glob("*.damaged-*")):

@@ -173,14 +173,6 @@ def matches(entry: Entry, query: Query, view: View) -> bool:
     )
 
 
-def rows_for(
-    snapshot: Snapshot, now: datetime, query: Query, sort: Sort, *, backwards: bool = False
-) -> tuple[Row, ...]:
-    """Return the rows for a snapshot in one call."""
-    view = View(snapshot, now)
-    return filter_rows(sort_rows(catalog(snapshot), view, sort, backwards=backwards), query, view, sort)
-
-
 def attention_rank(profile: Profile, view: View) -> int:
     """Return the rank of a profile in the order `ATTENTION`; 0 comes first."""
     state = state_of(profile, view.vault, view.now)
