@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 import stat
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from keyturn.agent.rpc_client import RESTART_HINT
 from keyturn.model.errors import AgentHangs, UnsafeFile
+from keyturn.system.files import open_lock_file, poll_flock
 
 _BACKLOG = 512
-_POLL_SECONDS = 0.05
 #: Hint for a socket folder that cannot be used.
 _FOLDER_HINT = "Check its permissions, or set XDG_RUNTIME_DIR or KEYTURN_HOME to a folder that you own."
 
@@ -79,37 +77,29 @@ def acquire(path: Path, is_answering: Callable[[Path], bool], seconds: float = 1
     """
     private_folder(path.parent)
     try:
-        lock = os.open(
-            path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
+        lock = open_lock_file(path.with_suffix(".lock"))
     except OSError as error:
         why = f"cannot create a file in {path.parent}: {error.strerror}"
         raise UnsafeFile("Could not start the agent", why, _FOLDER_HINT) from error
     try:
-        if not _acquire_lock(lock, lambda: is_answering(path), seconds):
-            os.close(lock)
-            return None
-        return Listener(path, _bind(path), lock)
+        is_answered = False
+
+        def stop_waiting() -> bool:
+            nonlocal is_answered
+            is_answered = is_answering(path)
+            return is_answered
+
+        if poll_flock(lock, seconds, is_pointless=stop_waiting):
+            return Listener(path, _bind(path), lock)
+        if not is_answered:
+            raise AgentHangs(
+                "Could not start the agent", "another agent is running and does not answer", RESTART_HINT
+            )
+        os.close(lock)
+        return None
     except BaseException:
         os.close(lock)
         raise
-
-
-def _acquire_lock(lock: int, is_answering: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if is_answering():
-                return False
-            if time.monotonic() > deadline:
-                raise AgentHangs(
-                    "Could not start the agent", "another agent is running and does not answer", RESTART_HINT
-                ) from None
-            time.sleep(_POLL_SECONDS)
-        else:
-            return True
 
 
 def private_folder(folder: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import logging
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from keyturn.awsconfig.timing import LOCK_LIMIT, Timing
 from keyturn.awsconfig.write_target import Target
-from keyturn.system import files, lock_owner
+from keyturn.system.files import busy_error, open_lock_file, poll_flock, private_dir
 
 _LOG = logging.getLogger(__name__)
 #: Errors of network file systems that do not support flock.
@@ -120,10 +119,9 @@ def lock_file(locks_dir: Path, target: Target, timing: Timing) -> Iterator[Locke
     :raises FileBusy: if another process holds it for more than 10 s; the error names the process.
     :raises OSError: if keyturn's own folder is not writable.
     """
-    files.private_dir(locks_dir)
+    private_dir(locks_dir)
     name = hashlib.sha256(target.key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(locks_dir / f"{name}.lock", flags, 0o600)
+    descriptor = open_lock_file(locks_dir / f"{name}.lock")
     try:
         _acquire(descriptor, target, timing)
         yield LockedFile(descriptor)
@@ -132,24 +130,18 @@ def lock_file(locks_dir: Path, target: Target, timing: Timing) -> Iterator[Locke
 
 
 def _acquire(descriptor: int, target: Target, timing: Timing) -> None:
-    deadline = timing.elapsed() + LOCK_LIMIT
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if timing.elapsed() >= deadline:
-                raise lock_owner.busy_error(
-                    f"Could not write {target.path}", _owner_pid(descriptor), LOCK_LIMIT
-                ) from None
-        except OSError as error:
-            if error.errno not in _LOCK_UNSUPPORTED:
-                raise
-            _LOG.warning(
-                "file system of %s does not support locks: relying on stable reads alone", target.path
-            )
-            return
-        timing.sleep(0.002 + 0.010 * timing.jitter())
+    try:
+        # Short pauses, because a write takes milliseconds and others may wait for the same file.
+        is_held = poll_flock(
+            descriptor, LOCK_LIMIT, longest_pause=0.01, elapsed=timing.elapsed, sleep=timing.sleep
+        )
+    except OSError as error:
+        if error.errno not in _LOCK_UNSUPPORTED:
+            raise
+        _LOG.warning("file system of %s does not support locks: relying on stable reads alone", target.path)
+        return
+    if not is_held:
+        raise busy_error(f"Could not write {target.path}", _owner_pid(descriptor), LOCK_LIMIT)
 
 
 def _owner_pid(descriptor: int) -> int | None:

@@ -1,4 +1,4 @@
-"""Atomic writes and locks for keyturn's own files."""
+"""Atomic writes, guarded reads, locks and error texts for files: the only module that knows how they are done."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from keyturn.model.errors import FileBusy, KeyturnError
-from keyturn.system import lock_owner
 
+#: Errors of a file system without hard links.
+LINK_UNSUPPORTED = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 LOCK_SECONDS = 10.0
 #: Timeout for logs. It is short because no operation may wait for a log.
 LOG_SECONDS = 1.0
@@ -32,44 +35,84 @@ def private_dir(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def os_error_text(what: str) -> Iterator[None]:
+def translate_os_errors(translate: Callable[[OSError], KeyturnError]) -> Iterator[None]:
+    """Raise `translate(error)` in place of an OSError of the block."""
+    try:
+        yield
+    except OSError as error:
+        raise translate(error) from None
+
+
+def os_error_text(what: str) -> contextlib.AbstractContextManager[None]:
     """Convert OSError (full disk, missing permission) to a readable error.
 
     :raises KeyturnError: if the block raises OSError.
     """
-    try:
-        yield
-    except OSError as error:
+
+    def translate(error: OSError) -> KeyturnError:
         why = error.strerror or type(error).__name__
         why = f"{why} ({error.filename})" if error.filename else why
-        raise KeyturnError(what, why, "Check the disk space and permissions, then try again") from None
+        return KeyturnError(what, why, "Check the disk space and permissions, then try again")
+
+    return translate_os_errors(translate)
+
+
+# -- locks ---------------------------------------------------------------------------------------------------
+
+
+def poll_flock(
+    handle: int,
+    seconds: float,
+    *,
+    longest_pause: float = 0.05,
+    elapsed: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+    is_pointless: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Take an exclusive `flock` on an open file. It is never stale, because it ends with the process.
+
+    :param seconds: how long to wait while another process holds it.
+    :param longest_pause: seconds between two attempts, after some shorter pauses.
+    :param is_pointless: asked after each failed attempt; True ends the wait.
+    :returns: False if another process still holds it.
+    :raises OSError: if the file system does not support it.
+    """
+    deadline = elapsed() + seconds
+    pause = 0.002
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if is_pointless() or elapsed() >= deadline:
+                return False
+            sleep(pause)
+            pause = min(pause * 2, longest_pause)
+        else:
+            return True
 
 
 @contextlib.contextmanager
 def lock_for_change(path: Path, *, what: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
-    """Hold an exclusive `flock` on `path`, which is created with mode 0600. The lock is never stale, because
-    it ends with the process.
+    """Hold an exclusive `flock` on `path`, which is created with mode 0600.
 
     :raises FileBusy: if another process holds it for longer than `seconds`; the error names that process.
     """
     private_dir(path.parent)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    handle = open_lock_file(path)
     try:
-        deadline = time.monotonic() + seconds
-        delay = 0.002
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise lock_owner.busy_error(what, lock_owner.read_owner(handle), seconds) from None
-                time.sleep(delay)
-                delay = min(delay * 2, 0.05)
-        lock_owner.record_owner(handle)
+        if not poll_flock(handle, seconds):
+            raise busy_error(what, _read_owner(handle), seconds)
+        # A full disk must not prevent locking; only the process id is missing then.
+        with contextlib.suppress(OSError):
+            os.pwrite(handle, b"%-20d\n" % os.getpid(), 0)
         yield
     finally:
         os.close(handle)
+
+
+def open_lock_file(path: Path) -> int:
+    """Open a lock file, which is created with mode 0600. A symbolic link is refused."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 @contextlib.contextmanager
@@ -83,66 +126,110 @@ def hold_lock(path: Path, *, what: str, seconds: float) -> Iterator[None]:
         yield
 
 
+def _read_owner(handle: int) -> int | None:
+    """Return the process id in a lock file, or None."""
+    try:
+        return int(os.pread(handle, 20, 0))
+    except (OSError, ValueError):
+        return None
+
+
+def busy_error(what: str, pid: int | None, seconds: float) -> FileBusy:
+    """Return the error for a lock that was not available within `seconds`.
+
+    :param pid: the process that holds the lock, None if unknown.
+    """
+    if pid is None:
+        why = f"another keyturn process has held the lock for more than {seconds:.0f} s"
+        return FileBusy(what, why, "Wait for that process to end, then try again")
+    why = f"keyturn process {pid} has held the lock for more than {seconds:.0f} s"
+    if _is_stopped(pid):
+        return FileBusy(
+            what, f"{why} and is stopped", f"Resume it (kill -CONT {pid}), or end it (kill -KILL {pid})"
+        )
+    return FileBusy(what, why, f"Wait for that process, or end it (kill {pid})")
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[:1] in (["T"], ["t"])
+
+
+# -- writing -------------------------------------------------------------------------------------------------
+
+
 def replace(path: Path, content: bytes) -> None:
     """Replace `path` (0600) atomically and durably: a reader, a crash or a power loss sees the old or the new
     content.
     """
-    with _temporary_file(path, content) as temporary:
+    private_dir(path.parent)
+    with staged(path, content) as temporary:
         temporary.replace(path)
     sync_dir(path.parent)
 
 
 def create_file(path: Path, content: bytes) -> None:
-    """Create a file (0600) with its whole content, or not at all.
+    """Create a file (0600) with its whole content, or not at all. On a file system without hard links (FAT) a
+    crash may leave it incomplete.
 
     :raises FileExistsError: if the path exists, even as a broken symlink.
     """
-    with _temporary_file(path, content) as temporary:
+    private_dir(path.parent)
+    with staged(path, content) as temporary:
         try:
             os.link(temporary, path, follow_symlinks=False)
         except OSError as error:
-            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS):
+            if error.errno not in LINK_UNSUPPORTED:
                 raise
-            _create_without_link(path, content)
+            write_new(path, content)
         temporary.unlink()
     sync_dir(path.parent)
 
 
-def _create_without_link(path: Path, content: bytes) -> None:
-    """Create a file on a file system without hard links (FAT). A crash may leave it incomplete."""
-    try:
-        _write_new(path, content)
-    except FileExistsError:
-        raise
-    except BaseException:
-        with contextlib.suppress(OSError):
-            path.unlink()
-        raise
-
-
 @contextlib.contextmanager
-def _temporary_file(path: Path, content: bytes) -> Iterator[Path]:
-    """Write a new file beside `path` to disk. It is removed if the block raises."""
-    private_dir(path.parent)
+def staged(path: Path, content: bytes, prepare: Callable[[int], None] = lambda _: None) -> Iterator[Path]:
+    """Write a new file beside `path` to disk, to be moved to `path`. It is removed if the block raises.
+
+    :param prepare: see :func:`write_new`.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    write_new(temporary, content, prepare)
     try:
-        _write_new(temporary, content)
         yield temporary
     except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        discard(temporary)
         raise
 
 
-def _write_new(path: Path, content: bytes) -> None:
+def write_new(path: Path, content: bytes, prepare: Callable[[int], None] = lambda _: None) -> os.stat_result:
+    """Create a file (0600) with its content on disk, and return its status. It is removed if that fails.
+
+    :param prepare: called with the open file when the content is written, before it is synced.
+    :raises FileExistsError: if the path exists, even as a broken symlink.
+    """
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(handle, view) :]
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(handle, view) :]
+            prepare(handle)
+            os.fsync(handle)
+            return os.fstat(handle)
+        finally:
+            os.close(handle)
+    except BaseException:
+        discard(path)
+        raise
+
+
+def discard(path: Path) -> None:
+    """Remove a file if it exists and can be removed."""
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def append(path: Path, line: bytes, *, make_room: Callable[[int], None]) -> None:
@@ -205,3 +292,41 @@ def read(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
+
+
+# -- guarded reading -----------------------------------------------------------------------------------------
+
+
+def open_regular(path: Path, flags: int = 0) -> int:
+    """Open a regular file for reading, without ever blocking on a FIFO.
+
+    :param flags: further flags of open(2), such as `os.O_NOFOLLOW`.
+    :raises OSError: if it cannot be opened. The error number is `ENXIO` if it is not a regular file.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.ENXIO, "not a regular file", str(path))
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def read_open(handle: int, limit: int = sys.maxsize) -> bytes:
+    """Return the content of an open file from its start, at most `limit` bytes."""
+    parts: list[bytes] = []
+    size = 0
+    while size < limit and (part := os.pread(handle, min(limit - size, 1 << 20), size)):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
+
+
+def read_regular(path: Path, flags: int = 0, limit: int = sys.maxsize) -> bytes:
+    """Return the content of a regular file, at most `limit` bytes; see :func:`open_regular`."""
+    handle = open_regular(path, flags)
+    try:
+        return read_open(handle, limit)
+    finally:
+        os.close(handle)

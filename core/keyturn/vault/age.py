@@ -7,8 +7,9 @@ from typing import Any, NoReturn, final
 
 from keyturn.model.errors import VaultCorrupt, WrongPassphrase
 from keyturn.model.secret import MASK, Secret
-from keyturn.vault.files import restore_hint
 
+#: The next step for a damaged file.
+RESTORE_HINT = "Run: keyturn vault restore. Nothing was overwritten"
 #: The first line of every age file (https://age-encryption.org/v1).
 MAGIC = b"age-encryption.org/v1\n"
 #: Maximum header length in bytes; a header for one recipient takes a few hundred. The library's time grows
@@ -59,7 +60,7 @@ class Identity:
         """
         plain = self.try_open(data)
         if plain is None:
-            raise VaultCorrupt(what, "damaged, or not encrypted for this vault", restore_hint())
+            raise VaultCorrupt(what, "damaged, or not encrypted for this vault", RESTORE_HINT)
         return plain
 
     def try_open(self, data: bytes) -> bytes | None:
@@ -120,5 +121,5 @@ def seal(data: bytes, recipient: str) -> bytes:
     except (pyrage.RecipientError, ValueError):
         key = None
     if key is None:
-        raise VaultCorrupt("recipient.txt", "contains no age recipient", restore_hint())
+        raise VaultCorrupt("recipient.txt", "contains no age recipient", RESTORE_HINT)
     return bytes(pyrage.encrypt(data, [key]))

@@ -14,12 +14,12 @@ from keyturn.model.errors import UsageError, VaultCorrupt, VaultExists, WrongPas
 from keyturn.model.secret import Secret
 from keyturn.system.files import sync_dir
 from keyturn.system.temp_files import is_in_use
-from keyturn.vault import age, documents, key_file, recipient_file, slots
+from keyturn.vault import age, documents, slots
 from keyturn.vault import passphrase as passphrase_seal
 from keyturn.vault.documents import Document
-from keyturn.vault.files import make_private, put, translate_os_errors
+from keyturn.vault.files import make_private, put, translate_os_errors, write_keys
 from keyturn.vault.keyring import KeyringPort
-from keyturn.vault.recipient_file import KEYRING, PASSPHRASE, RecipientFile
+from keyturn.vault.slots import KEYRING, PASSPHRASE, RecipientFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class SlotChoice:
             has one.
         :raises KeyringAbsent: if the slot is `keyring` and there is no keyring.
         """
-        if self.name not in recipient_file.SLOTS:
+        if self.name not in slots.SLOTS:
             raise UsageError(
                 "Could not create the vault", f"unknown slot {self.name}", "Use keyring or passphrase"
             )
@@ -85,8 +85,8 @@ def create(folder: Path, identity: age.Identity, first: Document, slot: SlotChoi
     slot.check()
     _require_absent(folder)
     sealed = None if slot.passphrase is None else slots.seal_identity(identity, slot.passphrase)
-    digests = () if sealed is None else (recipient_file.digest(sealed),)
-    new = RecipientFile(identity.recipient, recipient_file.new_id(), (slot.name,), digests)
+    digests = () if sealed is None else (slots.digest(sealed),)
+    new = RecipientFile(identity.recipient, slots.new_id(), (slot.name,), digests)
     make_private(folder.parent)
     with translate_os_errors("the new vault"):
         _clear_remains(folder)
@@ -94,10 +94,10 @@ def create(folder: Path, identity: age.Identity, first: Document, slot: SlotChoi
         building.mkdir(mode=0o700)
         building.chmod(0o700)
         try:
-            key_file.write(building, identity, first, None)
+            write_keys(building, identity, first, None)
             if sealed is not None:
                 put(building / slots.IDENTITY_FILE, sealed)
-            put(building / recipient_file.FILE, new.encode())
+            slots.write_recipient_file(building, new)
             _move_into_place(building, folder, identity, new, slot)
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)

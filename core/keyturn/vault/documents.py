@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from keyturn.model.errors import VaultCorrupt, VaultNewer
-from keyturn.vault.files import restore_hint
+from keyturn.vault.age import RESTORE_HINT
 
 VERSION = 1
 KEYS = "keys"
@@ -90,7 +90,7 @@ def decode(data: bytes, kind: str, what: str) -> Document:
         and (isinstance(identity, str) if kind == EXPORT else identity is None)
         and (definitions is None or (kind == EXPORT and isinstance(definitions, str)))
     ):
-        raise VaultCorrupt(what, f"it decrypts, but contains no {kind} document", restore_hint())
+        raise VaultCorrupt(what, f"it decrypts, but contains no {kind} document", RESTORE_HINT)
     return Document(kind, generation, entries, identity, definitions)
 
 

@@ -1,23 +1,147 @@
-"""Read and write the files of the vault and the history: never torn, never through a link, readable by this
-user only."""
+"""The files of the vault on disk: never torn, never through a link, readable by this user only.
+
+`keys.age` and its nine previous generations are shifted by one at each change. `sessions.age` is a cache
+without generations that may be deleted at any time. The history and the rotation journal use the same writer.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import secrets
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from keyturn.model.errors import UnsafeFile, VaultCorrupt, VaultError
-from keyturn.system.files import private_dir, sync_dir
+from keyturn.model.errors import UnsafeFile, VaultCorrupt, VaultError, VaultNewer
+from keyturn.system import files
+from keyturn.system.files import discard, private_dir, sync_dir
 from keyturn.system.temp_files import OWN_FILE
+from keyturn.vault import age, documents
+from keyturn.vault.age import RESTORE_HINT
+from keyturn.vault.documents import Document, Entries
 
+KEYS_FILE = "keys.age"
+GENERATIONS = 10
+"""Number of generations on disk, including the current one."""
+SESSIONS_FILE = "sessions.age"
 #: More than a vault with thousands of sessions needs; a larger file is not from keyturn.
 MAX_BYTES = 64 * 1024 * 1024
-TEMPORARY = ".tmp"
+
+
+# -- keys.age ------------------------------------------------------------------------------------------------
+
+
+def generation_path(folder: Path, back: int) -> Path:
+    """Return the file of the generation `back` steps before the current one."""
+    return folder / (KEYS_FILE if back == 0 else f"keys.{back}.age")
+
+
+def read_keys(folder: Path, identity: age.Identity, expected: int) -> tuple[bytes, Document]:
+    """Return the current generation, encrypted and decrypted.
+
+    :param expected: a generation that is known to have existed; anything older is a rollback.
+    :raises VaultCorrupt: if it is missing, damaged, or older than `expected`.
+    :raises VaultNewer: if a later keyturn wrote it.
+    """
+    sealed = read_regular(folder / KEYS_FILE)
+    if sealed is None:
+        raise VaultCorrupt(KEYS_FILE, "missing", RESTORE_HINT)
+    document = documents.decode(identity.open(sealed, KEYS_FILE), documents.KEYS, KEYS_FILE)
+    if document.generation < expected:
+        why = f"an old copy: generation {document.generation}, but {expected} existed already"
+        hint = "Put the newer file back, or run: keyturn vault restore (uses the newest generation here)"
+        raise VaultCorrupt(KEYS_FILE, why, hint)
+    return sealed, document
+
+
+def readable_generations(folder: Path, identity: age.Identity) -> Iterator[tuple[Path, Document]]:
+    """Yield every generation that can be read, in no particular order.
+
+    :raises VaultNewer: if a later keyturn wrote one of them.
+    """
+    for back in range(GENERATIONS):
+        file = generation_path(folder, back)
+        try:
+            sealed = read_regular(file)
+        except VaultCorrupt:
+            continue
+        plain = None if sealed is None else identity.try_open(sealed)
+        if plain is None:
+            continue
+        try:
+            document = documents.decode(plain, documents.KEYS, file.name)
+        except VaultNewer:
+            raise
+        except VaultError:
+            continue
+        yield file, document
+
+
+def write_keys(folder: Path, identity: age.Identity, document: Document, before: bytes | None) -> None:
+    """Make `document` the current generation and shift the previous ones. The caller must hold the vault's
+    lock.
+
+    The new file is synced, read back and decrypted before any other file is changed. `keys.age` exists at
+    every moment.
+
+    :param before: the current `keys.age` as it was read; None if there is none.
+    :raises OSError: if the system refuses; the current generation is unchanged.
+    :raises VaultError: if the file read back does not decrypt to what was encrypted.
+    """
+    plain = document.encode()
+    with contextlib.ExitStack() as stack:
+        new = stack.enter_context(stage(folder / KEYS_FILE, age.seal(plain, identity.recipient)))
+        if identity.try_open(new.read_bytes()) != plain:
+            raise VaultError(
+                f"Could not write {KEYS_FILE}", "the new file does not decrypt; nothing was replaced"
+            )
+        if before is not None:
+            previous = generation_path(folder, 1)
+            old = stack.enter_context(stage(previous, before))
+            _shift_generations(folder)
+            old.replace(previous)
+        new.replace(folder / KEYS_FILE)
+    sync_dir(folder)
+
+
+def _shift_generations(folder: Path) -> None:
+    """Free position 1. The oldest generation is dropped only if there is no gap (a crash in this function
+    leaves one)."""
+    paths = [generation_path(folder, back) for back in range(GENERATIONS)]
+    gap = next((back for back in range(1, GENERATIONS) if not paths[back].exists()), GENERATIONS - 1)
+    for back in range(gap, 1, -1):
+        paths[back - 1].replace(paths[back])
+
+
+# -- sessions.age --------------------------------------------------------------------------------------------
+
+
+def read_sessions(folder: Path, identity: age.Identity) -> Document:
+    """Return the session cache; generation 0 if there is no readable one.
+
+    :raises VaultNewer: if a later keyturn wrote it.
+    """
+    with contextlib.suppress(VaultCorrupt):
+        sealed = read_regular(folder / SESSIONS_FILE)
+        if sealed is not None:
+            return documents.decode(identity.open(sealed, SESSIONS_FILE), documents.SESSIONS, SESSIONS_FILE)
+    return Document(documents.SESSIONS, 0, {})
+
+
+def write_sessions(folder: Path, identity: age.Identity, old: Document, entries: Entries) -> None:
+    """Write `entries` as the successor of `old`, the result of :func:`read_sessions`. The caller must hold the
+    vault's lock.
+
+    An unreadable file is moved aside.
+    """
+    file = folder / SESSIONS_FILE
+    if old.generation == 0 and file.exists():
+        move_aside(file)
+    new = Document(documents.SESSIONS, old.generation + 1, entries)
+    put(file, age.seal(new.encode(), identity.recipient))
+
+
+# -- any file ------------------------------------------------------------------------------------------------
 
 
 def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes | None:
@@ -30,45 +154,18 @@ def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes | None:
     """
     what = f"{path.name} in {path.parent}"
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        data = files.read_regular(path, os.O_NOFOLLOW, limit + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _read_error(what, error) from None
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise VaultCorrupt(what, "not a regular file", restore_hint())
-        data = _read(handle, limit + 1)
-    except OSError as error:
-        raise _read_error(what, error) from None
-    finally:
-        os.close(handle)
+        # A link or socket in place of the file is damage; a full file table or a failing disk is not.
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise VaultCorrupt(what, "not a regular file", RESTORE_HINT) from None
+        hint = "Check the disk and the file's permissions, then try again. Nothing was written"
+        raise VaultError(what, f"cannot be read ({error.strerror})", hint) from None
     if len(data) > limit:
-        raise VaultCorrupt(what, f"longer than {limit} bytes", restore_hint())
+        raise VaultCorrupt(what, f"longer than {limit} bytes", RESTORE_HINT)
     return data
-
-
-def _read_error(what: str, error: OSError) -> VaultError:
-    """Return the error for a failed read. A link or socket in place of the file is damage; a full file table
-    or a failing disk is not."""
-    if error.errno in (errno.ELOOP, errno.ENXIO):
-        return VaultCorrupt(what, "not a regular file", restore_hint())
-    hint = "Check the disk and the file's permissions, then try again. Nothing was written"
-    return VaultError(what, f"cannot be read ({error.strerror})", hint)
-
-
-def _read(handle: int, size: int) -> bytes:
-    """Read up to `size` bytes; fewer only at the end of the file."""
-    parts: list[bytes] = []
-    while size > 0 and (part := os.read(handle, min(size, 1 << 20))):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
-
-
-def restore_hint() -> str:
-    """Return the next step for a damaged file."""
-    return "Run: keyturn vault restore. Nothing was overwritten"
 
 
 def make_private(folder: Path) -> None:
@@ -95,56 +192,33 @@ def check_private(folder: Path) -> None:
         raise UnsafeFile(str(folder), "writable by others", f"Run: chmod 700 {folder}")
 
 
-def stage(path: Path, content: bytes) -> Path:
+@contextlib.contextmanager
+def stage(path: Path, content: bytes) -> Iterator[Path]:
     """Write `content` to a new file beside `path` (mode 0600 regardless of the umask), sync it, and read it
-    back.
+    back. It is removed if the block raises.
 
     :returns: the temporary file; `.replace(path)` puts it in place.
     :raises VaultError: if the bytes read back differ from those written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    handle = os.open(temporary, flags, 0o600)
-    try:
-        try:
-            os.fchmod(handle, 0o600)
-            view = memoryview(content)
-            while view:
-                view = view[os.write(handle, view) :]
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    with files.staged(path, content, lambda handle: os.fchmod(handle, 0o600)) as temporary:
         if temporary.read_bytes() != content:
             raise VaultError(
                 f"Could not write {path.name}", "the disk returned other bytes than were written"
             )
-    except BaseException:
-        discard(temporary)
-        raise
-    return temporary
+        yield temporary
 
 
 def put(path: Path, content: bytes) -> None:
     """Replace `path` with `content` atomically: a reader, a crash or a power loss sees the old or the new
     file."""
-    temporary = stage(path, content)
-    try:
+    with stage(path, content) as temporary:
         temporary.replace(path)
-    except BaseException:
-        discard(temporary)
-        raise
     sync_dir(path.parent)
-
-
-def discard(path: Path) -> None:
-    """Remove `path` if it exists and can be removed."""
-    with contextlib.suppress(OSError):
-        path.unlink()
 
 
 def sweep(folder: Path) -> None:
     """Remove temporary files of killed processes. The caller must hold the folder's lock."""
-    for entry in folder.glob(f".*{TEMPORARY}"):
+    for entry in folder.glob(".*.tmp"):
         if OWN_FILE.fullmatch(entry.name):
             discard(entry)
 
@@ -164,13 +238,12 @@ def move_aside(path: Path) -> Path:
     )
 
 
-@contextlib.contextmanager
-def translate_os_errors(what: str) -> Iterator[None]:
+def translate_os_errors(what: str) -> contextlib.AbstractContextManager[None]:
     """Turn an `OSError` (disk full, read-only, no permission) into a `VaultError`."""
-    try:
-        yield
-    except OSError as error:
-        why = f"{error.strerror or error}; the previous contents are unchanged"
-        raise VaultError(
-            f"Could not write {what}", why, "Free some space or fix the permissions, then try again"
-        ) from None
+    return files.translate_os_errors(
+        lambda error: VaultError(
+            f"Could not write {what}",
+            f"{error.strerror or error}; the previous contents are unchanged",
+            "Free some space or fix the permissions, then try again",
+        )
+    )

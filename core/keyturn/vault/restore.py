@@ -7,10 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.model.errors import VaultCorrupt
-from keyturn.vault import age, documents, key_file, passphrase, recipient_file, slots
+from keyturn.vault import age, documents, passphrase, slots
 from keyturn.vault.documents import Document
-from keyturn.vault.files import move_aside, put, read_regular
-from keyturn.vault.recipient_file import PASSPHRASE, RecipientFile
+from keyturn.vault.files import (
+    KEYS_FILE,
+    move_aside,
+    read_keys,
+    read_regular,
+    readable_generations,
+    write_keys,
+)
+from keyturn.vault.slots import PASSPHRASE, RECIPIENT_FILE, RecipientFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +47,21 @@ def restore_keys(folder: Path, identity: age.Identity, floor: int) -> Restored |
     :raises VaultNewer: if a later keyturn wrote one of them.
     """
     with contextlib.suppress(VaultCorrupt):
-        key_file.read(folder, identity, floor)
+        read_keys(folder, identity, floor)
         return None
-    readable = list(key_file.readable_generations(folder, identity))
+    readable = list(readable_generations(folder, identity))
     if not readable:
         why = "no generation can be read"
-        raise VaultCorrupt(key_file.FILE, why, "Restore the vault folder from a backup")
+        raise VaultCorrupt(KEYS_FILE, why, "Restore the vault folder from a backup")
     file, origin = max(readable, key=lambda pair: pair[1].generation)
-    present = folder / key_file.FILE
+    present = folder / KEYS_FILE
     before, aside = None, None
     if present in (pair for pair, _ in readable):
         before = read_regular(present)
     elif present.exists():
         aside = move_aside(present).name
     number = max(floor, origin.generation) + 1
-    key_file.write(folder, identity, Document(documents.KEYS, number, origin.entries), before)
+    write_keys(folder, identity, Document(documents.KEYS, number, origin.entries), before)
     return Restored(number, origin.generation, file.name, max(floor, origin.generation), aside)
 
 
@@ -66,20 +73,20 @@ def restore_recipient_file(folder: Path, identity: age.Identity) -> RecipientFil
     :raises WrongPassphrase: if no generation of `keys.age` opens with that identity.
     :raises VaultNewer: if a later keyturn wrote it.
     """
-    if next(key_file.readable_generations(folder, identity), None) is None:
+    if next(readable_generations(folder, identity), None) is None:
         raise slots.wrong_recovery_key_error()
     old = None
     with contextlib.suppress(VaultCorrupt):
-        old = recipient_file.read(folder)
+        old = slots.read_recipient_file(folder)
     if old is not None and old.recipient == identity.recipient:
         new = _without_damaged_slot(folder, old)
         if new == old:
             return old
     else:
         new = _rebuild(folder, identity)
-    if (folder / recipient_file.FILE).exists():
-        move_aside(folder / recipient_file.FILE)
-    put(folder / recipient_file.FILE, new.encode())
+    if (folder / RECIPIENT_FILE).exists():
+        move_aside(folder / RECIPIENT_FILE)
+    slots.write_recipient_file(folder, new)
     return new
 
 
@@ -91,7 +98,9 @@ def _without_damaged_slot(folder: Path, old: RecipientFile) -> RecipientFile:
     try:
         slots.read_sealed_identity(folder, old)
     except VaultCorrupt:
-        return RecipientFile(old.recipient, old.vault_id, old.without_slot(PASSPHRASE))
+        return RecipientFile(
+            old.recipient, old.vault_id, tuple(name for name in old.slots if name != PASSPHRASE)
+        )
     return old
 
 
@@ -100,10 +109,8 @@ def _rebuild(folder: Path, identity: age.Identity) -> RecipientFile:
     try:
         sealed = read_regular(folder / slots.IDENTITY_FILE, passphrase.IDENTITY_LIMIT)
         if sealed is None:
-            return RecipientFile(identity.recipient, recipient_file.new_id())
+            return RecipientFile(identity.recipient, slots.new_id())
         passphrase.check_header(sealed, slots.IDENTITY_FILE, passphrase.IDENTITY_LIMIT)
     except VaultCorrupt:
-        return RecipientFile(identity.recipient, recipient_file.new_id())
-    return RecipientFile(
-        identity.recipient, recipient_file.new_id(), (PASSPHRASE,), (recipient_file.digest(sealed),)
-    )
+        return RecipientFile(identity.recipient, slots.new_id())
+    return RecipientFile(identity.recipient, slots.new_id(), (PASSPHRASE,), (slots.digest(sealed),))

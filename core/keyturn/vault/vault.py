@@ -13,19 +13,18 @@ from keyturn.model.errors import NeedsUnlock, NeedsVault, VaultCorrupt, VaultErr
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.system.files import lock_for_change
-from keyturn.vault import age, documents, key_file, recipient_file, restore, session_file
+from keyturn.vault import age, documents, files, restore
 from keyturn.vault import create as vault_create
 from keyturn.vault import slots as vault_slots
 from keyturn.vault.create import Export
 from keyturn.vault.documents import Document
-from keyturn.vault.files import check_private, read_regular, restore_hint, sweep, translate_os_errors
 from keyturn.vault.keyring import KeyringPort
-from keyturn.vault.recipient_file import KEYRING, PASSPHRASE, RecipientFile
 from keyturn.vault.restore import Restored
+from keyturn.vault.slots import KEYRING, PASSPHRASE, RECIPIENT_FILE, RecipientFile
 
 LOCK_FILE = "lock"
 #: The contents of the vault, and how it opens, depend on these files.
-STATE_FILES = (recipient_file.FILE, vault_slots.IDENTITY_FILE, key_file.FILE, session_file.FILE)
+STATE_FILES = (RECIPIENT_FILE, vault_slots.IDENTITY_FILE, files.KEYS_FILE, files.SESSIONS_FILE)
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -202,20 +201,20 @@ class Vault:
         :returns: the new generation, which `expected_generation` should return from now on.
         """
         identity = self._require_identity()
-        with self._lock(key_file.FILE):
-            before, old = key_file.read(self.folder, identity, self._min_generation())
+        with self._lock(files.KEYS_FILE):
+            before, old = files.read_keys(self.folder, identity, self._min_generation())
             entries = copy.deepcopy(old.entries)
             change(entries)
             if entries == old.entries:
                 return old.generation
             new = Document(documents.KEYS, old.generation + 1, entries)
-            key_file.write(self.folder, identity, new, before)
+            files.write_keys(self.folder, identity, new, before)
             self._newest_generation = max(self._newest_generation, new.generation)
         return new.generation
 
     def session(self, name: str) -> dict[str, Any] | None:
         """Return an entry of `sessions.age`; None if there is none. A damaged cache counts as empty."""
-        entry: dict[str, Any] | None = session_file.read(self.folder, self._require_identity()).entries.get(
+        entry: dict[str, Any] | None = files.read_sessions(self.folder, self._require_identity()).entries.get(
             name
         )
         return entry
@@ -228,13 +227,13 @@ class Vault:
         :raises VaultNewer: if a later keyturn wrote it.
         """
         identity = self._require_identity()
-        with self._lock(session_file.FILE):
-            old = session_file.read(self.folder, identity)
+        with self._lock(files.SESSIONS_FILE):
+            old = files.read_sessions(self.folder, identity)
             entries = copy.deepcopy(old.entries)
             change(entries)
             if entries == old.entries:
                 return
-            session_file.write(self.folder, identity, old, entries)
+            files.write_sessions(self.folder, identity, old, entries)
 
     def seal(self, data: bytes) -> bytes:
         """Encrypt `data` for this vault. Does not need the identity."""
@@ -275,7 +274,7 @@ class Vault:
         :raises VaultCorrupt: if no generation can be read.
         """
         identity = self._require_identity()
-        with self._lock(key_file.FILE):
+        with self._lock(files.KEYS_FILE):
             restored = restore.restore_keys(self.folder, identity, self._min_generation())
             if restored is not None:
                 self._newest_generation = restored.generation
@@ -293,7 +292,7 @@ class Vault:
         if not vault_create.exists(self.folder):
             raise _no_vault()
         identity = age.identity_from(recovery_key)
-        with self._lock(recipient_file.FILE):
+        with self._lock(RECIPIENT_FILE):
             new = restore.restore_recipient_file(self.folder, identity)
         self._set_identity(identity, 0)
         return new.slots
@@ -320,19 +319,19 @@ class Vault:
     def _recipient_file(self) -> RecipientFile:
         if not vault_create.exists(self.folder):
             raise _no_vault()
-        current = recipient_file.read(self.folder)
+        current = vault_slots.read_recipient_file(self.folder)
         if current is None:
-            raise VaultCorrupt(recipient_file.FILE, "missing", recipient_file.HINT)
+            raise VaultCorrupt(RECIPIENT_FILE, "missing", vault_slots.RECIPIENT_HINT)
         return current
 
     def _check_files(self) -> RecipientFile:
         """Return the recipient file, after a check that every required file has the right form."""
         current = self._recipient_file()
-        start = read_regular(self.folder / key_file.FILE)
+        start = files.read_regular(self.folder / files.KEYS_FILE)
         if PASSPHRASE in current.slots:
             vault_slots.read_sealed_identity(self.folder, current)
         if start is None or not start.startswith(age.MAGIC):
-            raise VaultCorrupt(key_file.FILE, "missing, or not an age file", restore_hint())
+            raise VaultCorrupt(files.KEYS_FILE, "missing, or not an age file", age.RESTORE_HINT)
         return current
 
     def _own_recipient_file(self, identity: age.Identity) -> RecipientFile:
@@ -345,7 +344,7 @@ class Vault:
         return max(self._newest_generation, self._expected_generation())
 
     def _keys(self) -> Document:
-        _, document = key_file.read(self.folder, self._require_identity(), self._min_generation())
+        _, document = files.read_keys(self.folder, self._require_identity(), self._min_generation())
         with self._identity_lock:
             self._newest_generation = max(self._newest_generation, document.generation)
         return document
@@ -355,12 +354,12 @@ class Vault:
         """Hold the vault's lock, which one thread of one process has at a time."""
         if not vault_create.exists(self.folder):
             raise _no_vault()
-        check_private(self.folder)
+        files.check_private(self.folder)
         with (
-            translate_os_errors(f"the vault's {what}"),
+            files.translate_os_errors(f"the vault's {what}"),
             lock_for_change(self.folder / LOCK_FILE, what="Vault"),
         ):
-            sweep(self.folder)
+            files.sweep(self.folder)
             yield
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from keyturn.model.errors import VaultCorrupt, WrongPassphrase
 from keyturn.model.secret import Secret
-from keyturn.vault import age, create, key_file
+from keyturn.vault import age, create, files
 from keyturn.vault import passphrase as unseal
 from keyturn.vault.create import read_export
 from keyturn.vault.vault import Vault
@@ -173,9 +173,9 @@ def test_generations_swapped_or_rolled_back_are_noticed_and_brought_in_order(
     for first, second in itertools.permutations(range(6), 2):
         folder = tmp_path / f"swapped-{first}-{second}"
         shutil.copytree(ours.folder, folder)
-        shutil.copy(key_file.path(ours.folder, second), key_file.path(folder, first))
+        shutil.copy(files.generation_path(ours.folder, second), files.generation_path(folder, first))
         if first < second:
-            shutil.copy(key_file.path(ours.folder, first), key_file.path(folder, second))
+            shutil.copy(files.generation_path(ours.folder, first), files.generation_path(folder, second))
         again = Vault(folder, expected_generation=lambda: known)
         again.unlock(recovery_key=ours.recovery_key)
         if first == 0:
@@ -244,7 +244,7 @@ def _check_damaged_generations_are_skipped(sample: Sample, every: int) -> int:
     identity = age.identity_from(sample.recovery_key)
     for variant in variants:
         path.write_bytes(variant)
-        assert [file.name for file, _ in key_file.readable_generations(sample.folder, identity)] == [
+        assert [file.name for file, _ in files.readable_generations(sample.folder, identity)] == [
             "keys.2.age",
             "keys.3.age",
         ]

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from keyturn.model.errors import NeedsUnlock, VaultCorrupt
 from keyturn.model.secret import Secret
-from keyturn.vault import key_file
+from keyturn.vault import files
 from keyturn.vault.vault import Vault
 from tests.core.vault.conftest import MemoryKeyring
 from tests.core.vault.vault_user import session_names
@@ -77,7 +77,7 @@ class VaultMachine(RuleBasedStateMachine):
 
     def _changed(self, entries: Entries) -> None:
         if entries != self.keys:
-            self.old_copies = [*self.old_copies, entries][-key_file.GENERATIONS :]
+            self.old_copies = [*self.old_copies, entries][-files.GENERATIONS :]
             self.known += 1
         self.keys = entries
 
@@ -134,7 +134,7 @@ class VaultMachine(RuleBasedStateMachine):
         from keyturn.vault import age
 
         identity = age.identity_from(self.recovery_key)
-        found = [document for _, document in key_file.readable_generations(self.home / "vault", identity)]
+        found = [document for _, document in files.readable_generations(self.home / "vault", identity)]
         return [document.entries for document in sorted(found, key=lambda document: document.generation)]
 
     @rule(cut=st.integers(0, 60), more=st.integers(0, 3))
@@ -157,10 +157,10 @@ class VaultMachine(RuleBasedStateMachine):
     def roll_back(self) -> None:
         """Put an old copy in place of the present one, then revert that."""
         folder = self.home / "vault"
-        if self.damaged or not self.open or not key_file.path(folder, 2).exists():
+        if self.damaged or not self.open or not files.generation_path(folder, 2).exists():
             return
         whole = (folder / "keys.age").read_bytes()
-        shutil.copy(key_file.path(folder, 2), folder / "keys.age")
+        shutil.copy(files.generation_path(folder, 2), folder / "keys.age")
         self.vault = self._other_process()
         self.vault.unlock(recovery_key=self.recovery_key)
         with pytest.raises(VaultCorrupt, match="old copy"):

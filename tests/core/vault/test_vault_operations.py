@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from keyturn.model.errors import KeyringAbsent, UsageError, VaultCorrupt, VaultE
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
-from keyturn.vault import age, passphrase, recipient_file, slots
+from keyturn.vault import age, passphrase, slots
 from tests.core.vault import weak_age
 from tests.core.vault.conftest import PASSPHRASE
 from tests.core.vault.vault_user import Home, contents
@@ -30,11 +31,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 def _replace_recipient(home: Home) -> str:
     """Replace the recipient with knowledge of the format, so that later files get another identity."""
-    current = recipient_file.read(home.vault)
+    current = slots.read_recipient_file(home.vault)
     assert current is not None
     theirs = age.Identity.generate().recipient
-    forged = recipient_file.RecipientFile(theirs, current.vault_id, current.slots, current.digests)
-    (home.vault / recipient_file.FILE).write_bytes(forged.encode())
+    forged = slots.RecipientFile(theirs, current.vault_id, current.slots, current.digests)
+    (home.vault / slots.RECIPIENT_FILE).write_bytes(forged.encode())
     return theirs
 
 
@@ -109,9 +110,9 @@ def test_restoring_says_what_was_brought_back_and_what_is_lost(home: Home) -> No
 
 def test_restoring_by_the_recovery_key_keeps_the_slots_that_are_whole(home: Home) -> None:
     (home.vault / "keys.age").unlink()
-    before = (home.vault / recipient_file.FILE).read_bytes()
+    before = (home.vault / slots.RECIPIENT_FILE).read_bytes()
     home.new_service().restore_vault(recovery_key=home.recovery_key)
-    assert (home.vault / recipient_file.FILE).read_bytes() == before
+    assert (home.vault / slots.RECIPIENT_FILE).read_bytes() == before
     home.new_service().unlock_here(Secret(PASSPHRASE))
 
 
@@ -126,11 +127,11 @@ def test_restoring_without_the_passphrase_s_file_says_that_only_the_recovery_key
 def test_a_later_keyturn_s_vault_is_named_as_such_and_not_restored(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    current = recipient_file.read(home.vault)
+    current = slots.read_recipient_file(home.vault)
     assert current is not None
     with monkeypatch.context() as patch:
-        patch.setattr(recipient_file, "FORMAT", 2)
-        (home.vault / recipient_file.FILE).write_bytes(current.encode())
+        patch.setattr(slots, "FORMAT", 2)
+        (home.vault / slots.RECIPIENT_FILE).write_bytes(current.encode())
     before = contents(home.vault)
     assert isinstance(home.new_service().vault_error(), VaultNewer)
     operations: tuple[Callable[[CredentialService], object], ...] = (
@@ -181,9 +182,9 @@ def test_an_export_without_end_is_read_up_to_its_limit(
 def test_where_the_keyring_does_not_open_it_the_passphrase_is_asked_for(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    current = recipient_file.read(home.vault)
+    current = slots.read_recipient_file(home.vault)
     assert current is not None
-    slots.write_recipient_file(home.vault, current, slots=recipient_file.SLOTS)
+    slots.write_recipient_file(home.vault, replace(current, slots=slots.SLOTS))
     service = home.new_service()
     assert service.context.vault.state() is VaultState.CLOSED
     with pytest.raises(KeyringAbsent):

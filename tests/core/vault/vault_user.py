@@ -6,7 +6,7 @@ from pathlib import Path
 
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
-from keyturn.vault import session_file
+from keyturn.vault import files
 from keyturn.vault.vault import Vault
 from tests.core.vault.conftest import PASSPHRASE
 
@@ -64,7 +64,7 @@ class Home:
 
 def session_names(vault: Vault) -> tuple[str, ...]:
     """Return the names in the session cache of an unlocked vault, sorted."""
-    return tuple(sorted(session_file.read(vault.folder, vault._require_identity()).entries))
+    return tuple(sorted(files.read_sessions(vault.folder, vault._require_identity()).entries))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from keyturn.model.secret import Secret
 from keyturn.vault import passphrase as unseal
-from keyturn.vault import recipient_file, slots
+from keyturn.vault import slots
 
 FACTOR = 1
 
@@ -47,7 +47,7 @@ def _hkdf(key: bytes, salt: bytes, info: bytes) -> bytes:
 def weaken(folder: Path, recovery_key: Secret, passphrase: Secret) -> None:
     """Reseal the identity of the vault in `folder` with the same passphrase and little work, so that the real
     program opens it immediately. For tests that open one vault many times and do not test scrypt."""
-    current = recipient_file.read(folder)
+    current = slots.read_recipient_file(folder)
     assert current is not None
     sealed = seal(recovery_key.reveal().encode() + b"\n", passphrase, slots.IDENTITY_FILE)
     slots.put_sealed_identity(folder, current, sealed)

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -73,7 +74,8 @@ class FastClock:
 def run_with_clock(clock: Clock, function: Callable[[], object]) -> None:
     """Run a function that waits for one of keyturn's own locks, with another clock."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ownfile, "time", clock)
+        wait = partial(ownfile.poll_flock, elapsed=clock.monotonic, sleep=clock.sleep)
+        patch.setattr(ownfile, "poll_flock", wait)
         function()
 
 

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.model.errors import FileChanged, VaultCorrupt, VaultError, VaultNewer
-from keyturn.system.files import lock_for_change
+from keyturn.system.files import discard, lock_for_change
 from keyturn.vault.files import (
     check_private,
-    discard,
     make_private,
     move_aside,
     put,

@@ -113,7 +113,7 @@ def test_a_store_that_fails_leaves_both_keys_and_is_gone_on_with(
 ) -> None:
     progress = run_until(home, Step.VERIFIED)
     with monkeypatch.context() as broken:
-        broken.setattr("keyturn.vault.key_file.stage", _refuse)
+        broken.setattr("keyturn.vault.files.write_keys", _refuse)
         with pytest.raises(KeyturnError) as error:
             home.service.rotation.advance(PROFILE)
     assert "nothing is lost" in error.value.hint
