@@ -35,8 +35,8 @@ from keyturn.operations import adopt, configure, deliver, registry, release, sta
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import document_cache, forward, get_credentials, refresh
 from keyturn.operations.credentials.auto_renew import AutoRenewal
-from keyturn.operations.rotation import observe
-from keyturn.operations.rotation.client import RotationClient
+from keyturn.operations.rotation import vault_keys
+from keyturn.operations.rotation.rotation_client import RotationClient
 from keyturn.operations.routing import OperationRouter
 from keyturn.profiles import settings
 from keyturn.profiles.inventory import stamp
@@ -68,7 +68,7 @@ class CredentialService:
         self._last_agent: Agent | None = None
         self._auto_renewal = AutoRenewal(context)
         self.rotation = RotationClient(
-            self._router, context.clock, lambda name: observe.entry_of(context.read(), name)
+            self._router, context.clock, lambda name: vault_keys.entry_of(context.read(), name)
         )
 
     @classmethod

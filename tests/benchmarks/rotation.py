@@ -62,7 +62,13 @@ def measure(folder: Path, keys: int) -> tuple[list[float], list[float]]:
     save_times, replace_times = [], []
     for _ in range(keys):
         record = Record(
-            secrets.token_hex(8), PROFILE, (PROFILE,), home.user.arn, old, Step.INTENT, context.clock()
+            nonce=secrets.token_hex(8),
+            profile=PROFILE,
+            entries=(PROFILE,),
+            user=home.user.arn,
+            old=old,
+            step=Step.INTENT,
+            started=context.clock(),
         )
         record_store.start(context, record)
         new = Credentials(f"AKIA{secrets.token_hex(8).upper()}", Secret(secrets.token_urlsafe(30)))

@@ -14,8 +14,8 @@ from rich.cells import cell_len
 from keyturn.aws.api import LastUse
 from keyturn.model.errors import RotationHalted, Unreachable
 from keyturn.model.profile import Key, VaultState
-from keyturn.operations.rotation.client import RotationClient
 from keyturn.operations.rotation.record import Step
+from keyturn.operations.rotation.rotation_client import RotationClient
 from keyturn_tui.dialogs.confirm import ConfirmScreen, DeletionScreen
 from keyturn_tui.dialogs.mfa import MfaScreen
 from keyturn_tui.screens.main import MainScreen

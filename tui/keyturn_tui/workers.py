@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 class RotationPort(Protocol):
     """Rotation methods that the app uses. Implemented by
-    `keyturn.operations.rotation.client.RotationClient`."""
+    `keyturn.operations.rotation.rotation_client.RotationClient`."""
 
     def start(self, name: str, code: str | None = None) -> Progress: ...
     def advance(self, name: str, code: str | None = None) -> Progress: ...

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from keyturn.aws.deadline import Deadline
+from keyturn.model.json_codec import stored
 from keyturn.model.profile import Credentials
 
 
@@ -45,10 +46,15 @@ class ListedKey:
 class LastUse:
     """Result of GetAccessKeyLastUsed, which lags by up to hours."""
 
-    at: datetime | None
+    at: datetime | None = field(metadata=stored("used"))
     """None for a key that was never used."""
     service: str | None = None
     region: str | None = None
+
+    @property
+    def where(self) -> str:
+        """Service and region, like `s3, eu-west-1`; empty if AWS does not report them."""
+        return ", ".join(part for part in (self.service, self.region) if part)
 
 
 @dataclass(frozen=True, slots=True)

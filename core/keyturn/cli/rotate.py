@@ -24,10 +24,10 @@ from keyturn.model.labels import rotation_words
 from keyturn.model.profile import Profile
 from keyturn.model.text import masked_key_id
 from keyturn.operations.rotation import iam_policy
-from keyturn.operations.rotation.client import RotationClient
 from keyturn.operations.rotation.delete_key import DeletionFacts
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Step
+from keyturn.operations.rotation.rotation_client import RotationClient
 
 _FORWARD_STEPS = {
     Step.CREATED: "the new key is encrypted in the rotation journal",

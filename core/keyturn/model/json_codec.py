@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import datetime
 from enum import Enum
@@ -26,6 +26,8 @@ def stored(
     exact: bool = False,
     omit: bool = False,
     local: bool = False,
+    encode: Callable[[Any], object] | None = None,
+    decode: Callable[[Any], object] | None = None,
 ) -> dict[str, object]:
     """Return the metadata of a dataclass field whose stored form differs from the plain one.
 
@@ -35,8 +37,13 @@ def stored(
     :param exact: a time keeps its fraction of a second and its offset.
     :param omit: the key is omitted if the value is empty.
     :param local: the field is not stored; reading gives it its default.
+    :param encode: returns the JSON form of a value other than None, for a type that the codec rejects.
+    :param decode: the reverse of `encode`.
     """
-    given = {"name": name, "flat": flat, "row": row, "exact": exact, "omit": omit, "local": local}
+    given = {
+        "name": name, "flat": flat, "row": row, "exact": exact, "omit": omit, "local": local,
+        "encode": encode, "decode": decode,
+    }  # fmt: skip
     return {key: value for key, value in given.items() if value}
 
 
@@ -97,9 +104,11 @@ def _allows_none(hint: Any) -> bool:
     return get_origin(hint) in (Union, types.UnionType) and type(None) in get_args(hint)
 
 
-def _encode(value: Any, meta: Mapping[str, object]) -> Any:
+def _encode(value: Any, meta: Mapping[str, Any]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return str(value) if isinstance(value, str) else value
+    if "encode" in meta:
+        return meta["encode"](value)
     if isinstance(value, datetime):
         return value.isoformat() if "exact" in meta else iso(value)
     if isinstance(value, Mapping):
@@ -107,18 +116,21 @@ def _encode(value: Any, meta: Mapping[str, object]) -> Any:
     if isinstance(value, tuple | list):
         return [_encode(item, meta) for item in value]
     if is_dataclass(value):
-        if "row" in meta:
-            return [_encode(getattr(value, field.name), meta) for field in fields(value)]
-        return to_table(value)
+        is_row = "row" in meta
+        return (
+            [_encode(getattr(value, one.name), meta) for one in fields(value)] if is_row else to_table(value)
+        )
     raise TypeError(f"a {type(value).__name__} has no JSON form")
 
 
-def _decode(hint: Any, value: Any, meta: Mapping[str, object]) -> Any:
+def _decode(hint: Any, value: Any, meta: Mapping[str, Any]) -> Any:
     if _allows_none(hint):
         (inner,) = (one for one in get_args(hint) if one is not type(None))
         if inner is datetime:
             return from_iso(value)
         return None if value is None else _decode(inner, value, meta)
+    if "decode" in meta:
+        return meta["decode"](value)
     origin = get_origin(hint)
     if origin is tuple:
         item = get_args(hint)[0]
@@ -129,7 +141,7 @@ def _decode(hint: Any, value: Any, meta: Mapping[str, object]) -> Any:
     return _decode_plain(hint, value, meta)
 
 
-def _decode_plain(hint: Any, value: Any, meta: Mapping[str, object]) -> Any:
+def _decode_plain(hint: Any, value: Any, meta: Mapping[str, Any]) -> Any:
     if hint is Any or hint is bool:
         return bool(value) if hint is bool else value
     if hint is datetime:

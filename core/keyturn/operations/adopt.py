@@ -25,7 +25,7 @@ from keyturn.operations import adopt_edits, adopt_warnings, key_metadata
 from keyturn.operations.adopt_edits import LINE_KEY, SectionEdit
 from keyturn.operations.context import Context, key_entry, removed_entry
 from keyturn.operations.operation import operation
-from keyturn.operations.rotation import previous_key
+from keyturn.operations.rotation import record_store
 from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.profile_sections import own_section, path_of, process_line_file
 from keyturn.profiles.static_keys import static_credentials
@@ -256,7 +256,7 @@ def adopt(
         removed = _removed_settings(inventory, adoption, context.paths)
         for name in adoption.resumed:
             require_all_in_vault(name, context.vault.key(removed_entry(name)), removed.pop(name))
-        previous_key.forget_finished_rotations(context, list(adoption.definitions))
+        record_store.forget_finished_rotations(context, list(adoption.definitions))
         _store_in_vault(context, adoption, removed)
         managed_profiles.change(
             context.paths.profiles_file, lambda definitions: definitions.update(adoption.definitions)

@@ -128,8 +128,7 @@ def _with_last_use(aws: Aws, metadata: Key, key: Credentials, session: Credentia
             use = aws.access_key_last_used(signer, key.access_key_id)
         except KeyturnError:
             continue
-        user = ", ".join(part for part in (use.service, use.region) if part)
-        return replace(metadata, last_used=use.at, last_used_by=user or None)
+        return replace(metadata, last_used=use.at, last_used_by=use.where or None)
     return metadata
 
 

@@ -10,7 +10,7 @@ from keyturn.operations import adopt, configure, deliver, release
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import get_credentials, refresh
 from keyturn.operations.operation import Operation
-from keyturn.operations.rotation import create_key, delete_key, runner, status
+from keyturn.operations.rotation import advance, create_key, delete_key, key_status
 
 OPERATIONS: Mapping[str, Operation[..., Any]] = {
     item.name: item
@@ -25,12 +25,12 @@ OPERATIONS: Mapping[str, Operation[..., Any]] = {
         release.release,
         configure.mfa_devices,
         create_key.start,
-        runner.advance,
-        runner.undo,
+        advance.advance,
+        advance.undo,
         delete_key.deletion_facts,
         delete_key.finish,
         delete_key.delete_other_key,
-        status.status,
+        key_status.status,
     )
 }
 

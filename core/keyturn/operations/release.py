@@ -34,7 +34,7 @@ from keyturn.operations.context import Context, key_entry, removed_entry
 from keyturn.operations.credentials import mfa_sessions
 from keyturn.operations.deliver import current_delivery, managed_profile, withdraw
 from keyturn.operations.operation import operation
-from keyturn.operations.rotation import observe, previous_key
+from keyturn.operations.rotation import previous_key, record_store
 from keyturn.operations.rotation.progress import progress_of
 from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.profile_sections import own_section
@@ -192,7 +192,7 @@ def _require_no_rotation(context: Context, name: str) -> None:
 
     :raises RotationHalted: if a rotation of the key is unfinished.
     """
-    record = observe.pending_record(context, name)
+    record = record_store.pending_record(context, name)
     if record is not None:
         why = f"a rotation of its key is pending at step {record.step}"
         raise RotationHalted(f"Could not release {name}", why, progress_of(record).summary())
@@ -430,4 +430,4 @@ def _remove_from_vault(context: Context, sections: Sections) -> None:
     context.index.change(update_index)
     # This is last, because an interrupted release can be repeated as long as the vault holds the settings.
     context.vault.change_keys(edit)
-    previous_key.forget_finished_rotations(context, list(sections))
+    record_store.forget_finished_rotations(context, list(sections))

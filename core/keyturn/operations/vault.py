@@ -15,8 +15,7 @@ from keyturn.model.errors import KeyturnError, NeedsUnlock, NeedsVault, VaultCor
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.operations.context import Context, key_entry
-from keyturn.operations.rotation import previous_key, record_store
-from keyturn.operations.rotation.observe import journal_of
+from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.profiles import status
 from keyturn.profiles.profile_sections import path_of
 from keyturn.storage import managed_profiles
@@ -112,9 +111,9 @@ def restore(context: Context, passphrase: Secret | None, recovery_key: Secret | 
     else:
         _open_with_recovery_key(context, recovery_key)
     restored = vault.restore_newest_good()
-    unreadable = journal_of(context).set_aside()
-    reinstated = previous_key.restore_rotated_keys(context) if restored is not None else ()
-    previous_key.index_vault_keys(context)
+    unreadable = record_store.journal_of(context).set_aside()
+    reinstated = vault_keys.restore_rotated_keys(context) if restored is not None else ()
+    vault_keys.index_vault_keys(context)
     _record_vault(context)
     messages = (
         ("The newest generation of the keys is intact.",)

@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 from keyturn.model.errors import KeyturnError, RotationHalted
 from keyturn.model.profile import Profile
 from keyturn.model.text import safe
-from keyturn.operations.rotation.client import TIMEOUT
-from keyturn.operations.rotation.progress import Progress
+from keyturn.operations.rotation.progress import Progress, StepWaits
 from keyturn.operations.rotation.record import Step
 from keyturn_tui.controllers.profiles import Cancelled, ProfileController
 from keyturn_tui.controllers.ui import Ui
@@ -124,28 +123,26 @@ class RotationController:
 
     async def _run_steps(self, first: Callable[[str, str | None], Progress]) -> None:
         """Run steps until the rotation is finished, needs a decision, or is stopped."""
-        call, step_started = partial(first, self._name), self._state.now()
+        waits, call = StepWaits(self._state.now()), partial(first, self._name)
         while True:
-            before = self.view.step
             progress = await self._step(call)
             self._show_progress(progress)
-            if progress.is_finished or progress.is_halted or self._stop_requested.is_set():
+            if self._stop_requested.is_set():
                 return
-            if progress.step is not before:
-                step_started = self._state.now()
-            if progress.wait:
-                if self._state.now() - step_started > timedelta(seconds=TIMEOUT):
-                    self.status = (f"{progress.note}. You can resume it later.", "soon")
-                    return
-                if not await self._wait(progress):
-                    return
+            try:
+                wait = waits.next_wait(progress, self._state.now())
+            except RotationHalted as error:
+                self.status = (f"{error.why}. You can resume it later.", "soon")
+                return
+            if wait is None or (wait and not await self._wait(wait)):
+                return
             call = partial(self._state.service.rotation.advance, self._name)
 
-    async def _wait(self, progress: Progress) -> bool:
+    async def _wait(self, seconds: float) -> bool:
         """Wait until AWS may be asked again. Return False if stopped."""
-        self._update_view(phase=Phase.WAITING, until=self._state.now() + timedelta(seconds=progress.wait))
+        self._update_view(phase=Phase.WAITING, until=self._state.now() + timedelta(seconds=seconds))
         try:
-            await asyncio.wait_for(self._stop_requested.wait(), progress.wait)
+            await asyncio.wait_for(self._stop_requested.wait(), seconds)
         except TimeoutError:
             return True
         return False

@@ -56,7 +56,7 @@ def lost_key(key_id: str, old: str) -> KeyToDelete:
 def other_key(report: Mapping[str, Any], now: datetime) -> KeyToDelete:
     """Describe the key that occupies the slot needed for a new key.
 
-    :param report: result of `keyturn.operations.rotation.client.RotationClient.status`.
+    :param report: result of `keyturn.operations.rotation.rotation_client.RotationClient.status`.
     :raises RotationHalted: if keyturn has both keys, or the other key may still be in use.
     """
     others = [key for key in report["keys"] if key["held"] is None]

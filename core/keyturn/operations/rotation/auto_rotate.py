@@ -16,9 +16,9 @@ from keyturn.model.errors import KeyturnError, VaultError
 from keyturn.model.profile import Rotate, RotationState
 from keyturn.operations import key_metadata
 from keyturn.operations.context import Context
-from keyturn.operations.rotation import create_key, record_store, runner
-from keyturn.operations.rotation.observe import records
+from keyturn.operations.rotation import advance, create_key, record_store
 from keyturn.operations.rotation.record import Record, Step
+from keyturn.operations.rotation.record_store import records
 from keyturn.profiles.inventory import Inventory
 from keyturn.storage.managed_profiles import ManagedProfile
 
@@ -62,35 +62,27 @@ class AutoRotation:
                 self._run_profile(inventory, profile, records_by_entry.get(profile.key or ""))
 
     def _is_paused(self, name: str) -> bool:
-        elapsed = self.context.clock() - self.last_failures.get(
-            name, datetime.min.replace(tzinfo=self.context.clock().tzinfo)
-        )
-        return timedelta(0) <= elapsed < RETRY_PAUSE
+        failed_at = self.last_failures.get(name)
+        return failed_at is not None and timedelta(0) <= self.context.clock() - failed_at < RETRY_PAUSE
 
     def _run_profile(self, inventory: Inventory, profile: ManagedProfile, record: Record | None) -> None:
+        name = profile.name
         try:
             if record is not None and not record.step.is_last:
+                is_forward = not record.is_undoing and record.step is not Step.DEACTIVATED
                 if (
-                    record.profile == profile.name
-                    and not record.is_undoing
-                    and record.step is not Step.DEACTIVATED
+                    record.profile == name
+                    and is_forward
+                    and advance.advance(self.context, name, None).is_halted
                 ):
-                    self._pause_if_halted(
-                        profile.name, runner.advance(self.context, profile.name, None).is_halted
-                    )
-            elif self._is_overdue(inventory, profile) and not _was_undone(record, inventory, profile):
-                create_key.start(self.context, profile.name, None)
+                    # The rotation waits for a decision of the user.
+                    self.last_failures[name] = self.context.clock()
+            elif inventory.row(name).rotation.state is RotationState.OVERDUE and not _was_undone(
+                record, inventory, profile
+            ):
+                create_key.start(self.context, name, None)
         except KeyturnError:
-            self.last_failures[profile.name] = self.context.clock()
-
-    def _pause_if_halted(self, name: str, is_halted: object) -> None:
-        """Pause a rotation that waits for a decision of the user."""
-        if is_halted:
             self.last_failures[name] = self.context.clock()
-
-    @staticmethod
-    def _is_overdue(inventory: Inventory, profile: ManagedProfile) -> bool:
-        return inventory.row(profile.name).rotation.state is RotationState.OVERDUE
 
 
 def _was_undone(record: Record | None, inventory: Inventory, profile: ManagedProfile) -> bool:

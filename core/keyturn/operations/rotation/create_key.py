@@ -27,30 +27,20 @@ from keyturn.model.text import masked_key_id
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store
-from keyturn.operations.rotation.observe import (
-    copies_of,
-    entry_of,
-    fallback_note,
-    identity_of,
-    keys_in_vault,
-    list_keys,
-    pending_record,
-    record_of_user,
-    rotation_halted,
-    user_lock,
-)
-from keyturn.operations.rotation.progress import Progress, progress_of
+from keyturn.operations.rotation.key_signer import UNKNOWN_KEY_CODES, KeySigner
+from keyturn.operations.rotation.key_status import key_text, recent_use_reason
+from keyturn.operations.rotation.observed_keys import copies_of
+from keyturn.operations.rotation.progress import Progress, progress_of, rotation_halted
 from keyturn.operations.rotation.record import Record, Step
-from keyturn.operations.rotation.signer import UNKNOWN_KEY_CODES, KeySigner
-from keyturn.operations.rotation.status import key_text, recent_use_reason, reported_use
+from keyturn.operations.rotation.vault_keys import entry_of, keys_in_vault
 from keyturn.profiles.inventory import Inventory
 
 #: A record takes a few hundred bytes. A disk with less free space than this is nearly full.
 MIN_FREE_BYTES = 1 << 20
 #: Errors of CreateAccessKey after which no new key exists for certain. After any other error that is unknown.
 REJECTION_CODES = UNKNOWN_KEY_CODES | {
-    "AccessDenied", "LimitExceeded", "NoSuchEntity", "ValidationError", "SignatureDoesNotMatch", "ExpiredToken",
-    "Throttling", "ThrottlingException", "TooManyRequestsException", "RequestExpired", "OptInRequired",
+    "AccessDenied", "LimitExceeded", "NoSuchEntity", "ValidationError", "SignatureDoesNotMatch",
+    "ExpiredToken", "Throttling", "ThrottlingException", "TooManyRequestsException", "RequestExpired", "OptInRequired",
     "IncompleteSignature", "MissingAuthenticationToken", "InvalidAction",
 }  # fmt: skip
 #: Number of attempts to delete a key that could not be stored, and seconds between them.
@@ -72,18 +62,26 @@ def start(context: Context, name: str, code: str | None = None) -> Progress:
     inventory = context.read()
     inventory.require_definitions()
     entry = entry_of(inventory, name)
-    _require_no_pending_rotation(pending_record(context, name), name)
+    _require_no_pending_rotation(record_store.pending_record(context, name), name)
     key = context.key(entry)
     _require_no_key_copies(inventory, key, name)
     key_signer = KeySigner(context, name, code)
-    identity = identity_of(key_signer, key, name)
-    with context.log_failure(name, "rotate"), user_lock(context, identity.arn):
-        _require_no_pending_rotation(record_of_user(context, identity.arn), name)
+    user = key_signer.user_of(key)
+    with context.log_failure(name, "rotate"), record_store.user_lock(context, user):
+        _require_no_pending_rotation(record_store.record_of_user(context, user), name)
         record = Record(
-            nonce=secrets.token_hex(8), profile=name, entries=(), user=identity.arn, old=key, step=Step.INTENT,
+            nonce=secrets.token_hex(8),
+            profile=name,
+            entries=(),
+            user=user,
+            old=key,
+            step=Step.INTENT,
             started=context.clock(),
-        )  # fmt: skip
-        listed = _list_keys(key_signer, record)
+        )
+        try:
+            listed = key_signer.list_keys((key,), record.user_name)
+        except AwsRefused as refusal:
+            raise _with_permission_hint(refusal, name, "iam:ListAccessKeys") from None
         _require_free_slot(context, record, listed, key_signer)
         _require_disk_space(context, record)
         with context.state_lock():
@@ -131,15 +129,11 @@ def _require_no_key_copies(inventory: Inventory, key: Credentials, name: str) ->
     """
     copies = copies_of(inventory, key)
     if copies:
-        why = f"the same key is a plaintext key in the shared files, for {', '.join(copies)}, and would stop working there"
+        why = (
+            f"the same key is a plaintext key in the shared files, for {', '.join(copies)}, "
+            "and would stop working there"
+        )
         raise KeyturnError(f"Could not rotate {name}", why, f"Adopt it first: keyturn adopt {copies[0]}")
-
-
-def _list_keys(key_signer: KeySigner, record: Record) -> dict[str, ListedKey]:
-    try:
-        return list_keys(key_signer, record.user_name, (record.old,))
-    except AwsRefused as refusal:
-        raise _with_permission_hint(refusal, record.profile, "iam:ListAccessKeys") from None
 
 
 def _with_permission_hint(refusal: AwsRefused, name: str, permission: str) -> AwsRefused:
@@ -161,7 +155,8 @@ def _require_free_slot(
     if not others:
         return
     now, name, other = context.clock(), record.profile, others[0]
-    uses = {key_id: reported_use(key_signer, (record.old,), key_id) for key_id in listed}
+    other_id = masked_key_id(other.key_id)
+    uses = {key_id: key_signer.reported_use((record.old,), key_id) for key_id in listed}
     key_texts = "; ".join(
         f"{masked_key_id(key.key_id)} ({key_text(key, uses[key.key_id], now)})" for key in listed.values()
     )
@@ -171,9 +166,9 @@ def _require_free_slot(
         entry = entries_by_id[other.key_id]
         hint = f"keyturn manages both. Release one, then delete it at AWS: keyturn release {entry}"
     elif why:
-        hint = f"{masked_key_id(other.key_id)} may be in use: {why}. Find what uses it, deactivate it at AWS, then delete it"
+        hint = f"{other_id} may be in use: {why}. Find what uses it, deactivate it at AWS, then delete it"
     else:
-        hint = f"{masked_key_id(other.key_id)} is idle; to delete it: keyturn rotate {name} --drop {other.key_id[-4:]}"
+        hint = f"{other_id} is idle; to delete it: keyturn rotate {name} --drop {other.key_id[-4:]}"
     raise rotation_halted(record, f"both access key slots of the user are in use: {key_texts}", hint)
 
 
@@ -241,11 +236,10 @@ def _create(context: Context, record: Record, key_signer: KeySigner) -> Progress
         raise
     if recorder.error:
         _delete_unsaved_key(context, record, recorder.created[0], key_signer, recorder.error[0])
-    record_store.update_index(context, recorder.saved[0])
-    context.log_success(
-        record.profile, "rotate", f"created {masked_key_id(recorder.created[0].key.access_key_id)}"
-    )
-    return progress_of(recorder.saved[0], note=fallback_note(context, record))
+    created = recorder.saved[0]
+    record_store.update_index(context, created)
+    context.log_success(record.profile, "rotate", f"created {created.masked_new_id}")
+    return progress_of(created, note=record_store.fallback_note(context, record))
 
 
 def _handle_create_error(context: Context, record: Record, error: AwsError) -> Progress:
@@ -281,7 +275,10 @@ def _delete_unsaved_key(
     try:
         _delete_with_retries(context, record, new_key, key_signer)
     except KeyturnError as error:
-        message = f"the new key {new_key.key.access_key_id} could neither be stored ({why}) nor deleted ({error.why})"
+        message = (
+            f"the new key {new_key.key.access_key_id} could neither be stored ({why}) "
+            f"nor deleted ({error.why})"
+        )
         hint = f"{old} works and is in use. Delete {new} at AWS; its secret is lost"
         raise RotationHalted(what, message, hint) from None
     with contextlib.suppress(VaultError):  # else the intent stays, and the next resume finds no new key
@@ -300,14 +297,10 @@ def _delete_with_retries(
 
     :raises KeyturnError: if the last attempt fails.
     """
-
-    def call(aws: Aws, signer: Credentials) -> None:
-        aws.delete_access_key(signer, record.user_name, new_key.key.access_key_id)
-
     deadline = time.monotonic() + DELETE_TRIES * DELETE_PAUSE
     for tries_left in reversed(range(DELETE_TRIES)):
         try:
-            key_signer.call((record.old, new_key.key), call)
+            key_signer.delete((record.old, new_key.key), record.user_name, new_key.key.access_key_id)
         except AwsError as error:
             is_denied = isinstance(error, AwsRefused) and error.code == "AccessDenied"
             if is_denied or not tries_left or time.monotonic() > deadline:

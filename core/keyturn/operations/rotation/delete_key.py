@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Self
 
 from keyturn.aws.api import LastUse, ListedKey
@@ -14,26 +13,22 @@ from keyturn.model.text import iso, masked_key_id, span
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import previous_key
-from keyturn.operations.rotation.observe import (
-    entry_of,
-    identity_of,
-    keys_in_vault,
-    list_keys,
-    list_keys_and_vault,
+from keyturn.operations.rotation.advance import advance
+from keyturn.operations.rotation.key_signer import KeySigner
+from keyturn.operations.rotation.key_status import last_use_text, recent_use_reason
+from keyturn.operations.rotation.observed_keys import list_keys_and_vault, observe, signers
+from keyturn.operations.rotation.progress import Progress, rotation_halted
+from keyturn.operations.rotation.record import Record, Step, user_name
+from keyturn.operations.rotation.record_store import (
     pending_record,
     record_of_user,
+    reload_record,
     require_pending_record,
-    rotation_halted,
-    signers,
     user_lock,
 )
-from keyturn.operations.rotation.progress import Progress
-from keyturn.operations.rotation.record import Record, Step
-from keyturn.operations.rotation.runner import advance, observe, reload_record
-from keyturn.operations.rotation.signer import KeySigner
 from keyturn.operations.rotation.state_machine import NextStep, next_step, orphans
-from keyturn.operations.rotation.status import last_use_text, recent_use_reason, use_of
-from keyturn.operations.rotation.steps import RotationSteps, ignore_access_denied
+from keyturn.operations.rotation.step_actions import StepActions
+from keyturn.operations.rotation.vault_keys import entry_of, forget_previous_key, keys_in_vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +40,7 @@ class DeletionFacts:
     """Reasons not to delete it now, each a clause."""
     is_use_known: bool = field(metadata=stored("told"))
     """AWS reported the last use, or that the key was never used."""
-    used: datetime | None
-    """Time of the last use, or None if the key was never used."""
-    service: str | None
-    region: str | None
+    use: LastUse = field(metadata=stored(flat=True))
 
     @classmethod
     def of(cls, old_id: str, use: LastUse | None, warnings: tuple[str, ...]) -> Self:
@@ -56,13 +48,12 @@ class DeletionFacts:
 
         :param use: None if AWS does not report it.
         """
-        known = use or LastUse(None)
-        return cls(old_id, warnings, use is not None, known.at, known.service, known.region)
+        return cls(old_id, warnings, use is not None, use or LastUse(None))
 
     @property
     def last_use(self) -> LastUse | None:
         """Return the last use as AWS reports it, or None if AWS does not report it."""
-        return LastUse(self.used, self.service, self.region) if self.is_use_known else None
+        return self.use if self.is_use_known else None
 
 
 @operation("rotate-ending")
@@ -86,7 +77,8 @@ def _require_deletion_step(record: Record) -> None:
     """
     if record.step is not Step.DEACTIVATED or record.is_undoing:
         option = "--undo" if record.is_undoing else "--resume"
-        why = f"it is at step {record.step}{' of the undo' if record.is_undoing else ''}; the old key is deleted last"
+        undo = " of the undo" if record.is_undoing else ""
+        why = f"it is at step {record.step}{undo}; the old key is deleted last"
         raise rotation_halted(record, why, f"Continue first: keyturn rotate {record.profile} {option}")
 
 
@@ -95,7 +87,7 @@ def _deletion_facts(context: Context, record: Record, key_signer: KeySigner) -> 
     use: LastUse | None = None
     warnings = []
     try:
-        use = use_of(key_signer, signers(record, now), old_id)
+        use = key_signer.last_use(signers(record, now), old_id)
     except AwsError as error:
         warnings.append(f"AWS does not report its last use ({error.why})")
     stored_at = record.step_times.get(Step.STORED, record.started)
@@ -127,9 +119,9 @@ def finish(context: Context, name: str, code: str | None = None, last_four: str 
     with context.log_failure(name, "rotate"), user_lock(context, record.user):
         record = reload_record(context, record)
         if next_step(record, observe(context, record, key_signer)) not in (NextStep.DELETE, NextStep.CLOSE):
-            why = f"{masked_key_id(facts.old_id)} is not inactive any more"
+            why = f"{record.masked_old_id} is not inactive any more"
             raise rotation_halted(record, why, f"Deactivate it first: keyturn rotate {name} --resume")
-        return RotationSteps(context, record, key_signer).delete_old()
+        return StepActions(context, record, key_signer).delete_old()
 
 
 def _require_confirmation(what: str, name: str, facts: DeletionFacts, last_four: str | None) -> None:
@@ -158,46 +150,42 @@ def delete_other_key(context: Context, name: str, last_four: str, code: str | No
     context.require_open()
     record, key_signer = pending_record(context, name), KeySigner(context, name, code)
     key = record.old if record is not None else context.key(entry_of(context.read(), name))
-    if record is None and (message := _forget_unknown_key(context, key_signer, name, last_four)):
+    message = None
+    if record is None:
+        message = previous_key.forget_unknown_key(context, key_signer, name, last_four)
+    if message is None:
+        user = record.user if record is not None else key_signer.user_of(key)
+        with context.log_failure(name, "rotate"), user_lock(context, user):
+            message = _delete_of_user(context, key_signer, user, key, last_four)
+    context.log_success(name, "rotate", message)
+    return message
+
+
+def _delete_of_user(
+    context: Context, key_signer: KeySigner, user: str, key: Credentials, last_four: str
+) -> str:
+    """Delete the key, now that the lock is held, and return what was done.
+
+    :param key: signs the calls if no rotation is pending.
+    """
+    record = record_of_user(context, user)
+    if record is not None and record.step.is_last:
+        record = None
+    keys = (key,) if record is None else signers(record, context.clock())
+    listed = key_signer.list_keys(keys, user_name(user))
+    if record is None and (message := previous_key.forget_deleted_key(context, last_four, listed)):
         return message
-    user = record.user if record is not None else identity_of(key_signer, key, name).arn
-    with context.log_failure(name, "rotate"), user_lock(context, user):
-        record = record_of_user(context, user)
-        keys = (key,) if record is None or record.step.is_last else signers(record, context.clock())
-        listed = list_keys(key_signer, user.rpartition("/")[2], keys)
-        if record is None or record.step.is_last:
-            message = previous_key.forget_deleted_key(context, last_four, listed)
-            if message:
-                context.log_success(name, "rotate", message)
-                return message
-        target = _find_key(name, listed, last_four)
-        _require_not_in_vault(context, record, target)
-        if record is not None and not record.step.is_last:
-            _require_orphan(context, record, target, key_signer)
-        else:
-            _require_idle(context, target, key_signer, keys)
-        _delete(key_signer, user, target, keys)
-        previous_key.forget_previous_key(context, target.key_id)
-        if record is not None and record.step is Step.INTENT:
-            RotationSteps(context, record, key_signer).give_up()
-    message = f"deleted {masked_key_id(target.key_id)}, which keyturn did not hold"
-    context.log_success(name, "rotate", message)
-    return message
-
-
-def _forget_unknown_key(context: Context, key_signer: KeySigner, name: str, last_four: str) -> str | None:
-    """Remove the `previous` key from the vault if AWS knows neither it nor the key in use. Return what was
-    done, or None."""
-    entry = entry_of(context.read(), name)
-    key, previous = context.key(entry), previous_key.previous_key(context, entry)
-    if previous is None or previous.access_key_id[-4:] != last_four:
-        return None
-    if previous_key.is_known_to_aws(key_signer, key) or previous_key.is_known_to_aws(key_signer, previous):
-        return None
-    previous_key.forget_previous_key(context, previous.access_key_id)
-    message = f"AWS does not accept {masked_key_id(previous.access_key_id)}; removed it from the vault"
-    context.log_success(name, "rotate", message)
-    return message
+    target = _find_key(key_signer.profile, listed, last_four)
+    _require_not_in_vault(context, record, target)
+    if record is not None:
+        _require_orphan(context, record, target, key_signer)
+    else:
+        _require_idle(context, target, key_signer, keys)
+    _delete(key_signer, user, target, keys)
+    forget_previous_key(context, target.key_id)
+    if record is not None and record.step is Step.INTENT:
+        StepActions(context, record, key_signer).give_up()
+    return f"deleted {masked_key_id(target.key_id)}, which keyturn did not hold"
 
 
 def _find_key(name: str, listed: dict[str, ListedKey], last_four: str) -> ListedKey:
@@ -224,10 +212,7 @@ def _require_not_in_vault(context: Context, record: Record | None, target: Liste
         raise RotationHalted(
             what, f"the vault holds it, for {', '.join(entries)}", "Rotate it, or release it first"
         )
-    rotation_keys = (record.old, record.new) if record is not None and not record.step.is_last else ()
-    if record is not None and target.key_id in {
-        key.access_key_id for key in rotation_keys if key is not None
-    }:
+    if record is not None and target.key_id in record.keys:
         hint = f"To delete the old key: keyturn rotate {record.profile} --finish; to undo: --undo"
         raise RotationHalted(what, "it belongs to the pending rotation", hint)
 
@@ -239,9 +224,10 @@ def _require_orphan(context: Context, record: Record, target: ListedKey, key_sig
     if target.key_id not in {each.key_id for each in orphans(record, observed)}:
         why = f"{masked_key_id(target.key_id)} existed before the pending rotation"
         raise rotation_halted(record, why, f"Finish that first: keyturn rotate {record.profile} --status")
-    use = use_of(key_signer, signers(record, context.clock()), target.key_id)
+    use = key_signer.last_use(signers(record, context.clock()), target.key_id)
     if use.at is not None:
-        why = f"{masked_key_id(target.key_id)} was used ({iso(use.at)}), so it is not the key whose secret was lost"
+        target_id = masked_key_id(target.key_id)
+        why = f"{target_id} was used ({iso(use.at)}), so it is not the key whose secret was lost"
         raise rotation_halted(record, why, "Find out who created it; if it is not needed, delete it at AWS")
 
 
@@ -250,21 +236,17 @@ def _require_idle(
 ) -> None:
     if target.status != "Active":
         return
-    why = recent_use_reason(target, use_of(key_signer, keys, target.key_id), context.clock())
+    why = recent_use_reason(target, key_signer.last_use(keys, target.key_id), context.clock())
     if why:
         hint = "Find what uses it, deactivate it at AWS, and delete it once nothing needs it"
         raise RotationHalted(f"Could not delete {masked_key_id(target.key_id)}", why, hint)
 
 
 def _delete(key_signer: KeySigner, user: str, target: ListedKey, keys: tuple[Credentials, ...]) -> None:
-    name = user.rpartition("/")[2]
     if target.status == "Active":
-        with ignore_access_denied():
-            key_signer.call(
-                keys, lambda aws, signer: aws.set_access_key_status(signer, name, target.key_id, "Inactive")
-            )
+        key_signer.deactivate_if_allowed(keys, user_name(user), target.key_id)
     try:
-        key_signer.call(keys, lambda aws, signer: aws.delete_access_key(signer, name, target.key_id))
+        key_signer.delete(keys, user_name(user), target.key_id)
     except KeyturnError as error:
         error.hint = f"{masked_key_id(target.key_id)} may be deactivated, but is not deleted. {error.hint}"
         raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keyturn.model.text import masked_key_id
 from keyturn.operations.rotation.record import Record, Step
 from keyturn.operations.rotation.state_machine import PROPAGATION_TIME, ObservedKeys, is_gone
 
@@ -36,34 +35,34 @@ def find_drift(record: Record, observed: ObservedKeys) -> KeyDrift | None:
 def _new_key_drift(
     record: Record, old: str | None, new: str | None, observed: ObservedKeys
 ) -> KeyDrift | None:
-    command, new_id = f"keyturn rotate {record.profile}", _new_id(record)
+    command, new_id = f"keyturn rotate {record.profile}", record.masked_new_id
     vault_use = ", and the vault uses it" if record.step.is_at_least(Step.STORED) else ""
     if new is None:
         if record.new is None or not is_gone(record.new.access_key_id, record, observed):
             return None
         if old == "Active":
-            hint = f"To return to {_old_id(record)}, which works: {command} --resume"
+            hint = f"To return to {record.masked_old_id}, which works: {command} --resume"
         else:
-            hint = f"Reactivate {_old_id(record)} at AWS, then return to it: {command} --undo"
+            hint = f"Reactivate {record.masked_old_id} at AWS, then return to it: {command} --undo"
         return KeyDrift(f"{new_id} was deleted at AWS, outside keyturn{vault_use}", hint)
     if new != "Active":
-        hint = f"To return to {_old_id(record)}: {command} --undo; or reactivate {new_id} at AWS, then run: {command} --resume"
+        hint = f"To return to {record.masked_old_id}: {command} --undo; or reactivate {new_id} at AWS, then run: {command} --resume"
         return KeyDrift(f"{new_id} is {new.lower()} at AWS, changed outside keyturn{vault_use}", hint)
     return None
 
 
 def _old_key_drift(record: Record, old: str | None, observed: ObservedKeys) -> KeyDrift | None:
-    command, old_id = f"keyturn rotate {record.profile}", _old_id(record)
+    command, old_id = f"keyturn rotate {record.profile}", record.masked_old_id
     vault_use = "" if record.step.is_at_least(Step.STORED) else ", and the vault uses it"
     if old is None:
         return KeyDrift(
             f"{old_id} is deleted at AWS{vault_use}",
-            f"To continue with {_new_id(record)}: {command} --resume",
+            f"To continue with {record.masked_new_id}: {command} --resume",
         )
     if record.is_undoing:
         return None
     if old != "Active" and not record.step.is_at_least(Step.DEACTIVATED):
-        hint = f"To continue with {_new_id(record)}: {command} --resume; to reactivate it and undo: {command} --undo"
+        hint = f"To continue with {record.masked_new_id}: {command} --resume; to reactivate it and undo: {command} --undo"
         # The cause is unknown: this may be our own UpdateAccessKey, if the process ended before it wrote the step.
         return KeyDrift(f"{old_id} is already {old.lower()} at AWS{vault_use}", hint)
     deactivated_at = record.step_times.get(Step.DEACTIVATED)
@@ -80,11 +79,3 @@ def _status(observed: ObservedKeys, key_id: str) -> str | None:
     """Return the status of a key in AWS's list, or None if it is not listed."""
     listed = observed.listed.get(key_id)
     return None if listed is None else listed.status
-
-
-def _old_id(record: Record) -> str:
-    return masked_key_id(record.old.access_key_id)
-
-
-def _new_id(record: Record) -> str:
-    return masked_key_id(record.new.access_key_id) if record.new else "the new key"

@@ -1,14 +1,79 @@
-"""Progress of a rotation as front ends show it, without secrets."""
+"""Progress of a rotation as front ends show it, without secrets: its texts, and when the next step follows."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from keyturn.model.errors import RotationHalted
 from keyturn.model.json_codec import stored
 from keyturn.model.text import masked_key_id
 from keyturn.operations.rotation.record import Record, Step
+
+#: Seconds that the propagation of a new key may take before the rotation stops and waits for the user.
+TIMEOUT = 150.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepText:
+    """Text about the last completed step of a rotation."""
+
+    keys: str
+    """The keys that exist, and the one in use. `{old}` and `{new}` are their masked ids."""
+    commands: str = ""
+    """Continues `keys` on the command line. `{again}` is the command without its option."""
+    app: str = "."
+    """Continues `keys` in the app."""
+    completed: str = ""
+    """The step itself, on the command line."""
+    undone: str = ""
+    """The step as a step of the undo. An undo does not report the others."""
+
+
+_RESUME_OR_UNDO = (
+    "; nothing is lost. To continue: {again} --resume; to undo: {again} --undo",
+    ". Nothing is lost; R resumes or undoes it.",
+)
+STEP_TEXTS: Mapping[Step, StepText] = {
+    Step.INTENT: StepText(
+        "{old} works and is in use",
+        ". It is unknown if {new} was created. To check: {again} --resume",
+        ". A new key may exist at AWS; R checks for it.",
+    ),
+    Step.CREATED: StepText(
+        "{old} and {new} exist, {old} is in use",
+        *_RESUME_OR_UNDO,
+        "the new key is encrypted in the rotation journal",
+    ),
+    Step.VERIFIED: StepText(
+        "{old} and {new} work, {old} is in use",
+        *_RESUME_OR_UNDO,
+        "AWS accepted it three times in a row",
+        "AWS accepts the old key, and the vault uses it again",
+    ),
+    Step.STORED: StepText(
+        "{old} and {new} work, {new} is in use", *_RESUME_OR_UNDO, "the vault uses it, and keeps the old key"
+    ),
+    Step.DELIVERED: StepText(
+        "{old} and {new} work, {new} is in use",
+        *_RESUME_OR_UNDO,
+        "sessions in the credentials file are renewed",
+    ),
+    Step.DEACTIVATED: StepText(
+        "{new} is in use",
+        ", {old} is deactivated. To reactivate it: {again} --undo; to delete it: {again} --finish",
+        "; {old} is inactive and can be reactivated.",
+        "the old key is deactivated; it can be reactivated",
+    ),
+    Step.DONE: StepText("{new} is in use, {old} is deleted", completed="the old key is deleted"),
+    Step.UNDONE: StepText(
+        "{old} is in use, as before",
+        completed="the old key is the only one again",
+        undone="the old key is the only one again",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,22 +119,8 @@ class Progress:
             )
         if self.is_undoing and not self.is_finished:
             return f"{old} and {new} may both exist; nothing is lost. To continue the undo:  {command} --undo"
-        return _SUMMARIES[self.step].format(old=old, new=new, again=command)
-
-
-_NEXT_COMMANDS = "nothing is lost. To continue: {again} --resume; to undo: {again} --undo"
-_SUMMARIES = {
-    Step.INTENT: "{old} works and is in use. It is unknown if {new} was created. To check: {again} --resume",
-    Step.CREATED: "{old} and {new} exist, {old} is in use; " + _NEXT_COMMANDS,
-    Step.VERIFIED: "{old} and {new} work, {old} is in use; " + _NEXT_COMMANDS,
-    Step.STORED: "{old} and {new} work, {new} is in use; " + _NEXT_COMMANDS,
-    Step.DELIVERED: "{old} and {new} work, {new} is in use; " + _NEXT_COMMANDS,
-    Step.DEACTIVATED: (
-        "{new} is in use, {old} is deactivated. To reactivate it: {again} --undo; to delete it: {again} --finish"
-    ),
-    Step.DONE: "{new} is in use, {old} is deleted",
-    Step.UNDONE: "{old} is in use, as before",
-}
+        text = STEP_TEXTS[self.step]
+        return (text.keys + text.commands).format(old=old, new=new, again=command)
 
 
 def progress_of(record: Record, **fields: Any) -> Progress:
@@ -84,3 +135,32 @@ def progress_of(record: Record, **fields: Any) -> Progress:
         deletable_from=record.deletable_from(),
         **fields,
     )
+
+
+def rotation_halted(record: Record, why: str, hint: str) -> RotationHalted:
+    """Return the error for a rotation that waits for the user."""
+    return RotationHalted(f"Rotation of {record.profile} stopped", why, hint)
+
+
+@dataclass
+class StepWaits:
+    """Waits between the steps of one run, and their limit.
+
+    :param since: start of the run, later the time at which the current step was reached.
+    """
+
+    since: datetime
+    step: Step | None = None
+
+    def next_wait(self, progress: Progress, now: datetime) -> float | None:
+        """Return the seconds to wait before the next step, or None if no step follows without the user.
+
+        :raises RotationHalted: if AWS does not accept a key everywhere within :data:`TIMEOUT`.
+        """
+        if progress.is_finished or progress.is_halted:
+            return None
+        if progress.step is not self.step:
+            self.step, self.since = progress.step, now
+        if progress.wait and (now - self.since).total_seconds() > TIMEOUT:
+            raise RotationHalted(f"Rotation of {progress.profile} stopped", progress.note, progress.summary())
+        return progress.wait

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from keyturn.model.json_codec import from_table, stored, to_table
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
-from keyturn.model.text import from_iso, iso
+from keyturn.model.text import masked_key_id
 
 #: Time between the deactivation of the old key and its deletion.
 GRACE_PERIOD = timedelta(hours=24)
@@ -47,7 +48,17 @@ class Step(StrEnum):
         return order.index(self) >= order.index(other)
 
 
-@dataclass(frozen=True, slots=True)
+def key_table(key: Credentials) -> dict[str, Any]:
+    """Return a long-term key as the vault and the journal store it, with its plaintext secret. Only for
+    encryption."""
+    return {"key_id": key.access_key_id, "secret": key.secret_access_key.reveal()}
+
+
+def _key_from_table(table: Mapping[str, Any]) -> Credentials:
+    return Credentials(str(table["key_id"]), Secret(str(table["secret"])))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One rotation of one IAM user's key. Secrets are shown as `***`."""
 
@@ -60,25 +71,43 @@ class Record:
     """The vault's key entries that hold the old key."""
     user: str
     """ARN of the IAM user."""
-    old: Credentials
+    old: Credentials = field(metadata=stored(encode=key_table, decode=_key_from_table))
+    new: Credentials | None = field(default=None, metadata=stored(encode=key_table, decode=_key_from_table))
     step: Step
-    started: datetime
+    started: datetime = field(metadata=stored("began"))
     """Start of the rotation, UTC."""
-    new: Credentials | None = None
     created: datetime | None = None
     """Creation time of the new key, by AWS's clock."""
-    initial_key_ids: tuple[str, ...] = ()
+    initial_key_ids: tuple[str, ...] = field(default=(), metadata=stored("listed"))
     """Ids of all keys that the user had when the rotation started."""
-    is_undoing: bool = False
-    is_reactivated: bool = False
+    is_undoing: bool = field(default=False, metadata=stored("undoing"))
+    is_reactivated: bool = field(default=False, metadata=stored("reactivated"))
     """The old key was reactivated after it may have been deactivated."""
-    step_times: Mapping[Step, datetime] = field(default_factory=dict)
+    step_times: Mapping[Step, datetime] = field(default_factory=dict, metadata=stored("at", exact=True))
     """Completion time of each step, UTC."""
 
     @property
     def user_name(self) -> str:
-        """Return the user name for IAM calls: the last part of the ARN."""
-        return self.user.rpartition("/")[2]
+        """Return the user name for IAM calls."""
+        return user_name(self.user)
+
+    @property
+    def keys(self) -> dict[str, Credentials]:
+        """Return the new key, once it exists, and the old key, by id."""
+        return {key.access_key_id: key for key in (self.new, self.old) if key is not None}
+
+    @property
+    def masked_old_id(self) -> str:
+        return masked_key_id(self.old.access_key_id)
+
+    @property
+    def masked_new_id(self) -> str:
+        """Return the masked id of the new key, or `the new key` if it is unknown."""
+        return masked_key_id(self.new.access_key_id) if self.new else "the new key"
+
+    def new_key_age(self, now: datetime) -> timedelta:
+        """Return the time since the new key was created. IAM may not know a young key everywhere."""
+        return now - self.step_times.get(Step.CREATED, self.started)
 
     def with_step(self, step: Step, now: datetime) -> Record:
         """Return the record with `step` completed at `now`."""
@@ -87,67 +116,29 @@ class Record:
     def deletable_from(self) -> datetime | None:
         """Return the end of the old key's grace period, or None if the key is not deactivated."""
         deactivated_at = self.step_times.get(Step.DEACTIVATED)
-        return (
-            deactivated_at + GRACE_PERIOD
-            if deactivated_at is not None and self.step is Step.DEACTIVATED
-            else None
-        )
+        if deactivated_at is None or self.step is not Step.DEACTIVATED:
+            return None
+        return deactivated_at + GRACE_PERIOD
 
     def without_old_secret(self) -> Record:
         """Return the record without the secret of the old key, which is deleted."""
         return replace(self, old=Credentials(self.old.access_key_id, Secret("")))
 
 
-def record_table(record: Record) -> dict[str, Any]:
-    """Return the record as a JSON table with plaintext secrets. Only for encryption."""
-    return {
-        "nonce": record.nonce,
-        "profile": record.profile,
-        "entries": list(record.entries),
-        "user": record.user,
-        "old": _key_table(record.old),
-        "new": _key_table(record.new) if record.new else None,
-        "step": str(record.step),
-        "began": iso(record.started),
-        "created": iso(record.created),
-        "listed": list(record.initial_key_ids),
-        "undoing": record.is_undoing,
-        "reactivated": record.is_reactivated,
-        "at": {str(step): moment.isoformat() for step, moment in record.step_times.items()},
-    }
+def user_name(arn: str) -> str:
+    """Return the user name for IAM calls: the last part of the user's ARN."""
+    return arn.rpartition("/")[2]
 
 
 def record_from_table(table: Mapping[str, Any]) -> Record:
-    """Return the record that :func:`record_table` stored.
+    """Return the record that `to_table` encoded.
 
-    :raises ValueError: if the table is not a record. The message holds none of its values.
+    :raises ValueError: if the table is not a record, or lacks a field. The message holds none of its values.
     """
     try:
-        started = from_iso(table["began"])
-        if started is None:
+        record = from_table(Record, table)
+        if not to_table(record).keys() <= table.keys():
             raise ValueError
-        return Record(
-            nonce=str(table["nonce"]),
-            profile=str(table["profile"]),
-            entries=tuple(str(name) for name in table["entries"]),
-            user=str(table["user"]),
-            old=_credentials(table["old"]),
-            new=_credentials(table["new"]) if table["new"] else None,
-            step=Step(table["step"]),
-            started=started,
-            created=from_iso(table["created"]),
-            initial_key_ids=tuple(str(key) for key in table["listed"]),
-            is_undoing=bool(table["undoing"]),
-            is_reactivated=bool(table["reactivated"]),
-            step_times={Step(step): datetime.fromisoformat(moment) for step, moment in table["at"].items()},
-        )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ValueError("not a rotation record") from None
-
-
-def _key_table(key: Credentials) -> dict[str, str]:
-    return {"key_id": key.access_key_id, "secret": key.secret_access_key.reveal()}
-
-
-def _credentials(table: Mapping[str, Any]) -> Credentials:
-    return Credentials(str(table["key_id"]), Secret(str(table["secret"])))
+    return record

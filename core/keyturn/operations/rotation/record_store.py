@@ -1,13 +1,155 @@
-"""Write rotation records: encrypted in the journal, and summarised in the index, which is readable without
-unlocking."""
+"""Find, read and write rotation records: encrypted in the journal, and summarised in the index, which is
+readable without unlocking."""
 
 from __future__ import annotations
 
-from keyturn.operations.context import Context
-from keyturn.operations.rotation.journal import expect_step, record_name
-from keyturn.operations.rotation.observe import journal_of, records
-from keyturn.operations.rotation.record import Record, Step, record_table
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+from keyturn.model.errors import NeedsUnlock, NotFound, VaultCorrupt, VaultNewer
+from keyturn.model.json_codec import to_table
+from keyturn.operations.context import Context, credentials_in, key_entry
+from keyturn.operations.rotation.journal import Journal, expect_step, record_name
+from keyturn.operations.rotation.progress import rotation_halted
+from keyturn.operations.rotation.record import Record, Step, record_from_table
 from keyturn.storage.index import Index, RotationSummary
+
+#: Seconds to wait for another process that rotates the same key. It may take much longer.
+LOCK_TIMEOUT = 2.0
+
+
+def user_lock(context: Context, user: str) -> AbstractContextManager[None]:
+    """Return the lock for one step of a user's rotation. It excludes all processes of this system user.
+
+    :raises FileBusy: if another process holds it.
+    """
+    return context.source_lock(
+        "rotation-" + hashlib.sha256(user.encode("utf-8", "surrogateescape")).hexdigest()[:24], LOCK_TIMEOUT
+    )
+
+
+def journal_of(context: Context) -> Journal:
+    """Return the rotation journal of this user's vault."""
+    return Journal(context.vault, context.paths.socket.parent)
+
+
+# -- find and read ---------------------------------------------------------------------------------------------
+
+
+def records(context: Context) -> Iterator[Record]:
+    """Yield all readable records.
+
+    :raises NeedsUnlock: if the vault is closed.
+    """
+    journal = journal_of(context)
+    for name in journal.names():
+        try:
+            table = journal.read(name)
+        except (VaultCorrupt, VaultNewer):
+            continue  # reading that record by its user reports the error
+        if table is not None:
+            yield _decode(table, name)
+
+
+def record_of_user(context: Context, user: str) -> Record | None:
+    """Return the last rotation of a user's key, pending or finished.
+
+    :raises VaultCorrupt: if its record is unreadable, so that its content is unknown.
+    """
+    table = journal_of(context).read(record_name(user))
+    return None if table is None else _decode(table, record_name(user))
+
+
+def _decode(table: Mapping[str, Any], name: str) -> Record:
+    try:
+        return record_from_table(table)
+    except ValueError as error:
+        raise VaultCorrupt(
+            f"Invalid record rotation/{name}.age", str(error), "Nothing was overwritten"
+        ) from None
+
+
+def require_pending_record(context: Context, name: str) -> Record:
+    """Return the pending rotation of a profile's key.
+
+    :raises NotFound: if there is none.
+    """
+    record = pending_record(context, name)
+    if record is None:
+        raise NotFound(f"No pending rotation of {name}", "", f"To start one: keyturn rotate {name}")
+    return record
+
+
+def pending_record(context: Context, name: str) -> Record | None:
+    """Return the pending rotation of a profile's key, or None."""
+    profile = context.read().definitions.get(name)
+    entry = profile.key if profile is not None and profile.key else name
+    for record in records(context):
+        if entry in record.entries and not record.step.is_last:
+            return _reconcile_with_vault(context, record)
+    _require_readable(context, entry)
+    return None
+
+
+def _require_readable(context: Context, entry: str) -> None:
+    """Require that the journal holds no unreadable record of an entry's key.
+
+    :raises VaultCorrupt: or `VaultNewer`: if it does.
+    """
+    journal, summaries = journal_of(context), context.index.load().rotations
+    for name in journal.names():
+        if name not in summaries or entry in summaries[name].entries:
+            with contextlib.suppress(NeedsUnlock):
+                journal.read(name)
+
+
+def _reconcile_with_vault(context: Context, record: Record) -> Record:
+    """Return the record, or the later record that the vault implies if later states were lost: an entry with
+    the old key as `previous` holds the new key."""
+    if record.step is not Step.INTENT:
+        return record
+    for name in record.entries:
+        entry = context.vault.key(key_entry(name)) or {}
+        previous = entry.get("previous")
+        if isinstance(previous, dict) and previous.get("key_id") == record.old.access_key_id:
+            now = context.clock()
+            created = context.index.load().keys.get(name)
+            new = replace(record, new=credentials_in(entry), created=created.created if created else None)
+            return new.with_step(Step.CREATED, now).with_step(Step.STORED, now)
+    return record
+
+
+def reload_record(context: Context, record: Record) -> Record:
+    """Return the current record, now that the lock is held.
+
+    :raises RotationHalted: if another process has finished the rotation.
+    """
+    current = record_of_user(context, record.user)
+    if current is None or current.nonce != record.nonce or current.step.is_last:
+        raise rotation_halted(
+            record, "another process has finished it", f"Run: keyturn rotate {record.profile} --status"
+        )
+    reconciled = _reconcile_with_vault(context, current)
+    return current if reconciled is current else save_step(context, reconciled, current.step)
+
+
+def fallback_note(context: Context, record: Record) -> str:
+    """Return a warning if the only copy of a new key is in a folder that a restart empties, else an empty
+    string."""
+    journal = journal_of(context)
+    if not journal.is_in_fallback(record_name(record.user)):
+        return ""
+    return (
+        f"the vault's disk refused the new key, so it is encrypted in {journal.fallback_dir}, "
+        "which a restart empties: fix the disk first"
+    )
+
+
+# -- write -----------------------------------------------------------------------------------------------------
 
 
 def start(context: Context, record: Record) -> None:
@@ -15,7 +157,7 @@ def start(context: Context, record: Record) -> None:
 
     :raises VaultError: if the disk refuses it. The rotation has not started.
     """
-    journal_of(context).write(record_name(record.user), lambda _: record_table(record))
+    journal_of(context).write(record_name(record.user), lambda _: to_table(record))
     update_index(context, record)
 
 
@@ -26,7 +168,7 @@ def write_record(context: Context, record: Record, previous_step: Step) -> None:
     :raises VaultError: if the disk refuses it. The previous record is unchanged.
     """
     journal_of(context).write(
-        record_name(record.user), expect_step(record.nonce, str(previous_step), record_table(record))
+        record_name(record.user), expect_step(record.nonce, str(previous_step), to_table(record))
     )
 
 
@@ -37,28 +179,36 @@ def save_step(context: Context, record: Record, previous_step: Step) -> Record:
     return record
 
 
+def forget_finished_rotations(context: Context, names: list[str]) -> None:
+    """Delete the records of finished rotations for entries that are removed or added, because the same entry
+    name holds another key afterwards."""
+    for record in list(records(context)):
+        if record.step.is_last and set(record.entries) & set(names):
+            journal_of(context).remove(record_name(record.user))
+
+
+# -- index -----------------------------------------------------------------------------------------------------
+
+
 def sync_index(context: Context) -> None:
     """Update the index from the journal, because the index may be lost, or a process may have ended between
     the two writes."""
     journal = journal_of(context)
     for name in journal.names():
         journal.move_from_fallback(name)
-    indexed = (
-        context.index.load().rotations
-    )  # before the journal: a rotation that starts in between is then found in the journal
-    readable = list(records(context))
-    pending = {record_name(record.user): record for record in readable if not record.step.is_last}
-    unreadable = set(journal.names()) - {record_name(record.user) for record in readable}
-    for name in indexed:
-        if name not in pending and name not in unreadable:
-            context.update_index(lambda index, name=name: _remove_summary(index, name))  # type: ignore[misc]
-    for name, record in pending.items():
-        if (
-            name not in indexed
-            or indexed[name].step != record.step
-            or indexed[name].is_undoing != record.is_undoing
+    # Before the journal: a rotation that starts in between is then found in the journal.
+    indexed = context.index.load().rotations
+    readable = {record_name(record.user): record for record in records(context)}
+    unreadable = set(journal.names()) - readable.keys()
+    for name, record in readable.items():
+        summary = indexed.get(name)
+        is_pending = not record.step.is_last
+        if (summary and (summary.step, summary.is_undoing)) != (
+            (record.step, record.is_undoing) if is_pending else None
         ):
             update_index(context, record)
+    for name in indexed.keys() - readable.keys() - unreadable:
+        context.update_index(lambda index, name=name: _remove_summary(index, name))  # type: ignore[misc]
 
 
 def _remove_summary(index: Index, name: str) -> None:
@@ -69,18 +219,21 @@ def update_index(context: Context, record: Record) -> None:
     """Write the summary of a rotation to the index. The journal is authoritative."""
 
     def edit(index: Index) -> None:
-        if record.step.is_last:
-            index.rotations.pop(record_name(record.user), None)
-            return
-        index.rotations[record_name(record.user)] = RotationSummary(
-            profile=record.profile,
-            entries=record.entries,
-            old_id=record.old.access_key_id,
-            new_id=record.new.access_key_id if record.new else None,
-            step=str(record.step),
-            is_undoing=record.is_undoing,
-            started=record.started,
-            deletable_from=record.deletable_from(),
-        )
+        index.rotations.pop(record_name(record.user), None)
+        if not record.step.is_last:
+            index.rotations[record_name(record.user)] = _summary(record)
 
     context.update_index(edit)
+
+
+def _summary(record: Record) -> RotationSummary:
+    return RotationSummary(
+        profile=record.profile,
+        entries=record.entries,
+        old_id=record.old.access_key_id,
+        new_id=record.new.access_key_id if record.new else None,
+        step=str(record.step),
+        is_undoing=record.is_undoing,
+        started=record.started,
+        deletable_from=record.deletable_from(),
+    )

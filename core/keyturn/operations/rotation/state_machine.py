@@ -173,8 +173,7 @@ def is_gone(key_id: str, record: Record, observed: ObservedKeys) -> bool:
     listed yet."""
     if key_id in observed.listed:
         return False
-    created = record.step_times.get(Step.CREATED, record.started)
-    return observed.now - created > PROPAGATION_TIME
+    return record.new_key_age(observed.now) > PROPAGATION_TIME
 
 
 def _is_inactive(key: ListedKey | None) -> bool:

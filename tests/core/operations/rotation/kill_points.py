@@ -16,8 +16,8 @@ from keyturn.model.errors import KeyturnError
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 from keyturn.operations.context import key_entry
-from keyturn.operations.rotation.observe import records
 from keyturn.operations.rotation.record import Step
+from keyturn.operations.rotation.record_store import records
 from keyturn.service import CredentialService
 from keyturn_sandbox.aws_errors import Refusal
 from keyturn_sandbox.id_generator import IdGenerator

@@ -16,7 +16,7 @@ from keyturn.model.profile import Credentials, Key, Kind
 from keyturn.model.secret import Secret
 from keyturn.operations.context import key_entry
 from keyturn.operations.rotation import journal
-from keyturn.operations.rotation.observe import records
+from keyturn.operations.rotation.record_store import records
 from keyturn.service import CredentialService
 from keyturn.storage import managed_profiles
 from keyturn.storage.index import Index

@@ -9,10 +9,10 @@ import pytest
 
 from keyturn.model.errors import KeyturnError, RotationHalted
 from keyturn.model.json_codec import from_table
-from keyturn.operations.rotation import previous_key
-from keyturn.operations.rotation.observe import journal_of, pending_record
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Step
+from keyturn.operations.rotation.record_store import journal_of, pending_record
+from keyturn.operations.rotation.vault_keys import previous_keys
 from tests.core.operations.rotation.rotation_home import PROFILE, Home
 from tests.core.operations.rotation.rotation_states import run_rotation, run_until, statuses, undo_rotation
 
@@ -132,7 +132,7 @@ def test_where_aws_knows_neither_key_every_way_says_so_and_how_it_ends(home: Hom
         rotation.status(PROFILE)
     assert "keyturn release" in gone.value.hint
     assert pending_record(home.service.context, PROFILE) is None
-    assert previous_key.previous_key(home.service.context, PROFILE) is None
+    assert PROFILE not in previous_keys(home.service.context)
 
 
 def test_nothing_is_wrong_in_a_rotation_that_nobody_disturbs(home: Home) -> None:

@@ -12,8 +12,8 @@ import pytest
 from keyturn.model.errors import KeyturnError, NotFound, RotationHalted, VaultCorrupt
 from keyturn.model.profile import RotationState
 from keyturn.operations.rotation import create_key
-from keyturn.operations.rotation.observe import records
 from keyturn.operations.rotation.record import Step
+from keyturn.operations.rotation.record_store import records
 from keyturn_sandbox.policy.principals import LastUse
 from tests.core.operations.rotation.direct_iam import Crash, Fault
 from tests.core.operations.rotation.rotation_home import PROFILE, START, Home

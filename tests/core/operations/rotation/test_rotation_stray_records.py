@@ -18,10 +18,10 @@ from keyturn.model.errors import (
     VaultCorrupt,
     VaultError,
 )
-from keyturn.operations.rotation import previous_key
 from keyturn.operations.rotation.journal import Journal
-from keyturn.operations.rotation.observe import journal_of
 from keyturn.operations.rotation.record import Step
+from keyturn.operations.rotation.record_store import journal_of
+from keyturn.operations.rotation.vault_keys import previous_keys
 from tests.core.operations.rotation.rotation_home import PROFILE, Home
 from tests.core.operations.rotation.rotation_states import run_until, statuses
 
@@ -61,7 +61,7 @@ def test_a_key_that_only_a_lost_record_knew_is_not_given_up_by_a_release(home: H
     home.state.set_status(next(key for key in home.user.keys if key.key_id == progress.old_id), "Inactive")
     home.service.rotation.delete_other_key(PROFILE, progress.old_id[-4:])
     assert list(statuses(home)) == [progress.new_id]
-    assert previous_key.previous_key(home.service.context, PROFILE) is None
+    assert PROFILE not in previous_keys(home.service.context)
 
 
 @pytest.mark.parametrize("is_listed", [True, False])
@@ -80,7 +80,7 @@ def test_a_key_kept_beside_one_that_aws_knows_no_more_is_gone_back_to(home: Home
     done = home.service.rotation.undo(PROFILE)
     assert (done.step, done.is_finished) == (Step.UNDONE, True)
     assert home.service.context.key(PROFILE).access_key_id == progress.old_id
-    previous = previous_key.previous_key(home.service.context, PROFILE)
+    previous = previous_keys(home.service.context).get(PROFILE)
     assert (previous is not None) is is_listed, "what AWS may switch on again is kept"
     with pytest.raises(NotFound if not is_listed else RotationHalted):
         home.service.rotation.undo(PROFILE)
@@ -92,7 +92,7 @@ def test_a_key_that_aws_does_not_list_any_more_is_forgotten_on_ones_word(home: H
     home.state.delete_key(home.user, next(key for key in home.user.keys if key.key_id == progress.old_id))
     note = home.service.rotation.delete_other_key(PROFILE, progress.old_id[-4:])
     assert "is deleted at AWS; removed it from the vault" in note
-    assert previous_key.previous_key(home.service.context, PROFILE) is None
+    assert PROFILE not in previous_keys(home.service.context)
 
 
 def test_a_journal_that_cannot_be_listed_is_not_taken_for_an_empty_one(

@@ -6,15 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from keyturn.model.errors import RotationHalted
-from keyturn.operations.rotation import create_key, delete_key, runner, status
+from keyturn.operations.rotation import advance, create_key, delete_key, key_status
 from keyturn.operations.rotation.delete_key import DeletionFacts
-from keyturn.operations.rotation.progress import Progress
+from keyturn.operations.rotation.progress import Progress, StepWaits
 from keyturn.operations.routing import OperationRouter
 from keyturn.system.clock import Clock
-
-#: Seconds that the propagation of a new key may take before the rotation stops and waits for the user.
-TIMEOUT = 150.0
 
 
 class RotationClient:
@@ -30,18 +26,19 @@ class RotationClient:
         self.check = check
 
     def start(self, name: str, code: str | None = None) -> Progress:
-        """See :func:`keyturn.operations.rotation.create_key.start`. :meth:`advance` performs the other steps."""
+        """See :func:`keyturn.operations.rotation.create_key.start`. :meth:`advance` performs the other
+        steps."""
         self.check(name)
         return self._router.run(create_key.start, name, code)
 
     def advance(self, name: str, code: str | None = None) -> Progress:
-        """See :func:`keyturn.operations.rotation.runner.advance`: one step."""
-        return self._router.run(runner.advance, name, code)
+        """See :func:`keyturn.operations.rotation.advance.advance`: one step."""
+        return self._router.run(advance.advance, name, code)
 
     def undo(self, name: str, code: str | None = None) -> Progress:
-        """See :func:`keyturn.operations.rotation.runner.undo`: the first step of the undo. :meth:`advance`
+        """See :func:`keyturn.operations.rotation.advance.undo`: the first step of the undo. :meth:`advance`
         performs the others."""
-        return self._router.run(runner.undo, name, code)
+        return self._router.run(advance.undo, name, code)
 
     def deletion_facts(self, name: str, code: str | None = None) -> DeletionFacts:
         """See :func:`keyturn.operations.rotation.delete_key.deletion_facts`."""
@@ -56,8 +53,8 @@ class RotationClient:
         return self._router.run(delete_key.delete_other_key, name, last_four, code)
 
     def status(self, name: str, code: str | None = None) -> dict[str, Any]:
-        """See :func:`keyturn.operations.rotation.status.status`."""
-        return self._router.run(status.status, name, code)
+        """See :func:`keyturn.operations.rotation.key_status.status`."""
+        return self._router.run(key_status.status, name, code)
 
     def run_to_end(
         self, first: Progress, step: Callable[[], Progress], sleep: Callable[[float], None] = time.sleep
@@ -67,20 +64,13 @@ class RotationClient:
 
         :param step: performs the next step.
         :param sleep: waits for a number of seconds.
-        :raises RotationHalted: if AWS does not accept a key everywhere within :data:`TIMEOUT`.
+        :raises RotationHalted: if AWS does not accept a key everywhere in time (:class:`StepWaits`).
         :raises KeyturnError: if a step raises it.
         """
-        progress, step_started = first, self._clock()
+        waits, progress = StepWaits(self._clock()), first
         yield progress
-        while not (progress.is_finished or progress.is_halted):
-            if progress.wait:
-                if (self._clock() - step_started).total_seconds() > TIMEOUT:
-                    raise RotationHalted(
-                        f"Rotation of {progress.profile} stopped", progress.note, progress.summary()
-                    )
-                sleep(progress.wait)
-            previous = progress
+        while (wait := waits.next_wait(progress, self._clock())) is not None:
+            if wait:
+                sleep(wait)
             progress = step()
-            if progress.step is not previous.step:
-                step_started = self._clock()
             yield progress

@@ -1,0 +1,163 @@
+"""Call AWS about the access keys of one IAM user. The calls are signed with the user's own key or, if a policy
+requires MFA, with an MFA session of the user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from keyturn.aws.api import Aws, LastUse, ListedKey
+from keyturn.model.errors import AwsRefused, KeyturnError
+from keyturn.model.profile import Credentials, Kind
+from keyturn.model.text import masked_key_id
+from keyturn.operations.context import Context
+from keyturn.operations.credentials import session_cache
+from keyturn.operations.rotation import vault_keys
+
+T = TypeVar("T")
+
+#: Error codes of AWS for an access key that does not exist, is inactive, or is not known everywhere yet.
+UNKNOWN_KEY_CODES = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"})
+
+
+@dataclass
+class KeySigner:
+    """Signs calls about one IAM user, with the region and endpoints of one profile.
+
+    The calls take `keys`, and are signed with the first of them that AWS knows.
+
+    :param code: an MFA code, used for the first call that a policy denies without MFA.
+    """
+
+    context: Context
+    profile: str
+    code: str | None = None
+    _mfa_sessions: list[Credentials] = field(default_factory=list)
+
+    def aws(self) -> Aws:
+        """Return the profile's AWS client. Each call has a timeout of its own."""
+        native = self.context.read().natives.get(self.profile)
+        return self.context.aws(self.profile, native.region if native else None)
+
+    def list_keys(self, keys: Sequence[Credentials], user_name: str) -> dict[str, ListedKey]:
+        """Return the user's keys at AWS, by key id."""
+        listed = self.call(keys, lambda aws, signer: aws.list_access_keys(signer, user_name))
+        return {key.key_id: key for key in listed}
+
+    def last_use(self, keys: Sequence[Credentials], key_id: str) -> LastUse:
+        """Return the last use of a key.
+
+        :raises AwsError: if AWS does not report it.
+        """
+        return self.call(keys, lambda aws, signer: aws.access_key_last_used(signer, key_id))
+
+    def reported_use(self, keys: Sequence[Credentials], key_id: str) -> LastUse | None:
+        """Return the last use of a key, or None if AWS does not report it."""
+        try:
+            return self.last_use(keys, key_id)
+        except KeyturnError:
+            return None
+
+    def set_status(self, keys: Sequence[Credentials], user_name: str, key_id: str, status: str) -> None:
+        """Activate or deactivate a key."""
+        self.call(keys, lambda aws, signer: aws.set_access_key_status(signer, user_name, key_id, status))
+
+    def deactivate_if_allowed(self, keys: Sequence[Credentials], user_name: str, key_id: str) -> None:
+        """Deactivate a key before its deletion, unless that is not permitted or AWS does not know the key."""
+        try:
+            self.set_status(keys, user_name, key_id, "Inactive")
+        except AwsRefused as error:
+            if error.code not in ("AccessDenied", "NoSuchEntity"):
+                raise
+
+    def delete(self, keys: Sequence[Credentials], user_name: str, key_id: str) -> None:
+        """Delete a key."""
+        self.call(keys, lambda aws, signer: aws.delete_access_key(signer, user_name, key_id))
+
+    def is_known(self, key: Credentials) -> bool:
+        """Return True if AWS accepts a key."""
+        try:
+            self.aws().get_caller_identity(key)
+        except AwsRefused as refusal:
+            if refusal.code not in UNKNOWN_KEY_CODES:
+                raise
+            return False
+        return True
+
+    def user_of(self, key: Credentials) -> str:
+        """Return the ARN of the IAM user that a key belongs to.
+
+        :raises KeyturnError: if it is not an IAM user's, or AWS does not know the key any more.
+        """
+        what = f"Could not rotate {self.profile}"
+        try:
+            arn = self.aws().get_caller_identity(key).arn
+        except AwsRefused as refusal:
+            if refusal.code not in UNKNOWN_KEY_CODES:
+                raise
+            why = (
+                f"AWS does not accept {masked_key_id(key.access_key_id)} any more: "
+                "it is inactive or deleted, or was rotated elsewhere"
+            )
+            hint = f"To store the current key: keyturn release {self.profile}, correct the file, keyturn adopt {self.profile}"
+            if any(
+                entry.get("key_id") == key.access_key_id and "previous" in entry
+                for entry in vault_keys.key_entries(self.context.vault.keys()).values()
+            ):
+                hint = (
+                    f"The vault holds the previous key. To return to it: keyturn rotate {self.profile} --undo"
+                )
+            raise KeyturnError(what, why, hint) from None
+        if arn.endswith(":root"):
+            why = "it belongs to the root user"
+            hint = "Delete the root user's access keys in the console; nothing should use them"
+            raise KeyturnError(what, why, hint)
+        if ":user/" not in arn:
+            why = f"{arn} is not an IAM user"
+            raise KeyturnError(what, why, "Only access keys of IAM users can be rotated")
+        return arn
+
+    def call(self, keys: Sequence[Credentials], action: Callable[[Aws, Credentials], T]) -> T:
+        """Call `action` with the first of `keys` that AWS knows, or with an MFA session if AWS denies the key
+        alone.
+
+        :raises NeedsMfa: if an MFA code is needed.
+        :raises AwsRefused: if AWS knows none of the keys, or denies the action.
+        """
+        error: AwsRefused | None = None
+        for key in keys:
+            try:
+                return self._call_signed(key, action)
+            except AwsRefused as refusal:
+                if refusal.code not in UNKNOWN_KEY_CODES:
+                    raise
+                error = error or refusal
+        if error is None:
+            raise ValueError("a call needs a key")
+        raise error
+
+    def _call_signed(self, key: Credentials, action: Callable[[Aws, Credentials], T]) -> T:
+        try:
+            return action(self.aws(), key)
+        except AwsRefused as refusal:
+            if refusal.code != "AccessDenied":
+                raise
+            session = self._mfa_session()
+            if session is None:
+                raise
+        return action(self.aws(), session)
+
+    def _mfa_session(self) -> Credentials | None:
+        """Return an MFA session of the user, or None if the profile has no MFA device."""
+        if not self._mfa_sessions:
+            inventory = self.context.read()
+            managed = inventory.definitions.get(self.profile)
+            if managed is None or managed.kind is not Kind.IAM_KEY or managed.mfa_serial is None:
+                return None
+            code, self.code = self.code, None
+            fetched = session_cache.refresher(self.context, inventory).fetch(
+                self.profile, code, only_if_due=code is None
+            )
+            self._mfa_sessions.append(fetched.issued.credentials)
+        return self._mfa_sessions[0]

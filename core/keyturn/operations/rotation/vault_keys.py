@@ -1,0 +1,184 @@
+"""Access keys in the vault: find them, and edit the entries that a rotation changes.
+
+During a rotation an entry holds the old key as `previous` beside the new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from keyturn.model.errors import KeyturnError
+from keyturn.model.profile import Credentials, Key, Kind
+from keyturn.operations.context import Context, credentials_in, key_entry
+from keyturn.operations.rotation.record import Record, Step, key_table
+from keyturn.operations.rotation.record_store import records
+from keyturn.operations.rotation.state_machine import required_entries
+from keyturn.profiles.inventory import Inventory
+from keyturn.storage.index import Index
+
+Entries = dict[str, dict[str, Any]]
+
+
+def entry_of(inventory: Inventory, name: str) -> str:
+    """Return the vault entry of the access key that a rotation of the profile would replace.
+
+    :raises NotFound: if there is no such profile.
+    :raises KeyturnError: if the profile has no access key of its own in the vault. The hint says what to do.
+    """
+    row, what = inventory.row(name), f"Could not rotate {name}"
+    profile = inventory.definitions.get(name)
+    if profile is not None and profile.key is not None:
+        return profile.key
+    if row.managed:
+        source = row.source if row.source and not row.credential_source else None
+        hint = f"Rotate its source: keyturn rotate {source}" if source else f"Run: keyturn show {name}"
+        raise KeyturnError(what, "it has no access key of its own", hint)
+    if row.plaintext_key:
+        why = "its key is a plaintext key in the shared files, where a new one could get lost"
+        raise KeyturnError(what, why, f"Adopt it first: keyturn adopt {name}")
+    inventory.require_definitions()
+    if row.kind is Kind.ROLE and row.source:
+        raise KeyturnError(what, "it has no access key of its own", f"Rotate its source, {row.source}")
+    raise KeyturnError(what, "the vault has no access key for it", "Run: keyturn list")
+
+
+# -- read ------------------------------------------------------------------------------------------------------
+
+
+def key_entries(entries: Entries) -> Entries:
+    """Return the entries that hold an access key, by entry name without the prefix."""
+    prefix = key_entry("")
+    return {name.removeprefix(prefix): item for name, item in entries.items() if name.startswith(prefix)}
+
+
+def keys_in_vault(context: Context) -> dict[str, Credentials]:
+    """Return all access keys in the vault by entry name. Reads the vault's file once."""
+    return {name: credentials_in(entry) for name, entry in key_entries(context.vault.keys()).items()}
+
+
+def previous_keys(context: Context) -> dict[str, Credentials]:
+    """Return all `previous` keys in the vault by entry name. Reads the vault's file once."""
+    entries = key_entries(context.vault.keys())
+    return {name: credentials_in(entry["previous"]) for name, entry in entries.items() if "previous" in entry}
+
+
+# -- edit ------------------------------------------------------------------------------------------------------
+
+
+def replace_key(
+    context: Context, record: Record, old_key: Credentials, new_key: Credentials, created: datetime | None
+) -> None:
+    """Replace `old_key` with `new_key` in every vault entry that holds it, keep it as `previous`, and read the
+    entries back.
+
+    :param created: creation time of `new_key`, or None if it is unknown.
+    :raises KeyturnError: if the vault refuses, or returns another value.
+    """
+    new_entry = {**key_table(new_key), "previous": key_table(old_key)}
+    changed: list[str] = []
+
+    def edit(entries: Entries) -> None:
+        stale = [
+            name
+            for name, entry in key_entries(entries).items()
+            if entry.get("key_id") == old_key.access_key_id
+        ]
+        # A restored vault may hold another key or none in these entries. Both keys of the user are known here.
+        stale += [
+            name
+            for name in required
+            if entries.get(key_entry(name), {}).get("key_id") != new_key.access_key_id
+        ]
+        changed.extend(dict.fromkeys(stale))
+        entries.update({key_entry(name): dict(new_entry) for name in changed})
+
+    def edit_index(index: Index) -> Index:
+        for name in changed:
+            index.keys[name] = Key(new_key.access_key_id, user=record.user, created=created, status="Active")
+        return _with_generation(index, generation)
+
+    with context.state_lock():
+        definitions = context.read().definitions
+        required = required_entries(record, {profile.key for profile in definitions.values()})
+        generation = context.vault.change_keys(edit)
+        if any(context.vault.key(key_entry(name)) != new_entry for name in changed):
+            raise KeyturnError(
+                f"Rotation of {record.profile} stopped",
+                "the vault did not return the key that was written",
+                "Run: keyturn vault status",
+            )
+        context.update_index(edit_index)
+
+
+def forget_previous_key(context: Context, key_id: str) -> None:
+    """Remove a key that is deleted at AWS from the vault entries that hold it as `previous`."""
+    remove_previous(context, lambda entry: entry.get("previous", {}).get("key_id") == key_id)
+
+
+def remove_previous(context: Context, is_obsolete: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Remove the `previous` key from the vault entries for which `is_obsolete` returns True."""
+
+    def edit(entries: Entries) -> None:
+        for entry in key_entries(entries).values():
+            if is_obsolete(entry):
+                entry.pop("previous", None)
+
+    with context.state_lock():
+        generation = context.vault.change_keys(edit)
+    context.update_index(lambda index: _with_generation(index, generation))
+
+
+def restore_rotated_keys(context: Context) -> tuple[str, ...]:
+    """Write the current key of each rotation to the entries that a profile uses, after an older vault was
+    restored. The keys of the older vault are inactive or deleted at AWS.
+
+    :returns: the changed entries.
+    """
+    used_entries = {one.key for one in context.read().definitions.values()}
+    current_keys = {
+        key_entry(name): key
+        for record in records(context)
+        if (key := _current_key(record)) is not None
+        for name in record.entries
+        if name in used_entries
+    }
+    changed: list[str] = []
+
+    def edit(entries: Entries) -> None:
+        for name, key in current_keys.items():
+            if entries.get(name, {}).get("key_id") != key.access_key_id:
+                entries[name] = key_table(key)
+                changed.append(name.removeprefix(key_entry("")))
+
+    if current_keys:
+        generation = context.vault.change_keys(edit)
+        context.update_index(lambda index: _with_generation(index, generation))
+    return tuple(changed)
+
+
+def _current_key(record: Record) -> Credentials | None:
+    """Return the key that clients must get according to the record, or None if the record does not hold it."""
+    if record.step is Step.UNDONE or not record.step.is_at_least(Step.STORED):
+        return record.old if record.old.secret_access_key else None
+    return record.new
+
+
+def index_vault_keys(context: Context) -> None:
+    """Write the ids of the vault's keys to the index. A restored vault may hold other keys, of which only the
+    id is known."""
+    in_vault = keys_in_vault(context)
+
+    def edit(index: Index) -> None:
+        for entry, key in in_vault.items():
+            indexed = index.keys.get(entry)
+            if indexed is None or indexed.key_id != key.access_key_id:
+                index.keys[entry] = Key(key.access_key_id)
+
+    context.update_index(edit)
+
+
+def _with_generation(index: Index, generation: int) -> Index:
+    return replace(index, vault_generation=max(index.vault_generation, generation))
