@@ -4,44 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from keyturn.cli.options import as_json, opens_vault, yes
 from keyturn.cli.output import columns, emit, say, warn
 from keyturn.cli.prompts import VaultUnlocker, ask_line, confirm, on_terminal
-from keyturn.model.errors import (
-    AgentUnavailable,
-    KeyturnError,
-    NeedsUnlock,
-    NotFound,
-    RotationHalted,
-    UsageError,
-)
+from keyturn.model.errors import AgentUnavailable, KeyturnError, NeedsUnlock, RotationHalted, UsageError
 from keyturn.model.json_codec import from_table, to_table
 from keyturn.model.labels import rotation_words
 from keyturn.model.profile import Profile
 from keyturn.model.text import masked_key_id
 from keyturn.operations.rotation import iam_policy
 from keyturn.operations.rotation.delete_key import DeletionFacts
-from keyturn.operations.rotation.progress import Progress
+from keyturn.operations.rotation.progress import STEP_TEXTS, Progress
 from keyturn.operations.rotation.record import Step
 from keyturn.operations.rotation.rotation_client import RotationClient
 
-_FORWARD_STEPS = {
-    Step.CREATED: "the new key is encrypted in the rotation journal",
-    Step.VERIFIED: "AWS accepted it three times in a row",
-    Step.STORED: "the vault uses it, and keeps the old key",
-    Step.DELIVERED: "sessions in the credentials file are renewed",
-    Step.DEACTIVATED: "the old key is deactivated; it can be reactivated",
-    Step.DONE: "the old key is deleted",
-    Step.UNDONE: "the old key is the only one again",
-}
-_UNDO_STEPS = {
-    Step.VERIFIED: "AWS accepts the old key, and the vault uses it again",
-    Step.UNDONE: "the old key is the only one again",
-}
+T = TypeVar("T")
 
 
 @click.command()
@@ -62,26 +43,25 @@ _UNDO_STEPS = {
 def rotate(unlocker: VaultUnlocker, *, profile: str, json_: bool, **options: Any) -> int | None:
     """Replace a long-term key with a new one and deactivate the old one. Deletes nothing.
 
-    Each step is on disk before the next. After an interruption a working key is in the vault, and --resume or --undo
-    continues from there. --finish deletes the old key after 24 hours, or earlier if its last four characters confirm it.
+    Each step is on disk before the next. After an interruption a working key is in the vault, and --resume or
+    --undo continues from there. --finish deletes the old key after 24 hours, or earlier if its last four
+    characters confirm it.
     """
-    modes = [mode for mode in ("status", "resume", "undo", "finish", "policy") if options[mode]]
-    modes += ["drop"] if options["drop"] is not None else []
-    if len(modes) > 1:
-        raise UsageError("Invalid options", f"--{modes[0]} and --{modes[1]} exclude each other", "Use one")
-    mode = modes[0] if modes else None
-    if options["word"] is not None and mode != "finish":
-        raise UsageError("Invalid option --confirm", "it requires --finish", "Remove it, or add --finish")
     command = _RotateCommand(unlocker, profile, options["mfa_code"], json_, options["yes"])
-    if mode == "drop":
-        return command.drop(options["drop"])
-    if mode == "policy":
-        return command.policy()
-    if mode == "status":
-        return command.status()
-    if mode == "finish":
-        return command.finish(options["word"])
-    return {"resume": command.resume, "undo": command.undo, None: command.rotate}[mode]()
+    modes: dict[str, Callable[[], int]] = {
+        "status": command.status,
+        "resume": command.resume,
+        "undo": command.undo,
+        "finish": lambda: command.finish(options["word"]),
+        "policy": command.policy,
+        "drop": lambda: command.drop(options["drop"]),
+    }
+    given = [mode for mode in modes if options[mode] not in (None, False)]
+    if len(given) > 1:
+        raise UsageError("Invalid options", f"--{given[0]} and --{given[1]} exclude each other", "Use one")
+    if options["word"] is not None and given != ["finish"]:
+        raise UsageError("Invalid option --confirm", "it requires --finish", "Remove it, or add --finish")
+    return modes[given[0]]() if given else command.rotate()
 
 
 @dataclass
@@ -97,51 +77,45 @@ class _RotateCommand:
     def rotate(self) -> int:
         row = self._row()
         self._rotation.check(self.name)
-        rotation_text = rotation_words(row.rotation)
         key = masked_key_id(row.key.key_id) if row.key else "its key"
-        confirm(
-            f"Replace {key} of {self.name} ({rotation_text}) with a new key, and deactivate it", yes=self.yes
+        question = (
+            f"Replace {key} of {self.name} ({rotation_words(row.rotation)}) with a new key, and deactivate it"
         )
-        return self._run_to_end(
-            self._run_with_code(self._rotation.start), self._rotation.advance, wanted_step=Step.DEACTIVATED
-        )
+        confirm(question, yes=self.yes)
+        progress = self._run_to_end(self._rotation.start)
+        if progress.step is Step.UNDONE:
+            hint = f"{progress.summary()}. Try again: keyturn rotate {self.name}"
+            raise KeyturnError(
+                f"Could not rotate {self.name}", "AWS created no new key, or it was deleted", hint
+            )
+        return self._say_end(progress)
 
     def resume(self) -> int:
-        return self._run_to_end(self._run_with_code(self._rotation.advance), self._rotation.advance)
+        return self._say_end(self._run_to_end(self._rotation.advance))
 
     def undo(self) -> int:
         confirm(f"Return to the old key of {self.name} and delete the new one", yes=self.yes)
-        return self._run_to_end(self._run_with_code(self._rotation.undo), self._rotation.advance)
+        return self._say_end(self._run_to_end(self._rotation.undo))
 
     def finish(self, last_four: str | None) -> int:
         if last_four is None and on_terminal() and not self.json_:
-            facts = self.unlocker.run_with_code(
-                lambda code: self._rotation.deletion_facts(self.name, code), self._take_code()
-            )
-            _print_deletion_facts(facts)
+            _print_deletion_facts(self._run(self._rotation.deletion_facts))
             last_four = ask_line(
                 "Type the last four characters of the key to delete it, or press Enter to keep it"
             )
             if not last_four:
                 say("Nothing was deleted.")
                 return 1
-        return self._run_to_end(
-            self._run_with_code(lambda name, code: self._rotation.finish(name, last_four, code)),
-            self._rotation.advance,
+        return self._say_end(
+            self._run_to_end(lambda name, code: self._rotation.finish(name, last_four, code))
         )
 
     def drop(self, last_four: str) -> int:
-        say(
-            self.unlocker.run_with_code(
-                lambda code: self._rotation.delete_other_key(self.name, last_four, code), self._take_code()
-            )
-        )
+        say(self._run(lambda name, code: self._rotation.delete_other_key(name, last_four, code)))
         return 0
 
     def status(self) -> int:
-        table = self.unlocker.run_with_code(
-            lambda code: self._rotation.status(self.name, code), self._take_code()
-        )
+        table = self._run(self._rotation.status)
         if self.json_:
             emit(table)
         else:
@@ -159,65 +133,53 @@ class _RotateCommand:
         return self.unlocker.service.rotation
 
     def _row(self) -> Profile:
-        for row in self.unlocker.service.snapshot().profiles:
-            if row.name == self.name:
-                return row
-        raise NotFound(f"Profile not found: {self.name}", "", "Run: keyturn list")
+        return self.unlocker.service.context.read().row(self.name)
 
-    def _run_with_code(self, action: Callable[[str, str | None], Progress]) -> Progress:
-        return self.unlocker.run_with_code(lambda code: action(self.name, code), self._take_code())
-
-    def _take_code(self) -> str | None:
-        """Return the given MFA code the first time, then None, because AWS accepts a code once."""
+    def _run(self, action: Callable[[str, str | None], T]) -> T:
+        """Run an operation with the given MFA code the first time, then without, because AWS accepts a code
+        once."""
         code, self.code = self.code, None
-        return code
+        return self.unlocker.run_with_code(lambda code: action(self.name, code), code)
 
-    def _run_to_end(
-        self,
-        first: Progress,
-        action: Callable[[str, str | None], Progress],
-        *,
-        wanted_step: Step | None = None,
-    ) -> int:
+    def _run_to_end(self, first: Callable[[str, str | None], Progress]) -> Progress:
         """Perform steps until the rotation is finished or the user must decide.
 
-        :param wanted_step: the step that the command must reach.
         :raises RotationHalted: if there is a key whose secret never arrived.
-        :raises KeyturnError: if AWS created no key.
         """
-        shown_step: Step | None = None
-        progress = first
-        for progress in self._rotation.run_to_end(first, lambda: self._advance(action)):
-            self._say_step(progress, is_new=progress.step is not shown_step)
-            shown_step = progress.step
+        progress = self._run(first)
+        for latest in self._rotation.run_to_end(progress, self._advance):
+            self._say_step(latest, is_new=latest is progress or latest.step is not progress.step)
+            progress = latest
         if self.json_:
             emit({"rotation": to_table(progress), "stands": progress.summary()})
         if progress.orphans:
             why = "a new key was created, but AWS's response with its secret was lost"
             raise RotationHalted(f"Rotation of {self.name} stopped", why, progress.summary())
-        if wanted_step and progress.step is Step.UNDONE:
-            hint = f"{progress.summary()}. Try again: keyturn rotate {self.name}"
-            raise KeyturnError(
-                f"Could not rotate {self.name}", "AWS created no new key, or it was deleted", hint
+        return progress
+
+    def _advance(self) -> Progress:
+        """Perform one step. If the vault cannot be unlocked, add to the error that the rotation is pending."""
+        try:
+            return self._run(self._rotation.advance)
+        except (AgentUnavailable, NeedsUnlock) as error:
+            error.hint = (
+                f"{error.hint.rstrip('.')}. The rotation is pending, and nothing is lost; "
+                f"then run: keyturn rotate {self.name} --resume"
             )
+            raise
+
+    def _say_end(self, progress: Progress) -> int:
         if not self.json_:
             say(progress.summary())
         return 0
 
-    def _advance(self, action: Callable[[str, str | None], Progress]) -> Progress:
-        """Perform one step. If the vault cannot be unlocked, add to the error that the rotation is pending."""
-        try:
-            return self._run_with_code(action)
-        except (AgentUnavailable, NeedsUnlock) as error:
-            error.hint = f"{error.hint.rstrip('.')}. The rotation is pending, and nothing is lost; then run: keyturn rotate {self.name} --resume"
-            raise
-
     def _say_step(self, progress: Progress, *, is_new: bool) -> None:
-        texts = _UNDO_STEPS if progress.is_undoing else _FORWARD_STEPS
-        if not self.json_ and is_new and progress.step in texts:
+        text = STEP_TEXTS[progress.step]
+        completed = text.undone if progress.is_undoing else text.completed
+        if not self.json_ and is_new and completed:
             is_old_key = progress.is_undoing or progress.step.is_at_least(Step.DEACTIVATED)
             key = progress.old_id if is_old_key else progress.new_id
-            say(f"{progress.step} {masked_key_id(key or '')}: {texts[progress.step]}")
+            say(f"{progress.step} {masked_key_id(key or '')}: {completed}")
         if progress.note and not progress.wait:
             warn(progress.note)
         elif progress.note and not self.json_:
@@ -225,13 +187,10 @@ class _RotateCommand:
 
 
 def _print_deletion_facts(facts: DeletionFacts) -> None:
-    use = facts.last_use
-    used_at = "never" if use is None or use.at is None else f"{use.at:%Y-%m-%d %H:%M} UTC"
-    where = ", ".join(warning for warning in (use.service, use.region) if warning) if use else ""
+    used_at = f"{facts.use.at:%Y-%m-%d %H:%M} UTC" if facts.use.at else "never"
+    where = f" ({facts.use.where})" if facts.use.where else ""
     say(f"{facts.old_id} will be deleted at AWS. This cannot be undone.")
-    say(
-        f"Last used, as reported by AWS: {used_at if use is not None else 'unknown'}{f' ({where})' if where else ''}"
-    )
+    say(f"Last used, as reported by AWS: {used_at if facts.is_use_known else 'unknown'}{where}")
     for warning in facts.warnings:
         say(f"! {warning}")
 

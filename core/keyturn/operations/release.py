@@ -34,7 +34,7 @@ from keyturn.operations.context import Context, key_entry, removed_entry
 from keyturn.operations.credentials import mfa_sessions
 from keyturn.operations.deliver import current_delivery, managed_profile, withdraw
 from keyturn.operations.operation import operation
-from keyturn.operations.rotation import previous_key, record_store
+from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.operations.rotation.progress import progress_of
 from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.profile_sections import own_section
@@ -197,7 +197,7 @@ def _require_no_rotation(context: Context, name: str) -> None:
         why = f"a rotation of its key is pending at step {record.step}"
         raise RotationHalted(f"Could not release {name}", why, progress_of(record).summary())
     definition = context.read().definitions.get(name)
-    previous_key.require_no_previous_key(
+    vault_keys.require_no_previous_key(
         context, definition.key if definition is not None and definition.key else name, name
     )
 

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from keyturn.model.errors import AwsRefused, RotationHalted
+from keyturn.model.errors import AwsRefused, NotFound, RotationHalted
+from keyturn.model.text import masked_key_id
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
+from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.operations.rotation.drift import find_drift
-from keyturn.operations.rotation.key_signer import UNKNOWN_KEY_CODES, KeySigner
-from keyturn.operations.rotation.observed_keys import observe, summary_as_hint
-from keyturn.operations.rotation.previous_key import restore_previous_key
+from keyturn.operations.rotation.key_signer import UNKNOWN_KEY_CODES, KeySigner, summary_as_hint
 from keyturn.operations.rotation.progress import Progress, progress_of, rotation_halted
-from keyturn.operations.rotation.record import Record
-from keyturn.operations.rotation.record_store import (
-    pending_record,
-    reload_record,
-    require_pending_record,
-    save_step,
-    user_lock,
-)
+from keyturn.operations.rotation.record import Record, Step
 from keyturn.operations.rotation.state_machine import NextStep, ObservedKeys, next_step, orphans
 from keyturn.operations.rotation.step_actions import ACTIONS, FIRST_WAIT, LONGEST_WAIT, StepActions
 
@@ -32,7 +25,7 @@ def advance(context: Context, name: str, code: str | None = None) -> Progress:
     :raises NeedsMfa: if a policy requires an MFA code. Nothing has changed.
     :raises KeyturnError: if the step fails. The record says how far the rotation is.
     """
-    return _advance_once(context, require_pending_record(context, name), code)
+    return _advance_once(context, record_store.require_pending_record(context, name), code)
 
 
 @operation("rotate-undo")
@@ -41,25 +34,73 @@ def undo(context: Context, name: str, code: str | None = None) -> Progress:
 
     :raises NotFound: if no rotation is pending. A finished rotation cannot be undone.
     """
-    record = pending_record(context, name)
+    record = record_store.pending_record(context, name)
     if record is None:
-        return restore_previous_key(context, name, code)
+        return _restore_previous_key(context, name, code)
     if not record.is_undoing:
-        with user_lock(context, record.user):
-            record = reload_record(context, record)
+        with record_store.user_lock(context, record.user):
+            record = record_store.reload_record(context, record)
             undoing = replace(record, is_undoing=True)
-            observed = observe(context, record, KeySigner(context, record.profile, code))
+            observed = KeySigner(context, record.profile, code).observe(record)
             if next_step(undoing, observed) is NextStep.OLD_UNUSABLE:
                 raise _undo_impossible(record)
-            record, code = save_step(context, undoing, record.step), None
+            record, code = record_store.save_step(context, undoing, record.step), None
     return _advance_once(context, record, code)
+
+
+def _restore_previous_key(context: Context, name: str, code: str | None) -> Progress:
+    """Replace the key in use, which AWS does not know any more, with the `previous` key.
+
+    :raises NotFound: if the vault entry has no `previous` key.
+    :raises RotationHalted: if the key in use works, or the previous one does not.
+    """
+    context.require_open()
+    entry = vault_keys.entry_of(context.read(), name)
+    key, previous = context.key(entry), vault_keys.previous_keys(context).get(entry)
+    if previous is None:
+        raise NotFound(f"No pending rotation of {name}", "", f"To start one: keyturn rotate {name}")
+    key_signer = KeySigner(context, name, code)
+    current_id, previous_id = (masked_key_id(each.access_key_id) for each in (key, previous))
+    what, command = f"Could not undo the rotation of {name}", f"keyturn rotate {name}"
+    drop_command = f"{command} --drop {previous.access_key_id[-4:]}"
+    if key_signer.is_known(key):
+        why = f"{current_id} works and is in use, and there is no rotation record"
+        raise RotationHalted(what, why, f"To delete {previous_id}: {drop_command}")
+    if not key_signer.is_known(previous):
+        hint = (
+            f"Reactivate one of them in the console, then run: {command} --undo. If both are deleted, remove "
+            f"{previous_id} from the vault: {drop_command}"
+        )
+        raise RotationHalted(what, f"AWS accepts neither {current_id} nor {previous_id}", hint)
+    record = Record(
+        nonce="",
+        profile=name,
+        entries=(entry,),
+        user=key_signer.user_of(previous),
+        old=previous,
+        new=key,
+        step=Step.STORED,
+        started=context.clock(),
+    )
+    with context.log_failure(name, "rotate"), record_store.user_lock(context, record.user):
+        actions = StepActions(context, record, key_signer)
+        error = actions.verification_error(previous)
+        if error is not None:
+            why = f"AWS does not accept {previous_id} every time ({error.why})"
+            raise RotationHalted(what, why, f"Try again: {command} --undo")
+        actions.restore_old()
+        if key.access_key_id not in key_signer.list_keys((previous,), record.user_name):
+            vault_keys.forget_previous_key(context, key.access_key_id)
+    message = f"AWS does not accept {current_id} any more; the vault uses {previous_id} again"
+    context.log_success(name, "rotate", message)
+    return replace(progress_of(record.with_step(Step.UNDONE, context.clock())), is_undoing=True, note=message)
 
 
 def _advance_once(context: Context, record: Record, code: str | None) -> Progress:
     context.require_open()
     key_signer = KeySigner(context, record.profile, code)
-    with context.log_failure(record.profile, "rotate"), user_lock(context, record.user):
-        record = reload_record(context, record)
+    with context.log_failure(record.profile, "rotate"), record_store.user_lock(context, record.user):
+        record = record_store.reload_record(context, record)
         progress = _perform(StepActions(context, record, key_signer))
         context.clear_failure(record.profile, "rotate", "rotation", "Rotation")
         return progress
@@ -69,7 +110,7 @@ def _perform(actions: StepActions) -> Progress:
     """Perform the step that the state machine chooses, after a verification of the old key if that is needed."""
     record = actions.record
     try:
-        observed = observe(actions.context, record, actions.key_signer)
+        observed = actions.key_signer.observe(record)
     except AwsRefused as refusal:
         if refusal.code not in UNKNOWN_KEY_CODES:
             raise
@@ -101,7 +142,7 @@ def _perform_step(step: NextStep, actions: StepActions, observed: ObservedKeys) 
             raise rotation_halted(record, drift.why, drift.hint)
         case NextStep.OLD_UNUSABLE:
             forward = replace(record, is_undoing=False, is_reactivated=False)
-            raise _undo_impossible(save_step(actions.context, forward, record.step))
+            raise _undo_impossible(record_store.save_step(actions.context, forward, record.step))
         case _:
             return ACTIONS[step](actions)
 

@@ -26,13 +26,11 @@ from keyturn.model.profile import Credentials
 from keyturn.model.text import masked_key_id
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
-from keyturn.operations.rotation import record_store
+from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.operations.rotation.key_signer import UNKNOWN_KEY_CODES, KeySigner
 from keyturn.operations.rotation.key_status import key_text, recent_use_reason
-from keyturn.operations.rotation.observed_keys import copies_of
 from keyturn.operations.rotation.progress import Progress, progress_of, rotation_halted
 from keyturn.operations.rotation.record import Record, Step
-from keyturn.operations.rotation.vault_keys import entry_of, keys_in_vault
 from keyturn.profiles.inventory import Inventory
 
 #: A record takes a few hundred bytes. A disk with less free space than this is nearly full.
@@ -61,7 +59,7 @@ def start(context: Context, name: str, code: str | None = None) -> Progress:
     context.require_open()
     inventory = context.read()
     inventory.require_definitions()
-    entry = entry_of(inventory, name)
+    entry = vault_keys.entry_of(inventory, name)
     _require_no_pending_rotation(record_store.pending_record(context, name), name)
     key = context.key(entry)
     _require_no_key_copies(inventory, key, name)
@@ -98,7 +96,7 @@ def _reread_entries(context: Context, name: str, key: Credentials) -> tuple[str,
     :raises FileChanged: if the profile has another key now, or none.
     """
     try:
-        is_same = context.key(entry_of(context.read(), name)).access_key_id == key.access_key_id
+        is_same = context.key(vault_keys.entry_of(context.read(), name)).access_key_id == key.access_key_id
     except KeyturnError:
         is_same = False
     if not is_same:
@@ -109,7 +107,7 @@ def _reread_entries(context: Context, name: str, key: Credentials) -> tuple[str,
         )
     return tuple(
         entry
-        for entry, stored_key in keys_in_vault(context).items()
+        for entry, stored_key in vault_keys.keys_in_vault(context).items()
         if stored_key.access_key_id == key.access_key_id
     )
 
@@ -127,7 +125,7 @@ def _require_no_key_copies(inventory: Inventory, key: Credentials, name: str) ->
 
     :raises KeyturnError: if there is a copy.
     """
-    copies = copies_of(inventory, key)
+    copies = vault_keys.copies_of(inventory, key)
     if copies:
         why = (
             f"the same key is a plaintext key in the shared files, for {', '.join(copies)}, "
@@ -160,7 +158,9 @@ def _require_free_slot(
     key_texts = "; ".join(
         f"{masked_key_id(key.key_id)} ({key_text(key, uses[key.key_id], now)})" for key in listed.values()
     )
-    entries_by_id = {key.access_key_id: entry_name for entry_name, key in keys_in_vault(context).items()}
+    entries_by_id = {
+        key.access_key_id: entry_name for entry_name, key in vault_keys.keys_in_vault(context).items()
+    }
     why = recent_use_reason(other, uses[other.key_id], now)
     if other.key_id in entries_by_id:
         entry = entries_by_id[other.key_id]

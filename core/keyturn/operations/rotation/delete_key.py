@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -12,23 +13,14 @@ from keyturn.model.profile import Credentials
 from keyturn.model.text import iso, masked_key_id, span
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
-from keyturn.operations.rotation import previous_key
+from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.operations.rotation.advance import advance
 from keyturn.operations.rotation.key_signer import KeySigner
 from keyturn.operations.rotation.key_status import last_use_text, recent_use_reason
-from keyturn.operations.rotation.observed_keys import list_keys_and_vault, observe, signers
 from keyturn.operations.rotation.progress import Progress, rotation_halted
 from keyturn.operations.rotation.record import Record, Step, user_name
-from keyturn.operations.rotation.record_store import (
-    pending_record,
-    record_of_user,
-    reload_record,
-    require_pending_record,
-    user_lock,
-)
 from keyturn.operations.rotation.state_machine import NextStep, next_step, orphans
 from keyturn.operations.rotation.step_actions import StepActions
-from keyturn.operations.rotation.vault_keys import entry_of, forget_previous_key, keys_in_vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +55,10 @@ def deletion_facts(context: Context, name: str, code: str | None = None) -> Dele
     :raises NotFound: if no rotation is pending.
     :raises RotationHalted: if other steps are left.
     """
-    record = require_pending_record(context, name)
+    record = record_store.require_pending_record(context, name)
     _require_deletion_step(record)
     key_signer = KeySigner(context, record.profile, code)
-    observe(context, record, key_signer)
+    key_signer.observe(record)
     return _deletion_facts(context, record, key_signer)
 
 
@@ -87,7 +79,7 @@ def _deletion_facts(context: Context, record: Record, key_signer: KeySigner) -> 
     use: LastUse | None = None
     warnings = []
     try:
-        use = key_signer.last_use(signers(record, now), old_id)
+        use = key_signer.last_use(record.signers(now), old_id)
     except AwsError as error:
         warnings.append(f"AWS does not report its last use ({error.why})")
     stored_at = record.step_times.get(Step.STORED, record.started)
@@ -109,16 +101,16 @@ def finish(context: Context, name: str, code: str | None = None, last_four: str 
     :raises RotationHalted: if there are warnings, and the characters were not given.
     :raises NeedsConfirmation: if there are no warnings, and the characters were not given or are wrong.
     """
-    record = require_pending_record(context, name)
+    record = record_store.require_pending_record(context, name)
     key_signer = KeySigner(context, record.profile, code)
     _require_deletion_step(record)
-    if next_step(record, observe(context, record, key_signer)) is NextStep.CLOSE:
+    if next_step(record, key_signer.observe(record)) is NextStep.CLOSE:
         return advance(context, name, None)  # the old key is deleted already
     facts = _deletion_facts(context, record, key_signer)
     _require_confirmation(f"Could not delete {masked_key_id(facts.old_id)}", name, facts, last_four)
-    with context.log_failure(name, "rotate"), user_lock(context, record.user):
-        record = reload_record(context, record)
-        if next_step(record, observe(context, record, key_signer)) not in (NextStep.DELETE, NextStep.CLOSE):
+    with context.log_failure(name, "rotate"), record_store.user_lock(context, record.user):
+        record = record_store.reload_record(context, record)
+        if next_step(record, key_signer.observe(record)) not in (NextStep.DELETE, NextStep.CLOSE):
             why = f"{record.masked_old_id} is not inactive any more"
             raise rotation_halted(record, why, f"Deactivate it first: keyturn rotate {name} --resume")
         return StepActions(context, record, key_signer).delete_old()
@@ -148,14 +140,14 @@ def delete_other_key(context: Context, name: str, last_four: str, code: str | No
     :raises RotationHalted: if keyturn holds the key, or it is not idle for certain.
     """
     context.require_open()
-    record, key_signer = pending_record(context, name), KeySigner(context, name, code)
-    key = record.old if record is not None else context.key(entry_of(context.read(), name))
+    record, key_signer = record_store.pending_record(context, name), KeySigner(context, name, code)
+    key = record.old if record is not None else context.key(vault_keys.entry_of(context.read(), name))
     message = None
     if record is None:
-        message = previous_key.forget_unknown_key(context, key_signer, name, last_four)
+        message = _forget_unknown_key(context, key_signer, name, last_four)
     if message is None:
         user = record.user if record is not None else key_signer.user_of(key)
-        with context.log_failure(name, "rotate"), user_lock(context, user):
+        with context.log_failure(name, "rotate"), record_store.user_lock(context, user):
             message = _delete_of_user(context, key_signer, user, key, last_four)
     context.log_success(name, "rotate", message)
     return message
@@ -168,12 +160,12 @@ def _delete_of_user(
 
     :param key: signs the calls if no rotation is pending.
     """
-    record = record_of_user(context, user)
+    record = record_store.record_of_user(context, user)
     if record is not None and record.step.is_last:
         record = None
-    keys = (key,) if record is None else signers(record, context.clock())
+    keys = (key,) if record is None else record.signers(context.clock())
     listed = key_signer.list_keys(keys, user_name(user))
-    if record is None and (message := previous_key.forget_deleted_key(context, last_four, listed)):
+    if record is None and (message := _forget_deleted_key(context, last_four, listed)):
         return message
     target = _find_key(key_signer.profile, listed, last_four)
     _require_not_in_vault(context, record, target)
@@ -182,10 +174,36 @@ def _delete_of_user(
     else:
         _require_idle(context, target, key_signer, keys)
     _delete(key_signer, user, target, keys)
-    forget_previous_key(context, target.key_id)
+    vault_keys.forget_previous_key(context, target.key_id)
     if record is not None and record.step is Step.INTENT:
         StepActions(context, record, key_signer).give_up()
     return f"deleted {masked_key_id(target.key_id)}, which keyturn did not hold"
+
+
+def _forget_deleted_key(context: Context, last_four: str, listed: Mapping[str, ListedKey]) -> str | None:
+    """Remove a `previous` key that AWS does not list any more from the vault. Return what was done, or None.
+
+    :param last_four: the key's last four characters.
+    """
+    for previous in vault_keys.previous_keys(context).values():
+        key_id = previous.access_key_id
+        if key_id[-4:] == last_four and key_id not in listed:
+            vault_keys.forget_previous_key(context, key_id)
+            return f"{masked_key_id(key_id)} is deleted at AWS; removed it from the vault"
+    return None
+
+
+def _forget_unknown_key(context: Context, key_signer: KeySigner, name: str, last_four: str) -> str | None:
+    """Remove the `previous` key from the vault if AWS knows neither it nor the key in use. Return what was
+    done, or None."""
+    entry = vault_keys.entry_of(context.read(), name)
+    key, previous = context.key(entry), vault_keys.previous_keys(context).get(entry)
+    if previous is None or previous.access_key_id[-4:] != last_four:
+        return None
+    if key_signer.is_known(key) or key_signer.is_known(previous):
+        return None
+    vault_keys.forget_previous_key(context, previous.access_key_id)
+    return f"AWS does not accept {masked_key_id(previous.access_key_id)}; removed it from the vault"
 
 
 def _find_key(name: str, listed: dict[str, ListedKey], last_four: str) -> ListedKey:
@@ -207,7 +225,11 @@ def _find_key(name: str, listed: dict[str, ListedKey], last_four: str) -> Listed
 
 def _require_not_in_vault(context: Context, record: Record | None, target: ListedKey) -> None:
     what = f"Could not delete {masked_key_id(target.key_id)}"
-    entries = [entry for entry, key in keys_in_vault(context).items() if key.access_key_id == target.key_id]
+    entries = [
+        entry
+        for entry, key in vault_keys.keys_in_vault(context).items()
+        if key.access_key_id == target.key_id
+    ]
     if entries:
         raise RotationHalted(
             what, f"the vault holds it, for {', '.join(entries)}", "Rotate it, or release it first"
@@ -220,11 +242,11 @@ def _require_not_in_vault(context: Context, record: Record | None, target: Liste
 def _require_orphan(context: Context, record: Record, target: ListedKey, key_signer: KeySigner) -> None:
     """Require that the key comes from the pending rotation. A key that another process created at the same
     moment has been used, or will be."""
-    observed = list_keys_and_vault(context, record, key_signer)
+    observed = key_signer.observe_raw(record)
     if target.key_id not in {each.key_id for each in orphans(record, observed)}:
         why = f"{masked_key_id(target.key_id)} existed before the pending rotation"
         raise rotation_halted(record, why, f"Finish that first: keyturn rotate {record.profile} --status")
-    use = key_signer.last_use(signers(record, context.clock()), target.key_id)
+    use = key_signer.last_use(record.signers(context.clock()), target.key_id)
     if use.at is not None:
         target_id = masked_key_id(target.key_id)
         why = f"{target_id} was used ({iso(use.at)}), so it is not the key whose secret was lost"

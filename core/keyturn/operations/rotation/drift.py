@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keyturn.operations.rotation.record import Record, Step
-from keyturn.operations.rotation.state_machine import PROPAGATION_TIME, ObservedKeys, is_gone
+from keyturn.operations.rotation.record import PROPAGATION_TIME, Record, Step
+from keyturn.operations.rotation.state_machine import ObservedKeys, is_gone
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,22 @@ requires MFA, with an MFA session of the user."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from keyturn.aws.api import Aws, LastUse, ListedKey
-from keyturn.model.errors import AwsRefused, KeyturnError
+from keyturn.model.errors import AwsRefused, KeyturnError, NeedsInteraction, RotationHalted
 from keyturn.model.profile import Credentials, Kind
 from keyturn.model.text import masked_key_id
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import session_cache
-from keyturn.operations.rotation import vault_keys
+from keyturn.operations.rotation import record_store, vault_keys
+from keyturn.operations.rotation.drift import KeyDrift
+from keyturn.operations.rotation.progress import progress_of, rotation_halted
+from keyturn.operations.rotation.record import Record
+from keyturn.operations.rotation.state_machine import ObservedKeys
 
 T = TypeVar("T")
 
@@ -59,6 +64,32 @@ class KeySigner:
         except KeyturnError:
             return None
 
+    def observe_raw(self, record: Record) -> ObservedKeys:
+        """Return the user's keys at AWS and the keys in the vault.
+
+        :raises NeedsMfa: if AWS lists the keys only with an MFA code.
+        :raises AwsError: if AWS refuses or does not respond.
+        """
+        listed = self.list_keys(record.signers(self.context.clock()), record.user_name)
+        in_vault = {name: key.access_key_id for name, key in vault_keys.keys_in_vault(self.context).items()}
+        definitions = self.context.read().definitions
+        used_entries = frozenset(profile.key for profile in definitions.values() if profile.key)
+        return ObservedKeys(listed, in_vault, used_entries, self.context.clock())
+
+    def observe(self, record: Record) -> ObservedKeys:
+        """Return the same as :meth:`observe_raw`; its errors name the keys and the next command.
+
+        :raises RotationHalted: if AWS accepts neither key any more.
+        :raises AwsRefused: if AWS accepts neither key yet.
+        """
+        with summary_as_hint(record):
+            try:
+                return self.observe_raw(record)
+            except AwsRefused as error:
+                if error.code not in UNKNOWN_KEY_CODES or record.is_propagating(self.context.clock()):
+                    raise
+                raise _no_working_key(self.context, record) from None
+
     def set_status(self, keys: Sequence[Credentials], user_name: str, key_id: str, status: str) -> None:
         """Activate or deactivate a key."""
         self.call(keys, lambda aws, signer: aws.set_access_key_status(signer, user_name, key_id, status))
@@ -100,7 +131,10 @@ class KeySigner:
                 f"AWS does not accept {masked_key_id(key.access_key_id)} any more: "
                 "it is inactive or deleted, or was rotated elsewhere"
             )
-            hint = f"To store the current key: keyturn release {self.profile}, correct the file, keyturn adopt {self.profile}"
+            hint = (
+                f"To store the current key: keyturn release {self.profile}, correct the file, "
+                f"keyturn adopt {self.profile}"
+            )
             if any(
                 entry.get("key_id") == key.access_key_id and "previous" in entry
                 for entry in vault_keys.key_entries(self.context.vault.keys()).values()
@@ -161,3 +195,27 @@ class KeySigner:
             )
             self._mfa_sessions.append(fetched.issued.credentials)
         return self._mfa_sessions[0]
+
+
+@contextmanager
+def summary_as_hint(record: Record, drift: KeyDrift | None = None) -> Iterator[None]:
+    """Replace the hint of every error with the drift, or with the keys that exist and the next command."""
+    try:
+        yield
+    except (NeedsInteraction, RotationHalted):
+        raise
+    except KeyturnError as error:
+        error.hint = str(drift) if drift else progress_of(record).summary()
+        raise
+
+
+def _no_working_key(context: Context, record: Record) -> RotationHalted:
+    """Return the error for AWS accepting none of the keys that could sign."""
+    keys = " nor ".join(masked_key_id(key_id) for key_id in record.keys)
+    why = f"AWS accepts neither {keys}: the key in use was deleted or deactivated"
+    file = record_store.path_of(context, record)
+    hint = (
+        f"Reactivate one of them in the console, then run: keyturn rotate {record.profile} --resume, or --undo. "
+        f"If both are deleted, move {file} away to end the rotation"
+    )
+    return rotation_halted(record, why, hint)

@@ -11,14 +11,12 @@ from keyturn.model.json_codec import to_table
 from keyturn.model.text import iso, span
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
-from keyturn.operations.rotation import record_store
+from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.operations.rotation.drift import find_drift
 from keyturn.operations.rotation.key_signer import KeySigner
-from keyturn.operations.rotation.observed_keys import observe, signers
 from keyturn.operations.rotation.progress import progress_of
 from keyturn.operations.rotation.record import Record, Step, user_name
 from keyturn.operations.rotation.state_machine import ObservedKeys, orphans
-from keyturn.operations.rotation.vault_keys import entry_of, keys_in_vault, previous_keys
 from keyturn.profiles.status import source_of
 
 #: AWS reports the last use up to hours late, so an active key is only idle for certain after this time.
@@ -41,15 +39,19 @@ def status(context: Context, name: str, code: str | None = None) -> dict[str, An
     context.require_open()
     record_store.sync_index(context)
     record, key_signer = record_store.pending_record(context, name), KeySigner(context, name, code)
-    holders = dict.fromkeys((key.access_key_id for key in previous_keys(context).values()), "previous")
-    holders |= dict.fromkeys((key.access_key_id for key in keys_in_vault(context).values()), "current")
+    holders = dict.fromkeys(
+        (key.access_key_id for key in vault_keys.previous_keys(context).values()), "previous"
+    )
+    holders |= dict.fromkeys(
+        (key.access_key_id for key in vault_keys.keys_in_vault(context).values()), "current"
+    )
     if record is not None:
-        keys, user = signers(record, context.clock()), record.user
-        observed = observe(context, record, key_signer)
+        keys, user = record.signers(context.clock()), record.user
+        observed = key_signer.observe(record)
         listed, rotation = observed.listed, _rotation_table(context, record, observed)
         holders = dict.fromkeys((key.access_key_id for key in keys), "journal") | holders
     else:
-        keys, rotation = (context.key(entry_of(context.read(), name)),), None
+        keys, rotation = (context.key(vault_keys.entry_of(context.read(), name)),), None
         user = key_signer.user_of(keys[0])
         listed = key_signer.list_keys(keys, user_name(user))
     now = context.clock()
@@ -88,7 +90,9 @@ def _rotation_table(context: Context, record: Record, observed: ObservedKeys) ->
 
 def _used_by(context: Context, key_ids: set[str]) -> list[str]:
     """Return the profiles whose sessions come from one of these keys."""
-    entries = {name for name, key in keys_in_vault(context).items() if key.access_key_id in key_ids}
+    entries = {
+        name for name, key in vault_keys.keys_in_vault(context).items() if key.access_key_id in key_ids
+    }
     inventory = context.read()
     return [
         name

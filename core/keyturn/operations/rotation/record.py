@@ -15,6 +15,9 @@ from keyturn.model.text import masked_key_id
 
 #: Time between the deactivation of the old key and its deletion.
 GRACE_PERIOD = timedelta(hours=24)
+#: A new key may not be known everywhere in IAM for about a minute (aws-facts 5). Until this time has passed,
+#: a refusal of the key proves nothing.
+PROPAGATION_TIME = timedelta(seconds=120)
 
 
 class Step(StrEnum):
@@ -105,8 +108,27 @@ class Record:
         """Return the masked id of the new key, or `the new key` if it is unknown."""
         return masked_key_id(self.new.access_key_id) if self.new else "the new key"
 
+    def signers(self, now: datetime) -> tuple[Credentials, ...]:
+        """Return the keys that may sign calls about the user, the one in use first.
+
+        From the step `stored` on, the old key signs nothing, because its last use at AWS must show the use by
+        others. The exceptions are an undo, and a new key that AWS should know by now: there the old key is
+        the fallback.
+        """
+        if self.new is None:
+            return (self.old,)
+        if not self.step.is_at_least(Step.STORED):
+            return (self.old, self.new)
+        has_fallback = self.is_undoing or self.new_key_age(now) > PROPAGATION_TIME
+        candidates = (self.new, self.old) if has_fallback else (self.new,)
+        return tuple(key for key in candidates if key.secret_access_key)
+
+    def is_propagating(self, now: datetime) -> bool:
+        """Return True while AWS may not know the new key everywhere."""
+        return self.new_key_age(now) < PROPAGATION_TIME
+
     def new_key_age(self, now: datetime) -> timedelta:
-        """Return the time since the new key was created. IAM may not know a young key everywhere."""
+        """Return the time since the new key was created."""
         return now - self.step_times.get(Step.CREATED, self.started)
 
     def with_step(self, step: Step, now: datetime) -> Record:

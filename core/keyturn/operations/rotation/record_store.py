@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from keyturn.model.errors import NeedsUnlock, NotFound, VaultCorrupt, VaultNewer
@@ -135,6 +136,11 @@ def reload_record(context: Context, record: Record) -> Record:
         )
     reconciled = _reconcile_with_vault(context, current)
     return current if reconciled is current else save_step(context, reconciled, current.step)
+
+
+def path_of(context: Context, record: Record) -> Path:
+    """Return the journal's file of a record."""
+    return journal_of(context).path_of(record_name(record.user))
 
 
 def fallback_note(context: Context, record: Record) -> str:

@@ -11,13 +11,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from keyturn.aws.api import ListedKey
-from keyturn.operations.rotation.record import Record, Step
+from keyturn.model.profile import Credentials
+from keyturn.operations.rotation.record import PROPAGATION_TIME, Record, Step
 
 #: ListAccessKeys may list a new key this late after a CreateAccessKey call that got no response.
 LATE_LISTING_TIME = timedelta(seconds=60)
-#: A new key may not be known everywhere in IAM for about a minute (aws-facts 5). Until this time has passed,
-#: a refusal of the key proves nothing.
-PROPAGATION_TIME = timedelta(seconds=120)
 #: Allowed difference between AWS's clock and this machine's. Signatures fail beyond it.
 MAX_CLOCK_SKEW = timedelta(minutes=15)
 #: Statuses that UpdateAccessKey can set and undo. AWS lists others (`Expired`), and does not document that a key
@@ -80,14 +78,7 @@ class ObservedKeys:
 def orphans(record: Record, observed: ObservedKeys) -> tuple[ListedKey, ...]:
     """Return the listed keys that were created since the rotation started and whose secret keyturn does not
     hold."""
-    own_ids = {
-        record.old.access_key_id,
-        *record.initial_key_ids,
-        *observed.in_vault.values(),
-        *observed.known_ids,
-    }
-    if record.new is not None:
-        own_ids.add(record.new.access_key_id)
+    own_ids = {*record.keys, *record.initial_key_ids, *observed.in_vault.values(), *observed.known_ids}
     return tuple(
         key
         for key in observed.listed.values()
@@ -182,22 +173,21 @@ def _is_inactive(key: ListedKey | None) -> bool:
 
 def vault_has_new(record: Record, observed: ObservedKeys) -> bool:
     """Return True if the vault holds the new key in every required entry and the old key in none."""
-    if record.new is None or record.old.access_key_id in observed.in_vault.values():
-        return False
-    return all(
-        observed.in_vault.get(name) == record.new.access_key_id
-        for name in required_entries(record, observed.used_entries)
-    )
+    return record.new is not None and _vault_has(record.new, record.old, record, observed)
 
 
 def vault_has_old(record: Record, observed: ObservedKeys) -> bool:
     """Return True if the vault holds the old key in every required entry and the new key in none."""
-    if record.new is not None and record.new.access_key_id in observed.in_vault.values():
+    return _vault_has(record.old, record.new, record, observed)
+
+
+def _vault_has(
+    wanted: Credentials, other: Credentials | None, record: Record, observed: ObservedKeys
+) -> bool:
+    if other is not None and other.access_key_id in observed.in_vault.values():
         return False
-    return all(
-        observed.in_vault.get(name) == record.old.access_key_id
-        for name in required_entries(record, observed.used_entries)
-    )
+    entries = required_entries(record, observed.used_entries)
+    return all(observed.in_vault.get(name) == wanted.access_key_id for name in entries)
 
 
 def required_entries(record: Record, used_entries: Collection[str | None]) -> tuple[str, ...]:

@@ -14,10 +14,9 @@ from keyturn.operations.context import Context
 from keyturn.operations.credentials import mfa_sessions, refresh
 from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.operations.rotation.key_signer import UNKNOWN_KEY_CODES, KeySigner
-from keyturn.operations.rotation.observed_keys import copies_of
 from keyturn.operations.rotation.progress import Progress, progress_of, rotation_halted
 from keyturn.operations.rotation.record import Record, Step
-from keyturn.operations.rotation.state_machine import PROPAGATION_TIME, NextStep
+from keyturn.operations.rotation.state_machine import NextStep
 from keyturn.profiles.status import source_of
 
 #: Successful calls in a row before a key is relied on, because results vary while IAM propagates a key
@@ -88,7 +87,7 @@ class StepActions:
         """Deactivate the old key. The call is signed with the new one, which proves that it works for IAM
         too."""
         record, old = self.record, self.record.masked_old_id
-        copies = copies_of(self.context.read(), record.old)
+        copies = vault_keys.copies_of(self.context.read(), record.old)
         if copies:
             why = (
                 f"{old} is a plaintext key in the shared files now, for {', '.join(copies)}, "
@@ -103,7 +102,9 @@ class StepActions:
         try:
             self.key_signer.set_status((self._new(),), record.user_name, record.old.access_key_id, "Inactive")
         except AwsRefused as error:
-            if self._is_propagating() and (error.code in UNKNOWN_KEY_CODES or error.code == "AccessDenied"):
+            if self.record.is_propagating(self.context.clock()) and (
+                error.code in UNKNOWN_KEY_CODES or error.code == "AccessDenied"
+            ):
                 return self.wait_for_propagation(error)
             if error.code != "AccessDenied":
                 raise
@@ -166,7 +167,9 @@ class StepActions:
 
     def delete_new(self) -> Progress:
         """Delete the new key, which is not used any more."""
-        if not self._delete(self._new(), self.record.old) and self._is_propagating():
+        if not self._delete(self._new(), self.record.old) and self.record.is_propagating(
+            self.context.clock()
+        ):
             return progress_of(self.record, wait=FIRST_WAIT, note="AWS has not propagated the new key yet")
         return self.give_up()
 
@@ -217,10 +220,6 @@ class StepActions:
     def _save_and_wait(self, record: Record) -> Progress:
         """Save a record whose step is unchanged."""
         return progress_of(record_store.save_step(self.context, record, record.step), wait=FIRST_WAIT)
-
-    def _is_propagating(self) -> bool:
-        """Return True while AWS may not know the new key everywhere."""
-        return self.record.new_key_age(self.context.clock()) < PROPAGATION_TIME
 
     def _delete(self, key: Credentials, signer: Credentials) -> bool:
         """Delete a key at AWS. Return False if AWS says that it does not exist."""

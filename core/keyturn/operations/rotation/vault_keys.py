@@ -1,4 +1,4 @@
-"""Access keys in the vault: find them, and edit the entries that a rotation changes.
+"""Access keys that keyturn holds: find them, and edit the vault entries that a rotation changes.
 
 During a rotation an entry holds the old key as `previous` beside the new one.
 """
@@ -10,8 +10,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from keyturn.model.errors import KeyturnError
+from keyturn.model.errors import ChangeRefused, KeyturnError
 from keyturn.model.profile import Credentials, Key, Kind
+from keyturn.model.text import masked_key_id
 from keyturn.operations.context import Context, credentials_in, key_entry
 from keyturn.operations.rotation.record import Record, Step, key_table
 from keyturn.operations.rotation.record_store import records
@@ -63,6 +64,32 @@ def previous_keys(context: Context) -> dict[str, Credentials]:
     """Return all `previous` keys in the vault by entry name. Reads the vault's file once."""
     entries = key_entries(context.vault.keys())
     return {name: credentials_in(entry["previous"]) for name, entry in entries.items() if "previous" in entry}
+
+
+def copies_of(inventory: Inventory, key: Credentials) -> list[str]:
+    """Return the native profiles that hold this key as a plaintext key in the shared files."""
+    return [
+        row.name
+        for row in inventory.natives.values()
+        if row.plaintext_key and row.key is not None and row.key.key_id == key.access_key_id
+    ]
+
+
+def require_no_previous_key(context: Context, entry: str, name: str) -> None:
+    """Require that a vault entry has no `previous` key, because a release would lose the only copy of it.
+
+    :raises ChangeRefused: if it has one.
+    """
+    previous = previous_keys(context).get(entry)
+    if previous is None:
+        return
+    other = masked_key_id(previous.access_key_id)
+    why = f"the vault also holds {other} of the same user, from a rotation without a record, and it would be lost"
+    hint = (
+        f"If only {other} works, return to it: keyturn rotate {name} --undo; "
+        f"else delete it: keyturn rotate {name} --drop {previous.access_key_id[-4:]}"
+    )
+    raise ChangeRefused(f"Could not release {name}", why, hint)
 
 
 # -- edit ------------------------------------------------------------------------------------------------------

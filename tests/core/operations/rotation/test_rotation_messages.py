@@ -68,12 +68,15 @@ def test_what_was_just_seen_is_said_whatever_the_step(home: Home, capsys: pytest
     assert "which a restart empties: fix the disk first" in capsys.readouterr().err
 
 
-def test_an_agent_that_ends_amid_a_rotation_leaves_a_line_that_says_how_to_go_on(home: Home) -> None:
+def test_an_agent_that_ends_amid_a_rotation_leaves_a_line_that_says_how_to_go_on(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def gone(_name: str, _code: str | None) -> Progress:
         raise AgentUnavailable("the agent", "it ended", "Run: keyturn vault unlock")
 
+    monkeypatch.setattr(home.service.rotation, "advance", gone)
     with pytest.raises(AgentUnavailable) as error:
-        rotate(home)._run_to_end(home.service.rotation.start(PROFILE), gone)
+        rotate(home).rotate()
     assert error.value.hint.endswith(f"then run: keyturn rotate {PROFILE} --resume")
 
 
