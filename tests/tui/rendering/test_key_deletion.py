@@ -171,11 +171,11 @@ def test_a_refusal_names_the_rotation(refused: dict[str, Any]) -> None:
     ],
 )
 def test_a_use_is_so_many_whole_minutes_ago_and_at_least_one(ago: timedelta, words: str) -> None:
-    assert last_used_text(NOW - ago, "", NOW) == words
+    assert last_used_text(LastUse(NOW - ago), NOW) == words
 
 
 def test_a_use_names_what_was_called_harmlessly_and_cut() -> None:
-    assert last_used_text(NOW - HOUR, "s3, eu-west-1", NOW) == "1h ago (s3, eu-west-1)"
-    assert last_used_text(NOW - HOUR, "\x1b", NOW) == "1h ago (\\x1b)"
-    assert last_used_text(NOW - HOUR, "b" * 81, NOW) == f"1h ago ({'b' * 79}…)"
-    assert last_used_text(NOW - HOUR, "b" * 80, NOW) == f"1h ago ({'b' * 80})"
+    assert last_used_text(LastUse(NOW - HOUR, "s3, eu-west-1"), NOW) == "1h ago (s3, eu-west-1)"
+    assert last_used_text(LastUse(NOW - HOUR, "\x1b"), NOW) == "1h ago (\\x1b)"
+    assert last_used_text(LastUse(NOW - HOUR, "b" * 81), NOW) == f"1h ago ({'b' * 79}…)"
+    assert last_used_text(LastUse(NOW - HOUR, "b" * 80), NOW) == f"1h ago ({'b' * 80})"

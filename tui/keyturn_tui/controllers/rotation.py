@@ -21,8 +21,7 @@ from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.dialogs.base import error_text
 from keyturn_tui.dialogs.confirm import ConfirmScreen, DeletionScreen
 from keyturn_tui.rendering.key_deletion import KeyToDelete, lost_key, old_key, other_key
-from keyturn_tui.rendering.profile_cells import next_step_text
-from keyturn_tui.rendering.rotation_steps import Phase, RotationView, state_summary
+from keyturn_tui.rendering.rotation_steps import Phase, RotationView, pending_text, state_summary
 from keyturn_tui.state import AppState
 
 T = TypeVar("T")
@@ -245,17 +244,13 @@ class RotationController:
 
     def _show_summary(self) -> None:
         """Show the result on the status line after the dialog was closed."""
-        pending_step = (self._state.profile(self._name) or self.view.profile).rotation.pending_step
+        profile = self._state.profile(self._name) or self.view.profile
         if self.view.failed:
             self._ui.show_message(self.status[0], "error")
         elif self.view.is_over:
             self._ui.show_message(f"{safe(self._name, 60)}: {state_summary(self.view)}", "good")
-        elif pending_step is not None:
-            step_text = next_step_text(pending_step)
-            self._ui.show_message(
-                f"Rotation of {safe(self._name, 60)} is pending (next: {step_text}). Press R to resume.",
-                "due",
-            )
+        elif profile.rotation.pending_step is not None:
+            self._ui.show_message(pending_text(profile), "due")
 
     def _update_view(self, **changes: Any) -> None:
         """Change the view and redraw."""

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from keyturn.aws.api import LastUse
 from keyturn.model.errors import RotationHalted
 from keyturn.model.profile import Profile
-from keyturn.model.text import from_iso, masked_key_id, safe, span
+from keyturn.model.text import from_iso, masked_key_id, safe
 from keyturn.operations.rotation.delete_key import DeletionFacts
+from keyturn.operations.rotation.key_status import last_use_text
 
 _MINUTE = timedelta(minutes=1)
 
@@ -28,18 +30,11 @@ class KeyToDelete:
 
 def old_key(facts: DeletionFacts, profile: Profile, now: datetime) -> KeyToDelete:
     """Describe the old key of a rotation whose only remaining step is to delete it."""
-    use = facts.last_use
-    if use is None:
-        used = "unknown"
-    elif use.at is None:
-        used = "never, according to AWS"
-    else:
-        used = last_used_text(use.at, ", ".join(part for part in (use.service, use.region) if part), now)
     key = profile.key
     owner = f" of user {key.user.rpartition('/')[2]}" if key and key.user else f" of {profile.name}"
     facts_text = (
         f"{masked_key_id(facts.old_id)}{safe(owner, 80)} will be deleted at AWS.",
-        f"This cannot be undone. Last used: {used}.",
+        f"This cannot be undone. Last used: {last_used_text(facts.last_use, now)}.",
     )
     return KeyToDelete(facts.old_id, "Delete old access key?", facts_text, facts.warnings)
 
@@ -59,33 +54,30 @@ def other_key(report: Mapping[str, Any], now: datetime) -> KeyToDelete:
     :param report: result of `keyturn.operations.rotation.rotation_client.RotationClient.status`.
     :raises RotationHalted: if keyturn has both keys, or the other key may still be in use.
     """
-    others = [key for key in report["keys"] if key["held"] is None]
-    if not others:
-        raise RotationHalted(
-            f"rotation of {report['profile']}",
-            "keyturn manages both keys of the user",
-            "Release one of them first",
-        )
-    key = others[0]
+    what = f"rotation of {report['profile']}"
+    key = next((key for key in report["keys"] if key["held"] is None), None)
+    if key is None:
+        raise RotationHalted(what, "keyturn manages both keys of the user", "Release one of them first")
     if key["busy"]:
-        raise RotationHalted(
-            f"rotation of {report['profile']}",
-            f"the other key {masked_key_id(key['key_id'])}: {key['busy']}",
-            "Find what uses it and deactivate it at AWS; then R can delete it",
-        )
-    last, by = from_iso(key["last_used"]), key["last_used_by"] or ""
-    used = last_used_text(last, by, now) if last else "never, according to AWS" if key["known"] else "unknown"
-    days = key["age_days"]
+        why = f"the other key {masked_key_id(key['key_id'])}: {key['busy']}"
+        raise RotationHalted(what, why, "Find what uses it and deactivate it at AWS; then R can delete it")
+    use = LastUse(from_iso(key["last_used"]), key["last_used_by"]) if key["known"] else None
+    age = f"{key['age_days']} day{'' if key['age_days'] == 1 else 's'} old"
+    key_text = f"{key['status'].lower()}, {age}, not managed by keyturn"
     facts_text = (
-        f"{masked_key_id(key['key_id'])} occupies the slot that a new key needs: {key['status'].lower()}, {days} day{'' if days == 1 else 's'} old, not managed by keyturn.",
-        f"Deleting it at AWS cannot be undone. Last used: {used}.",
+        f"{masked_key_id(key['key_id'])} occupies the slot that a new key needs: {key_text}.",
+        f"Deleting it at AWS cannot be undone. Last used: {last_used_text(use, now)}.",
     )
     is_active = key["status"] == "Active"
     warnings = ("it is active but idle: anything that still uses it stops working",) if is_active else ()
     return KeyToDelete(key["key_id"], "Delete the other access key?", facts_text, warnings)
 
 
-def last_used_text(at: datetime, by: str, now: datetime) -> str:
-    """Return for example `2h ago (s3, eu-west-1)`."""
-    age = span(max(_MINUTE, (now - at) // _MINUTE * _MINUTE))
-    return f"{age} ago" + (f" ({safe(by, 80)})" if by else "")
+def last_used_text(use: LastUse | None, now: datetime) -> str:
+    """Return the last use in whole minutes, for example `2h ago (s3, eu-west-1)`."""
+    if use is None:
+        return "unknown"
+    if use.at is None:
+        return "never, according to AWS"
+    age = max(_MINUTE, (now - use.at) // _MINUTE * _MINUTE)
+    return last_use_text(LastUse(use.at, safe(use.where, 80)), use.at + age)

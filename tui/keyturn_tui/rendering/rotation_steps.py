@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from keyturn.model.profile import Profile, Snapshot
 from keyturn.model.text import ASCII, Glyphs, masked_key_id, safe
-from keyturn.operations.rotation.progress import Progress
+from keyturn.operations.rotation.progress import STEP_TEXTS, Progress
 from keyturn.operations.rotation.record import Step
 from keyturn_tui.rendering.profile_cells import Line, Span, fit, next_step_text, rotation_text
 from keyturn_tui.rendering.profile_detail import policy_text, wrap
@@ -124,36 +124,20 @@ class StepRow:
     final_step: Step
 
 
-@dataclass(frozen=True, slots=True)
-class StepGlyphs:
-    """One character for each status of a step."""
-
-    done: str
-    current: str
-    work: str
-    wait: str
-    failed: str
-
-
-_UNICODE = StepGlyphs("✓", "▸", "↻", "…", "✗")
-_ASCII = StepGlyphs("+", ">", "~", ":", "X")
-
+#: Mark of a row by its status: in Unicode, in ASCII, and its role.
+_MARKS = {
+    "done": ("✓", "+", "good"),
+    "current": ("▸", ">", "title"),
+    "running": ("↻", "~", "working"),
+    "waiting": ("…", ":", "soon"),
+    "failed": ("✗", "X", "error"),
+    "open": (" ", " ", "muted"),
+}
 #: Number of completed rows by recorded step, for a rotation that is not undone.
 _DONE = {
     Step.INTENT: 1, Step.CREATED: 3, Step.VERIFIED: 4, Step.STORED: 4, Step.DELIVERED: 5, Step.DEACTIVATED: 6,
     Step.DONE: 7,
 }  # fmt: skip
-_RESUME_OR_UNDO = "Nothing is lost; R resumes or undoes it."
-_SUMMARIES = {
-    Step.INTENT: "{old} works and is in use. A new key may exist at AWS; R checks for it.",
-    Step.CREATED: "{old} and {new} exist, {old} is in use. " + _RESUME_OR_UNDO,
-    Step.VERIFIED: "{old} and {new} work, {old} is in use. " + _RESUME_OR_UNDO,
-    Step.STORED: "{old} and {new} work, {new} is in use. " + _RESUME_OR_UNDO,
-    Step.DELIVERED: "{old} and {new} work, {new} is in use. " + _RESUME_OR_UNDO,
-    Step.DEACTIVATED: "{new} is in use; {old} is inactive and can be reactivated.",
-    Step.DONE: "{new} is in use, {old} is deleted.",
-    Step.UNDONE: "{old} is in use, as before.",
-}
 
 
 def step_rows(view: RotationView) -> tuple[StepRow, ...]:
@@ -231,17 +215,11 @@ def dialog_lines(view: RotationView, now: datetime, width: int, height: int, gly
 
 def step_lines(view: RotationView, now: datetime, width: int, glyphs: Glyphs) -> list[Line]:
     """Return one line for each step."""
-    marks = _ASCII if glyphs is ASCII else _UNICODE
-    done, lines = done_count(view), []
+    lines = []
     for index, row in enumerate(step_rows(view)):
-        if index < done:
-            mark, role = marks.done, "good"
-        elif index in _current_rows(view) and _has_current_row(view):
-            mark, role = _current_mark(view, marks)
-        else:
-            mark, role = " ", "muted"
-        row_note = _row_note(view, row, index, done, now)
-        lines.append(_step_line(index, row, (mark, role), row_note, width))
+        unicode_mark, ascii_mark, role = _MARKS[_row_status(view, index)]
+        mark = ascii_mark if glyphs is ASCII else unicode_mark
+        lines.append(_step_line(index, row, (mark, role), _row_note(view, row, index, now), width))
     return lines
 
 
@@ -249,19 +227,31 @@ def state_summary(view: RotationView) -> str:
     """Return the state of the keys if the rotation stops now."""
     if view.orphans:
         lost_keys = ", ".join(masked_key_id(key) for key in view.orphans)
-        return f"If you stop here: {view.old} works and is in use. {lost_keys} exists at AWS, but its secret was lost: nobody can use it."
+        return (
+            f"If you stop here: {view.old} works and is in use. {lost_keys} exists at AWS, "
+            "but its secret was lost: nobody can use it."
+        )
     if view.is_over:
-        text = _SUMMARIES[view.step or Step.UNDONE].format(old=view.old, new=view.new)
+        text = _keys_text(view, view.step or Step.UNDONE)
         return text[0].upper() + text[1:]
     if view.is_undoing:
-        return f"If you stop here: {view.old} and {view.new} may both exist. Nothing is lost; R resumes the undo."
+        keys = f"{view.old} and {view.new} may both exist"
+        return f"If you stop here: {keys}. Nothing is lost; R resumes the undo."
     if view.step is not None:
-        return "If you stop here: " + _SUMMARIES[view.step].format(old=view.old, new=view.new)
+        return f"If you stop here: {_keys_text(view, view.step)}"
     if view.phase is not Phase.IDLE:
         return (
             f"If you stop here: {view.old} works and is in use; a new key, once created, is kept. R resumes."
         )
-    return f"Start creates a new key, verifies it, stores it, and deactivates {view.old}, which is deleted only after you confirm. Nothing has changed yet."
+    return (
+        f"Start creates a new key, verifies it, stores it, and deactivates {view.old}, "
+        "which is deleted only after you confirm. Nothing has changed yet."
+    )
+
+
+def _keys_text(view: RotationView, step: Step) -> str:
+    text = STEP_TEXTS[step]
+    return (text.keys + text.app).format(old=view.old, new=view.new)
 
 
 def pending_rotation_line(snapshot: Snapshot) -> str:
@@ -269,11 +259,14 @@ def pending_rotation_line(snapshot: Snapshot) -> str:
     pending = [profile for profile in snapshot.profiles if profile.rotation.pending_step is not None]
     if not pending:
         return ""
-    first_profile = pending[0]
     others = len({profile.key.key_id if profile.key else profile.name for profile in pending}) - 1
-    more = f", and {others} more" if others else ""
-    text = next_step_text(first_profile.rotation.pending_step or "")
-    return f"Rotation of {safe(first_profile.name, 60)} is pending (next: {text}){more}. Press R to resume."
+    return pending_text(pending[0], f", and {others} more" if others else "")
+
+
+def pending_text(profile: Profile, more: str = "") -> str:
+    """Return the message about a profile's pending rotation, and about `more`."""
+    step = next_step_text(profile.rotation.pending_step or "")
+    return f"Rotation of {safe(profile.name, 60)} is pending (next: {step}){more}. Press R to resume."
 
 
 def shared_with_text(view: RotationView) -> str:
@@ -281,8 +274,9 @@ def shared_with_text(view: RotationView) -> str:
     if not view.shared_with or view.is_over:
         return ""
     names = ", ".join(safe(name, 60) for name in view.shared_with[:_MAX_NAMED])
-    more = f" and {len(view.shared_with) - _MAX_NAMED} more" if len(view.shared_with) > _MAX_NAMED else ""
-    return f"Also used by: {names}{more} ({'switch' if len(view.shared_with) > 1 else 'switches'} automatically)."
+    count = len(view.shared_with)
+    more = f" and {count - _MAX_NAMED} more" if count > _MAX_NAMED else ""
+    return f"Also used by: {names}{more} ({'switch' if count > 1 else 'switches'} automatically)."
 
 
 def available_keys(view: RotationView) -> tuple[tuple[str, str], ...]:  # noqa: PLR0911  # one return for each row of the table
@@ -327,16 +321,20 @@ def _key_text(which: str, key: str) -> str:
     return key if key.startswith("the ") else f"{which} key {key}".lstrip()
 
 
-def _current_mark(view: RotationView, marks: StepGlyphs) -> Span:
-    if view.phase is Phase.RUNNING:
-        return marks.work, "working"
-    if view.phase is Phase.WAITING:
-        return marks.wait, "soon"
-    return (marks.failed, "error") if view.failed else (marks.current, "title")
+def _row_status(view: RotationView, index: int) -> str:
+    """Return the status of a row, a key of :data:`_MARKS`."""
+    if index < done_count(view):
+        return "done"
+    if index not in _current_rows(view) or not _has_current_row(view):
+        return "open"
+    if view.phase is Phase.IDLE:
+        return "failed" if view.failed else "current"
+    return "running" if view.phase is Phase.RUNNING else "waiting"
 
 
-def _row_note(view: RotationView, row: StepRow, index: int, done: int, now: datetime) -> str:
+def _row_note(view: RotationView, row: StepRow, index: int, now: datetime) -> str:
     """Return the right-hand column of a step."""
+    done = done_count(view)
     if index < done:
         reached = view.reached_at.get(row.final_step)
         return f"{reached:%H:%M:%S}" if reached is not None else "done"
@@ -346,11 +344,11 @@ def _row_note(view: RotationView, row: StepRow, index: int, done: int, now: date
         return running_text if view.phase is Phase.RUNNING else f"retry in {left} s"
     if row.final_step is Step.DONE:
         return _deletable_text(view, now)
-    if index == done and view.orphans:
+    if index != done:
+        return ""
+    if view.orphans:
         return "secret lost"
-    if index == done and view.failed:
-        return "failed"
-    return "next" if index == done and _has_current_row(view) else ""
+    return "failed" if view.failed else "next" if _has_current_row(view) else ""
 
 
 def _current_rows(view: RotationView) -> range:
