@@ -163,9 +163,9 @@ def _undo_without_new(actions: StepActions, observed: ObservedKeys) -> Progress:
     """
     record = actions.record
     new, old = record.masked_new_id, record.masked_old_id
-    old_key = observed.listed.get(record.old.access_key_id)
-    if old_key is None or old_key.status != "Active":
-        why = f"{new} was deleted at AWS, and {old} is {old_key.status.lower() if old_key else 'deleted too'}"
+    status = observed.status(record.old)
+    if status != "Active":
+        why = f"{new} was deleted at AWS, and {old} is {status.lower() if status else 'deleted too'}"
         hint = f"Reactivate {old} in the console, then run: keyturn rotate {record.profile} --undo"
         raise rotation_halted(record, why, hint)
     note = f"{new} was deleted at AWS, outside keyturn; {old} is in use again"

@@ -117,17 +117,16 @@ def finish(context: Context, name: str, code: str | None = None, last_four: str 
 
 
 def _require_confirmation(what: str, name: str, facts: DeletionFacts, last_four: str | None) -> None:
-    if last_four is not None and last_four == facts.old_id[-4:]:
+    expected = facts.old_id[-4:]
+    if last_four == expected:
         return
     if last_four is not None:
         hint = f"Check the key: keyturn rotate {name} --status"
         raise NeedsConfirmation(what, f"{last_four} are not its last four characters", hint)
-    command_hint = f"To delete it anyway: keyturn rotate {name} --finish --confirm {facts.old_id[-4:]}"
+    command = f"keyturn rotate {name} --finish --confirm {expected}"
     if facts.warnings:
-        raise RotationHalted(what, "; ".join(facts.warnings), command_hint)
-    raise NeedsConfirmation(
-        what, "it cannot be undone", f"Run: keyturn rotate {name} --finish --confirm {facts.old_id[-4:]}"
-    )
+        raise RotationHalted(what, "; ".join(facts.warnings), f"To delete it anyway: {command}")
+    raise NeedsConfirmation(what, "it cannot be undone", f"Run: {command}")
 
 
 @operation("rotate-drop")
@@ -142,25 +141,21 @@ def delete_other_key(context: Context, name: str, last_four: str, code: str | No
     context.require_open()
     record, key_signer = record_store.pending_record(context, name), KeySigner(context, name, code)
     key = record.old if record is not None else context.key(vault_keys.entry_of(context.read(), name))
-    message = None
-    if record is None:
-        message = _forget_unknown_key(context, key_signer, name, last_four)
+    message = None if record is not None else _forget_unknown_key(key_signer, key, last_four)
     if message is None:
         user = record.user if record is not None else key_signer.user_of(key)
         with context.log_failure(name, "rotate"), record_store.user_lock(context, user):
-            message = _delete_of_user(context, key_signer, user, key, last_four)
+            message = _delete_of_user(key_signer, user, key, last_four)
     context.log_success(name, "rotate", message)
     return message
 
 
-def _delete_of_user(
-    context: Context, key_signer: KeySigner, user: str, key: Credentials, last_four: str
-) -> str:
+def _delete_of_user(key_signer: KeySigner, user: str, key: Credentials, last_four: str) -> str:
     """Delete the key, now that the lock is held, and return what was done.
 
     :param key: signs the calls if no rotation is pending.
     """
-    record = record_store.record_of_user(context, user)
+    context, record = key_signer.context, record_store.record_of_user(key_signer.context, user)
     if record is not None and record.step.is_last:
         record = None
     keys = (key,) if record is None else record.signers(context.clock())
@@ -170,10 +165,16 @@ def _delete_of_user(
     target = _find_key(key_signer.profile, listed, last_four)
     _require_not_in_vault(context, record, target)
     if record is not None:
-        _require_orphan(context, record, target, key_signer)
+        _require_orphan(key_signer, record, target)
     else:
-        _require_idle(context, target, key_signer, keys)
-    _delete(key_signer, user, target, keys)
+        _require_idle(key_signer, keys, target)
+    if target.status == "Active":
+        key_signer.deactivate_if_allowed(keys, user_name(user), target.key_id)
+    try:
+        key_signer.delete(keys, user_name(user), target.key_id)
+    except KeyturnError as error:
+        error.hint = f"{masked_key_id(target.key_id)} may be deactivated, but is not deleted. {error.hint}"
+        raise
     vault_keys.forget_previous_key(context, target.key_id)
     if record is not None and record.step is Step.INTENT:
         StepActions(context, record, key_signer).give_up()
@@ -193,11 +194,12 @@ def _forget_deleted_key(context: Context, last_four: str, listed: Mapping[str, L
     return None
 
 
-def _forget_unknown_key(context: Context, key_signer: KeySigner, name: str, last_four: str) -> str | None:
-    """Remove the `previous` key from the vault if AWS knows neither it nor the key in use. Return what was
-    done, or None."""
-    entry = vault_keys.entry_of(context.read(), name)
-    key, previous = context.key(entry), vault_keys.previous_keys(context).get(entry)
+def _forget_unknown_key(key_signer: KeySigner, key: Credentials, last_four: str) -> str | None:
+    """Remove a `previous` key from the vault if AWS knows neither it nor `key`, which is in use. Return what
+    was done, or None."""
+    context = key_signer.context
+    entry = vault_keys.entry_of(context.read(), key_signer.profile)
+    previous = vault_keys.previous_keys(context).get(entry)
     if previous is None or previous.access_key_id[-4:] != last_four:
         return None
     if key_signer.is_known(key) or key_signer.is_known(previous):
@@ -239,36 +241,24 @@ def _require_not_in_vault(context: Context, record: Record | None, target: Liste
         raise RotationHalted(what, "it belongs to the pending rotation", hint)
 
 
-def _require_orphan(context: Context, record: Record, target: ListedKey, key_signer: KeySigner) -> None:
+def _require_orphan(key_signer: KeySigner, record: Record, target: ListedKey) -> None:
     """Require that the key comes from the pending rotation. A key that another process created at the same
     moment has been used, or will be."""
-    observed = key_signer.observe_raw(record)
-    if target.key_id not in {each.key_id for each in orphans(record, observed)}:
-        why = f"{masked_key_id(target.key_id)} existed before the pending rotation"
+    target_id = masked_key_id(target.key_id)
+    if target not in orphans(record, key_signer.observe(record)):
+        why = f"{target_id} existed before the pending rotation"
         raise rotation_halted(record, why, f"Finish that first: keyturn rotate {record.profile} --status")
-    use = key_signer.last_use(record.signers(context.clock()), target.key_id)
+    use = key_signer.last_use(record.signers(key_signer.context.clock()), target.key_id)
     if use.at is not None:
-        target_id = masked_key_id(target.key_id)
         why = f"{target_id} was used ({iso(use.at)}), so it is not the key whose secret was lost"
         raise rotation_halted(record, why, "Find out who created it; if it is not needed, delete it at AWS")
 
 
-def _require_idle(
-    context: Context, target: ListedKey, key_signer: KeySigner, keys: tuple[Credentials, ...]
-) -> None:
+def _require_idle(key_signer: KeySigner, keys: tuple[Credentials, ...], target: ListedKey) -> None:
     if target.status != "Active":
         return
-    why = recent_use_reason(target, key_signer.last_use(keys, target.key_id), context.clock())
+    use = key_signer.last_use(keys, target.key_id)
+    why = recent_use_reason(target, use, key_signer.context.clock())
     if why:
         hint = "Find what uses it, deactivate it at AWS, and delete it once nothing needs it"
         raise RotationHalted(f"Could not delete {masked_key_id(target.key_id)}", why, hint)
-
-
-def _delete(key_signer: KeySigner, user: str, target: ListedKey, keys: tuple[Credentials, ...]) -> None:
-    if target.status == "Active":
-        key_signer.deactivate_if_allowed(keys, user_name(user), target.key_id)
-    try:
-        key_signer.delete(keys, user_name(user), target.key_id)
-    except KeyturnError as error:
-        error.hint = f"{masked_key_id(target.key_id)} may be deactivated, but is not deleted. {error.hint}"
-        raise

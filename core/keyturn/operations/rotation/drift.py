@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keyturn.operations.rotation.record import PROPAGATION_TIME, Record, Step
-from keyturn.operations.rotation.state_machine import ObservedKeys, is_gone
+from keyturn.operations.rotation.state_machine import ObservedKeys, is_new_key_gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ def find_drift(record: Record, observed: ObservedKeys) -> KeyDrift | None:
     """
     if record.new is None or record.step.is_last:
         return None
-    old, new = (_status(observed, key.access_key_id) for key in (record.old, record.new))
+    old, new = observed.status(record.old), observed.status(record.new)
     if not record.is_undoing and (drift := _new_key_drift(record, old, new, observed)) is not None:
         return drift
     return _old_key_drift(record, old, observed)
@@ -38,7 +38,7 @@ def _new_key_drift(
     command, new_id = f"keyturn rotate {record.profile}", record.masked_new_id
     vault_use = ", and the vault uses it" if record.step.is_at_least(Step.STORED) else ""
     if new is None:
-        if record.new is None or not is_gone(record.new.access_key_id, record, observed):
+        if not is_new_key_gone(record, observed):
             return None
         if old == "Active":
             hint = f"To return to {record.masked_old_id}, which works: {command} --resume"
@@ -46,7 +46,10 @@ def _new_key_drift(
             hint = f"Reactivate {record.masked_old_id} at AWS, then return to it: {command} --undo"
         return KeyDrift(f"{new_id} was deleted at AWS, outside keyturn{vault_use}", hint)
     if new != "Active":
-        hint = f"To return to {record.masked_old_id}: {command} --undo; or reactivate {new_id} at AWS, then run: {command} --resume"
+        hint = (
+            f"To return to {record.masked_old_id}: {command} --undo; "
+            f"or reactivate {new_id} at AWS, then run: {command} --resume"
+        )
         return KeyDrift(f"{new_id} is {new.lower()} at AWS, changed outside keyturn{vault_use}", hint)
     return None
 
@@ -62,20 +65,16 @@ def _old_key_drift(record: Record, old: str | None, observed: ObservedKeys) -> K
     if record.is_undoing:
         return None
     if old != "Active" and not record.step.is_at_least(Step.DEACTIVATED):
-        hint = f"To continue with {record.masked_new_id}: {command} --resume; to reactivate it and undo: {command} --undo"
-        # The cause is unknown: this may be our own UpdateAccessKey, if the process ended before it wrote the step.
+        hint = (
+            f"To continue with {record.masked_new_id}: {command} --resume; "
+            f"to reactivate it and undo: {command} --undo"
+        )
+        # The cause is unknown: this may be our own UpdateAccessKey, if the process ended before it wrote the
+        # step.
         return KeyDrift(f"{old_id} is already {old.lower()} at AWS{vault_use}", hint)
-    deactivated_at = record.step_times.get(Step.DEACTIVATED)
-    is_reactivated = (
-        deactivated_at is not None and observed.now - deactivated_at > PROPAGATION_TIME and old == "Active"
-    )
-    if record.step is Step.DEACTIVATED and is_reactivated:
+    deactivated_at = record.step_times.get(Step.DEACTIVATED, observed.now)
+    has_propagated = observed.now - deactivated_at > PROPAGATION_TIME
+    if record.step is Step.DEACTIVATED and has_propagated and old == "Active":
         hint = f"To deactivate it: {command} --resume; to return to it: {command} --undo"
         return KeyDrift(f"{old_id} was reactivated at AWS, outside keyturn", hint)
     return None
-
-
-def _status(observed: ObservedKeys, key_id: str) -> str | None:
-    """Return the status of a key in AWS's list, or None if it is not listed."""
-    listed = observed.listed.get(key_id)
-    return None if listed is None else listed.status

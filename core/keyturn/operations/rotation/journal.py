@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +62,12 @@ class Journal:
 
         :raises VaultError: if a folder cannot be read, so that the records are unknown.
         """
-        found = set()
-        for folder, prefix in ((self._folder, ""), (self.fallback_dir, _FALLBACK_PREFIX)):
-            for name in _file_names(folder):
-                if name.startswith(prefix) and name.endswith(SUFFIX):
-                    found.add(name.removeprefix(prefix).removesuffix(SUFFIX))
+        found = {
+            name.removeprefix(prefix).removesuffix(SUFFIX)
+            for folder, prefix in ((self._folder, ""), (self.fallback_dir, _FALLBACK_PREFIX))
+            for name in _file_names(folder)
+            if name.startswith(prefix) and name.endswith(SUFFIX)
+        }
         return tuple(sorted(name for name in found if not name.startswith(".") and ".damaged-" not in name))
 
     def read(self, name: str) -> RecordTable | None:
@@ -81,18 +81,27 @@ class Journal:
         found = self._latest(name)
         return None if found is None else found[1]
 
-    def write(self, name: str, change: Callable[[RecordTable | None], RecordTable]) -> None:
-        """Replace a record with the result of `change`. It is encrypted, on disk, read back and decrypted
-        before this returns.
+    def write(self, name: str, record: RecordTable, previous_step: str | None = None) -> None:
+        """Replace a record. It is encrypted, on disk, read back and decrypted before this returns.
 
-        :param change: receives the current record. If it raises, nothing is written.
+        :param previous_step: replace only the record of the same rotation at this step.
+        :raises FileChanged: if the rotation is at another step, or another rotation has replaced it.
         :raises VaultError: if neither the vault's folder nor the fallback folder takes it. The current record
             is unchanged.
         """
         with contextlib.ExitStack() as stack:
             is_locked = self._lock(stack)
             serial, before = self._latest(name) or (0, None)
-            plain = _encode(serial + 1, change(before))
+            if previous_step and (
+                before is None
+                or (before.get("nonce"), before.get("step")) != (record["nonce"], previous_step)
+            ):
+                raise FileChanged(
+                    "Rotation stopped",
+                    "another process has continued it",
+                    "Run: keyturn rotate PROFILE --status",
+                )
+            plain = _encode(serial + 1, record)
             sealed = self._vault.seal(plain)
             if self._vault.open(sealed) != plain:
                 raise VaultError(
@@ -150,9 +159,10 @@ class Journal:
             put(self._fallback_path(name), sealed)
         except (OSError, VaultError) as error:
             raise VaultError(
-                "Could not write the rotation journal", f"neither {self._folder} nor {self.fallback_dir} is writable",
+                "Could not write the rotation journal",
+                f"neither {self._folder} nor {self.fallback_dir} is writable",
                 "Free disk space or fix the permissions, then try again",
-            ) from error  # fmt: skip
+            ) from error
 
     def move_from_fallback(self, name: str) -> None:
         """Move a record from the fallback folder to the vault's folder, if that is writable again."""
@@ -197,7 +207,10 @@ class Journal:
 
 
 _FALLBACK_PREFIX = "rotation-"
-_HINT = "Nothing was overwritten. To move it aside: keyturn vault restore; then check: keyturn rotate PROFILE --status"
+_HINT = (
+    "Nothing was overwritten. To move it aside: keyturn vault restore; "
+    "then check: keyturn rotate PROFILE --status"
+)
 
 
 def _file_names(folder: Path) -> list[str]:
@@ -210,24 +223,6 @@ def _file_names(folder: Path) -> list[str]:
         raise VaultError(
             "Could not read the rotation journal", why, "Fix its permissions, then try again"
         ) from None
-
-
-def expect_step(
-    nonce: str, step: str, record: Mapping[str, Any]
-) -> Callable[[RecordTable | None], RecordTable]:
-    """Return a change to `record` that applies only if the journal holds the rotation `nonce` at `step`.
-
-    The change raises `FileChanged` if the rotation is at another step, or another rotation has replaced it.
-    """
-
-    def change(before: RecordTable | None) -> RecordTable:
-        if before is None or before.get("nonce") != nonce or before.get("step") != step:
-            raise FileChanged(
-                "Rotation stopped", "another process has continued it", "Run: keyturn rotate PROFILE --status"
-            )
-        return dict(record)
-
-    return change
 
 
 def _encode(serial: int, record: RecordTable) -> bytes:

@@ -64,31 +64,25 @@ class KeySigner:
         except KeyturnError:
             return None
 
-    def observe_raw(self, record: Record) -> ObservedKeys:
-        """Return the user's keys at AWS and the keys in the vault.
+    def observe(self, record: Record) -> ObservedKeys:
+        """Return the user's keys at AWS and the keys in the vault. Errors name the keys and the next command.
 
         :raises NeedsMfa: if AWS lists the keys only with an MFA code.
-        :raises AwsError: if AWS refuses or does not respond.
-        """
-        listed = self.list_keys(record.signers(self.context.clock()), record.user_name)
-        in_vault = {name: key.access_key_id for name, key in vault_keys.keys_in_vault(self.context).items()}
-        definitions = self.context.read().definitions
-        used_entries = frozenset(profile.key for profile in definitions.values() if profile.key)
-        return ObservedKeys(listed, in_vault, used_entries, self.context.clock())
-
-    def observe(self, record: Record) -> ObservedKeys:
-        """Return the same as :meth:`observe_raw`; its errors name the keys and the next command.
-
         :raises RotationHalted: if AWS accepts neither key any more.
         :raises AwsRefused: if AWS accepts neither key yet.
         """
+        context = self.context
         with summary_as_hint(record):
             try:
-                return self.observe_raw(record)
+                listed = self.list_keys(record.signers(context.clock()), record.user_name)
             except AwsRefused as error:
-                if error.code not in UNKNOWN_KEY_CODES or record.is_propagating(self.context.clock()):
+                if error.code not in UNKNOWN_KEY_CODES or record.is_propagating(context.clock()):
                     raise
-                raise _no_working_key(self.context, record) from None
+                raise _no_working_key(context, record) from None
+            in_vault = {name: key.access_key_id for name, key in vault_keys.keys_in_vault(context).items()}
+            definitions = context.read().definitions
+            used_entries = frozenset(profile.key for profile in definitions.values() if profile.key)
+            return ObservedKeys(listed, in_vault, used_entries, context.clock())
 
     def set_status(self, keys: Sequence[Credentials], user_name: str, key_id: str, status: str) -> None:
         """Activate or deactivate a key."""

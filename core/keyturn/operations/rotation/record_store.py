@@ -14,7 +14,7 @@ from typing import Any
 from keyturn.model.errors import NeedsUnlock, NotFound, VaultCorrupt, VaultNewer
 from keyturn.model.json_codec import to_table
 from keyturn.operations.context import Context, credentials_in, key_entry
-from keyturn.operations.rotation.journal import Journal, expect_step, record_name
+from keyturn.operations.rotation.journal import Journal, record_name
 from keyturn.operations.rotation.progress import rotation_halted
 from keyturn.operations.rotation.record import Record, Step, record_from_table
 from keyturn.storage.index import Index, RotationSummary
@@ -163,7 +163,7 @@ def start(context: Context, record: Record) -> None:
 
     :raises VaultError: if the disk refuses it. The rotation has not started.
     """
-    journal_of(context).write(record_name(record.user), lambda _: to_table(record))
+    journal_of(context).write(record_name(record.user), to_table(record))
     update_index(context, record)
 
 
@@ -173,9 +173,7 @@ def write_record(context: Context, record: Record, previous_step: Step) -> None:
     :raises FileChanged: if the journal has another step or another rotation of the user.
     :raises VaultError: if the disk refuses it. The previous record is unchanged.
     """
-    journal_of(context).write(
-        record_name(record.user), expect_step(record.nonce, str(previous_step), to_table(record))
-    )
+    journal_of(context).write(record_name(record.user), to_table(record), previous_step)
 
 
 def save_step(context: Context, record: Record, previous_step: Step) -> Record:

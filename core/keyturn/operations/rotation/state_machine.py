@@ -6,7 +6,7 @@ Resume, undo, the commands and the wizard all call :func:`next_step`, so they ca
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -71,14 +71,17 @@ class ObservedKeys:
     now: datetime
     is_old_accepted: bool = False
     """AWS has just accepted the old key three times in a row."""
-    known_ids: frozenset[str] = field(default_factory=frozenset)
-    """Further key ids that keyturn knows."""
+
+    def status(self, key: Credentials | None) -> str | None:
+        """Return the status of a key at AWS, or None if it is not listed."""
+        listed = self.listed.get(key.access_key_id) if key is not None else None
+        return listed.status if listed is not None else None
 
 
 def orphans(record: Record, observed: ObservedKeys) -> tuple[ListedKey, ...]:
     """Return the listed keys that were created since the rotation started and whose secret keyturn does not
     hold."""
-    own_ids = {*record.keys, *record.initial_key_ids, *observed.in_vault.values(), *observed.known_ids}
+    own_ids = {*record.keys, *record.initial_key_ids, *observed.in_vault.values()}
     return tuple(
         key
         for key in observed.listed.values()
@@ -104,9 +107,9 @@ def _intent_step(record: Record, observed: ObservedKeys) -> NextStep:
 
 
 def _forward_step(record: Record, observed: ObservedKeys) -> NextStep:
-    if record.new is not None and is_gone(record.new.access_key_id, record, observed):
+    if is_new_key_gone(record, observed):
         return NextStep.NEW_DELETED
-    if record.new is not None and _is_inactive(observed.listed.get(record.new.access_key_id)):
+    if observed.status(record.new) not in ("Active", None):
         return NextStep.NEW_INACTIVE
     if record.step in _STEP_AFTER:
         return _STEP_AFTER[record.step]
@@ -115,14 +118,14 @@ def _forward_step(record: Record, observed: ObservedKeys) -> NextStep:
         return NextStep.STORE
     if record.step is Step.STORED:
         return NextStep.DELIVER
-    return _old_key_step(record, observed.listed.get(record.old.access_key_id))
+    return _old_key_step(record, observed.status(record.old))
 
 
-def _old_key_step(record: Record, old: ListedKey | None) -> NextStep:
+def _old_key_step(record: Record, status: str | None) -> NextStep:
     """Return the step for the old key once the new key is in use."""
-    if old is None:
+    if status is None:
         return NextStep.CLOSE
-    if old.status == "Active":
+    if status == "Active":
         return NextStep.DEACTIVATE
     return NextStep.DELETE if record.step is Step.DEACTIVATED else NextStep.RECORD_DEACTIVATED
 
@@ -133,14 +136,13 @@ _STEP_AFTER = {Step.CREATED: NextStep.VERIFY, Step.VERIFIED: NextStep.STORE}
 def _undo_step(record: Record, observed: ObservedKeys) -> NextStep:
     """Return the next step of an undo: the old key works, then the vault uses it, then the new key is
     deleted."""
-    old = observed.listed.get(record.old.access_key_id)
-    new = observed.listed.get(record.new.access_key_id) if record.new else None
-    if old is None or old.status not in REVERSIBLE_STATUSES:
+    old, new = observed.status(record.old), observed.status(record.new)
+    if old not in REVERSIBLE_STATUSES:
         return NextStep.OLD_UNUSABLE
     # AWS may list a key as active and accept it for a minute after its deactivation, so neither proves that
     # it is active.
     may_be_off = Step.DELIVERED in record.step_times and not record.is_reactivated
-    if old.status != "Active" or may_be_off:
+    if old != "Active" or may_be_off:
         return NextStep.REACTIVATE
     if new is None:
         return _undo_step_without_new(record, observed)
@@ -148,27 +150,22 @@ def _undo_step(record: Record, observed: ObservedKeys) -> NextStep:
         return NextStep.VERIFY_OLD
     if not vault_has_old(record, observed):
         return NextStep.STORE_OLD
-    return NextStep.DEACTIVATE_NEW if new.status == "Active" else NextStep.DELETE_NEW
+    return NextStep.DEACTIVATE_NEW if new == "Active" else NextStep.DELETE_NEW
 
 
 def _undo_step_without_new(record: Record, observed: ObservedKeys) -> NextStep:
     """Return the next step of an undo if AWS does not list the new key. A young key may only not be listed
     yet."""
-    if record.new is not None and not is_gone(record.new.access_key_id, record, observed):
+    if record.new is not None and not is_new_key_gone(record, observed):
         return NextStep.WAIT
     return NextStep.GIVE_UP if vault_has_old(record, observed) else NextStep.STORE_OLD
 
 
-def is_gone(key_id: str, record: Record, observed: ObservedKeys) -> bool:
-    """Return True if a created key no longer exists. A key created within :data:`PROPAGATION_TIME` may not be
-    listed yet."""
-    if key_id in observed.listed:
-        return False
-    return record.new_key_age(observed.now) > PROPAGATION_TIME
-
-
-def _is_inactive(key: ListedKey | None) -> bool:
-    return key is not None and key.status != "Active"
+def is_new_key_gone(record: Record, observed: ObservedKeys) -> bool:
+    """Return True if the new key was created and no longer exists. A key created within
+    :data:`PROPAGATION_TIME` may not be listed yet."""
+    is_listed = observed.status(record.new) is not None
+    return record.new is not None and not is_listed and record.new_key_age(observed.now) > PROPAGATION_TIME
 
 
 def vault_has_new(record: Record, observed: ObservedKeys) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,8 +137,8 @@ def test_a_record_that_fell_back_to_the_intent_is_caught_up_by_what_the_vault_ho
     intent: list[bytes] = []
     real = Journal.write
 
-    def written(self: Journal, name: str, change: object) -> None:
-        real(self, name, change)  # type: ignore[arg-type]  # passed through
+    def written(self: Journal, name: str, record: dict[str, Any], previous_step: str | None = None) -> None:
+        real(self, name, record, previous_step)
         intent.append(self.path_of(name).read_bytes())
 
     with pytest.MonkeyPatch.context() as patched:
