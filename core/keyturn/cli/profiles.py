@@ -13,7 +13,7 @@ from keyturn.cli.options import as_json, credential_service, opens_vault, yes
 from keyturn.cli.output import columns, emit, say, warn
 from keyturn.cli.prompts import VaultUnlocker, ask_line, confirm, on_terminal
 from keyturn.model.errors import NeedsInteraction, NotFound, UsageError
-from keyturn.model.labels import KIND_WORDS, ROLE_WORDS, rotation_words
+from keyturn.model.labels import ROLE_WORDS, kind_words, rotation_words
 from keyturn.model.profile import Delivery, Key, Profile, RotationState, State, VaultState, state_of
 from keyturn.model.text import countdown, iso, safe
 from keyturn.profiles import settings
@@ -123,7 +123,7 @@ def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, st
     lines: list[tuple[str, str | None]] = [
         ("Profile", row.name),
         ("Managed", "by keyturn" if row.managed else "no: resolved by the AWS CLI and SDKs"),
-        ("Kind", KIND_WORDS[row.kind]),
+        ("Kind", kind_words(row)),
         (
             "State",
             f"{state}{time_left if state is not State.EXPIRED else f', since {iso(session.expires if session else None)}'}",

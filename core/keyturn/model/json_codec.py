@@ -35,7 +35,7 @@ def stored(
     :param flat: the members of the nested dataclass are stored in the outer table.
     :param row: the nested dataclass is a list of its members.
     :param exact: a time keeps its fraction of a second and its offset.
-    :param omit: the key is omitted if the value is empty.
+    :param omit: the key is omitted if the value is the field's default.
     :param local: the field is not stored; reading gives it its default.
     :param encode: returns the JSON form of a value other than None, for a type that the codec rejects.
     :param decode: the reverse of `encode`.
@@ -55,7 +55,7 @@ def to_table(value: Any) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for field in fields(value):
         member, meta = getattr(value, field.name), field.metadata
-        if "local" in meta or ("omit" in meta and not member):
+        if "local" in meta or ("omit" in meta and member == _default(field)):
             continue
         if "flat" in meta:
             table |= to_table(member)
@@ -98,6 +98,10 @@ def _key(field: Field[Any]) -> str:
 
 def _has_default(field: Field[Any]) -> bool:
     return field.default is not MISSING or field.default_factory is not MISSING
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def _allows_none(hint: Any) -> bool:

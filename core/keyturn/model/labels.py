@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from keyturn.model.profile import Kind, Rotation, RotationState
+from collections.abc import Mapping
 
-KIND_WORDS = {
+from keyturn.model.profile import Kind, Profile, Rotation, RotationState
+
+KIND_WORDS: Mapping[str, str] = {
     Kind.IAM_KEY: "IAM user, access key",
     Kind.ROLE: "role, assumed from a source profile",
     Kind.SSO_ROLE: "Identity Center (SSO) role",
@@ -16,6 +18,11 @@ KIND_WORDS = {
     Kind.STATIC_SESSION: "temporary credentials",
     Kind.UNKNOWN: "no own credentials",
 }
+
+
+def kind_words(profile: Profile) -> str:
+    """Return the kind of a profile in words."""
+    return profile.kind_label or KIND_WORDS[profile.kind]
 
 
 #: AssumeRole settings of a managed role. The labels are short because they share a column.

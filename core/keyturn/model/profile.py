@@ -179,7 +179,10 @@ class Profile:
     :func:`~keyturn.model.text.safe`.
     """
     managed: bool = False
-    kind: Kind = Kind.UNKNOWN
+    kind: str = Kind.UNKNOWN
+    """A member of :class:`Kind`, or the kind of a credential provider that it has no member for."""
+    kind_label: str = ""
+    """Name of such a kind for people."""
     source: str | None = None
     """Source of its sessions: the profile that holds the key, a login, a start URL. Rows with the same
     source are grouped, because their sessions depend on it.

@@ -18,6 +18,7 @@ from keyturn.operations.context import Context, key_entry
 from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.profiles import status
 from keyturn.profiles.profile_sections import path_of
+from keyturn.providers.registry import require_known_kinds
 from keyturn.storage import managed_profiles
 from keyturn.storage.managed_profiles import ManagedProfile
 from keyturn.system import files
@@ -215,9 +216,9 @@ def import_vault(
         the lock; nothing is created then. If a write fails later, the vault exists and the import can be
         repeated.
     """
-    export = read_export(exported, export_passphrase)
+    export, profiles_file = read_export(exported, export_passphrase), context.paths.profiles_file
     with context.state_lock():
-        managed_profiles.load(context.paths.profiles_file)
+        require_known_kinds(managed_profiles.load(profiles_file), str(profiles_file))
         try:
             if context.vault.state() is VaultState.ABSENT:
                 _forget_previous_vault(context)
@@ -262,7 +263,10 @@ def _merge_definitions(context: Context, content: str | None) -> tuple[str, ...]
     if content is None:
         return ()
     try:
-        imported = managed_profiles.decode(content.encode("utf-8", "replace"), "the export's profiles.toml")
+        path = "the export's profiles.toml"
+        imported = require_known_kinds(
+            managed_profiles.decode(content.encode("utf-8", "replace"), path), path
+        )
     except KeyturnError as error:
         return (f"The keys were imported, the managed profiles were not: {error.line()}",)
     added: list[str] = []

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from keyturn.model.labels import KIND_WORDS
+from keyturn.model.labels import kind_words
 from keyturn.model.profile import Profile, VaultState, state_of
 
 #: Field names before a colon. Any other colon is part of the text.
@@ -85,7 +85,7 @@ def haystack(row: Profile) -> str:
 
 def types(row: Profile) -> str:
     """Return all names of a row's kind, lower case."""
-    return f"{row.kind} {KIND_WORDS[row.kind]}".lower()
+    return f"{row.kind} {kind_words(row)}".lower()
 
 
 def state_words(row: Profile, vault: VaultState, now: datetime) -> str:

@@ -14,6 +14,7 @@ from keyturn.awsconfig.native_profiles import SharedConfig, native_profiles, rea
 from keyturn.model.errors import KeyturnError, NotFound, UnparsableFile
 from keyturn.model.profile import FileProblem, Profile
 from keyturn.profiles import status
+from keyturn.providers.registry import require_known_kinds
 from keyturn.storage import config, managed_profiles
 from keyturn.storage.config import Config
 from keyturn.storage.index import Index, IndexFile
@@ -102,7 +103,9 @@ def read(paths: Paths, environ: Mapping[str, str], now: datetime) -> Inventory:
     problems = list(shared.problems)
     profiles_error = None
     try:
-        definitions: Mapping[str, ManagedProfile] = managed_profiles.load(paths.profiles_file)
+        definitions: Mapping[str, ManagedProfile] = require_known_kinds(
+            managed_profiles.load(paths.profiles_file), str(paths.profiles_file)
+        )
     except (KeyturnError, OSError) as caught:
         error = caught if isinstance(caught, KeyturnError) else KeyturnError("profiles.toml", str(caught))
         line = error.lineno if isinstance(error, UnparsableFile) else 0

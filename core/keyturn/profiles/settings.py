@@ -6,14 +6,15 @@ An empty value unsets a setting, so that its default applies.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from keyturn.model.errors import UsageError
-from keyturn.model.profile import DEFAULT_ROTATION_DAYS, Delivery, Kind, Renew, Rotate
-from keyturn.providers import sts_limits
-from keyturn.providers.sts_limits import for_role, for_session_token
+from keyturn.model.profile import Delivery, Kind, Renew, Rotate
+from keyturn.providers import registry, sts_limits
+from keyturn.providers.base import Parser
 from keyturn.storage.managed_profiles import ManagedProfile
 
 REGION = "region"
@@ -27,6 +28,9 @@ def parse(arguments: Sequence[str]) -> dict[str, str]:
     :raises UsageError: if one has no `=`, names no setting, or is repeated.
     """
     values: dict[str, str] = {}
+    valid = dict.fromkeys(
+        (REGION, *_SETTINGS, *(key for each in registry.PROVIDERS for key in each.settings))
+    )
     for argument in arguments:
         key, separator, value = argument.partition("=")
         key = _ALIASES.get(key, key)
@@ -34,8 +38,8 @@ def parse(arguments: Sequence[str]) -> dict[str, str]:
             raise UsageError(
                 f"Invalid setting: {argument}", "it is not KEY=VALUE", "To unset a setting, use KEY="
             )
-        if key != REGION and key not in _SETTERS:
-            raise UsageError(f"Unknown setting: {key}", "", f"Valid: {', '.join((REGION, *_SETTERS))}")
+        if key not in valid:
+            raise UsageError(f"Unknown setting: {key}", "", f"Valid: {', '.join(valid)}")
         if key in values:
             raise UsageError(f"Repeated setting: {key}", "", "Set it once")
         values[key] = value
@@ -49,26 +53,38 @@ def apply(definition: ManagedProfile, values: Mapping[str, str]) -> ManagedProfi
         definition.
     :raises UsageError: if a value is invalid or conflicts with another setting.
     """
+    provider = registry.provider_of(definition.kind)
+    parsers = {**_OF_EVERY_KIND, **provider.settings}
     for key, value in values.items():
         if key == REGION:
             continue
-        if value and key in _ROLES_ONLY and definition.kind is not Kind.ROLE:
+        if value and key not in parsers:
+            kinds = " and ".join(each.plural for each in registry.PROVIDERS if key in each.settings)
             raise UsageError(
                 f"Could not set {key} of {definition.name}",
-                f"it is valid for roles only, this is {definition.kind}",
+                f"it is valid for {kinds} only, this is {definition.kind}",
                 "Remove it",
             )
-        definition = _SETTERS[key](definition, value)
-    _check(definition)
+        definition = definition.with_setting(key, parsers[key](value) if value else None)
+    provider.check(definition)
+    _check_key(definition, values)
     return definition
 
 
-def _check(definition: ManagedProfile) -> None:
-    sts_limits.transitive_tags(definition.transitive_tags, definition.tags)
-    if definition.kind is Kind.ROLE:
-        for_role(definition.duration_seconds, chained=False)
-    else:
-        for_session_token(definition.duration_seconds)
+def _check_key(definition: ManagedProfile, values: Mapping[str, str]) -> None:
+    """Check the settings that depend on the profile's own key."""
+    if values.get("session") == "none" and (definition.kind != Kind.IAM_KEY or definition.key is None):
+        raise UsageError(
+            "Invalid value for session: none",
+            f"only an IAM user's key can be delivered, this is {definition.kind}",
+            "Use temporary",
+        )
+    if values.get("rotate") == Rotate.AUTO and definition.key is None:
+        raise UsageError(
+            "Invalid value for rotate: auto",
+            f"{definition.name} has no access key of its own",
+            "Set it on the profile that holds the key",
+        )
     if definition.delivers_key and definition.delivery is Delivery.CREDENTIALS_FILE:
         raise UsageError(
             f"Could not set session of {definition.name}",
@@ -89,21 +105,10 @@ def check_region(value: str) -> str:
 
 def table(definition: ManagedProfile) -> dict[str, Any]:
     """Return all settings as `set --json` prints them; null if the default applies."""
-    return {
-        "renew": str(definition.renew),
-        "duration_seconds": definition.duration_seconds,
-        "session": "none" if definition.delivers_key else "temporary",
-        "mfa_serial": definition.mfa_serial,
-        "external_id": definition.external_id,
-        "role_session_name": definition.role_session_name,
-        "source_identity": definition.source_identity,
-        "tags": dict(definition.tags),
-        "transitive_tags": list(definition.transitive_tags),
-        "policy": definition.policy,
-        "policy_arns": list(definition.policy_arns),
-        "rotation_days": definition.rotation_days,
-        "rotate": str(definition.rotate),
-    }
+    own = registry.provider_of(definition.kind).settings
+    values = {key: definition.setting(key) for key in (*_SETTINGS, *own)}
+    values["session"] = "none" if definition.delivers_key else "temporary"
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 def seconds_of(text: str, what: str = "duration_seconds") -> int:
@@ -121,104 +126,35 @@ def seconds_of(text: str, what: str = "duration_seconds") -> int:
     return hours * 3600 + minutes * 60 + seconds
 
 
-def _renew(definition: ManagedProfile, value: str) -> ManagedProfile:
-    if value and value not in list(Renew):
-        raise UsageError(f"Invalid value for renew: {value}", "", f"Valid: {', '.join(Renew)}")
-    return replace(definition, renew=Renew(value) if value else Renew.AUTO)
+def _choice(setting: str, choices: type[StrEnum], text: str) -> StrEnum:
+    if text not in list(choices):
+        raise UsageError(f"Invalid value for {setting}: {text}", "", f"Valid: {', '.join(choices)}")
+    return choices(text)
 
 
-def _duration(definition: ManagedProfile, value: str) -> ManagedProfile:
-    return replace(definition, duration_seconds=seconds_of(value) if value else None)
+def _delivers_key(text: str) -> bool:
+    if text not in ("none", "temporary"):
+        raise UsageError(f"Invalid value for session: {text}", "", "Valid: temporary (default), none")
+    return text == "none"
 
 
-def _session(definition: ManagedProfile, value: str) -> ManagedProfile:
-    if value not in ("", "none", "temporary"):
-        raise UsageError(f"Invalid value for session: {value}", "", "Valid: temporary (default), none")
-    if value == "none" and (definition.kind is not Kind.IAM_KEY or definition.key is None):
+def _rotation_days(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 3650):
         raise UsageError(
-            "Invalid value for session: none",
-            f"only an IAM user's key can be delivered, this is {definition.kind}",
-            "Use temporary",
+            f"Invalid value for rotation_days: {text}", "", "Use a number such as 90, or 0 for no policy"
         )
-    return replace(definition, delivers_key=value == "none")
-
-
-def _rotation_days(definition: ManagedProfile, value: str) -> ManagedProfile:
-    if value and not (value.isascii() and value.isdigit() and int(value) <= 3650):
-        raise UsageError(
-            f"Invalid value for rotation_days: {value}", "", "Use a number such as 90, or 0 for no policy"
-        )
-    return replace(definition, rotation_days=int(value) if value else DEFAULT_ROTATION_DAYS)
-
-
-def _rotate(definition: ManagedProfile, value: str) -> ManagedProfile:
-    if value and value not in list(Rotate):
-        raise UsageError(f"Invalid value for rotate: {value}", "", f"Valid: {', '.join(Rotate)}")
-    if value == Rotate.AUTO and definition.key is None:
-        raise UsageError(
-            "Invalid value for rotate: auto",
-            f"{definition.name} has no access key of its own",
-            "Set it on the profile that holds the key",
-        )
-    return replace(definition, rotate=Rotate(value) if value else Rotate.ASK)
-
-
-def _tags(definition: ManagedProfile, value: str) -> ManagedProfile:
-    """Parse `team=ops,stage=prod`. AWS allows a comma neither in a tag's key nor in its value."""
-    tags: dict[str, str] = {}
-    for part in value.split(",") if value else ():
-        key, separator, text = part.partition("=")
-        if not separator:
-            raise UsageError(
-                f"Invalid tag: {part}", "it is not KEY=VALUE", "Use a form such as tags=team=ops,stage=prod"
-            )
-        if key in tags:
-            raise UsageError(f"Repeated tag: {key}", "", "Set it once")
-        tags[key] = text
-    return replace(definition, tags=sts_limits.tags(tags))
-
-
-def _transitive_tags(definition: ManagedProfile, value: str) -> ManagedProfile:
-    return replace(definition, transitive_tags=_words(value))
-
-
-def _policy(definition: ManagedProfile, value: str) -> ManagedProfile:
-    return replace(definition, policy=value or None)
-
-
-def _policy_arns(definition: ManagedProfile, value: str) -> ManagedProfile:
-    arns = tuple(sts_limits.policy_arns(_words(value)))
-    return replace(definition, policy_arns=arns)
-
-
-def _words(value: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-def _text_setter(setting: str) -> Callable[[ManagedProfile, str], ManagedProfile]:
-    def set_text(definition: ManagedProfile, value: str) -> ManagedProfile:
-        changed: dict[str, Any] = {setting: sts_limits.TEXT_CHECKS[setting](value) if value else None}
-        return replace(definition, **changed)
-
-    return set_text
+    return int(text)
 
 
 _ALIASES = {"duration": "duration_seconds"}
-_ROLES_ONLY = (
-    "external_id", "role_session_name", "source_identity", "tags", "transitive_tags", "policy", "policy_arns"
-)  # fmt: skip
-_SETTERS: Mapping[str, Callable[[ManagedProfile, str], ManagedProfile]] = {
-    "renew": _renew,
-    "duration_seconds": _duration,
-    "session": _session,
-    "mfa_serial": _text_setter("mfa_serial"),
-    "external_id": _text_setter("external_id"),
-    "role_session_name": _text_setter("role_session_name"),
-    "source_identity": _text_setter("source_identity"),
-    "tags": _tags,
-    "transitive_tags": _transitive_tags,
-    "policy": _policy,
-    "policy_arns": _policy_arns,
+#: Settings in the order in which they are printed.
+_SETTINGS: Mapping[str, Parser] = {
+    "renew": partial(_choice, "renew", Renew),
+    "duration_seconds": seconds_of,
+    "session": _delivers_key,
+    "mfa_serial": sts_limits.serial,
+    **sts_limits.ROLE_SETTINGS,
     "rotation_days": _rotation_days,
-    "rotate": _rotate,
+    "rotate": partial(_choice, "rotate", Rotate),
 }
+_OF_EVERY_KIND = {key: parser for key, parser in _SETTINGS.items() if key not in sts_limits.ROLE_SETTINGS}

@@ -20,7 +20,9 @@ from keyturn.model.profile import (
     state_of,
 )
 from keyturn.model.text import iso
-from keyturn.providers.sts_limits import CHAINED_MAX, MFA_SESSION_MIN_LEFT
+from keyturn.providers.base import KnownState
+from keyturn.providers.registry import provider_of
+from keyturn.providers.sts_limits import MFA_SESSION_MIN_LEFT
 from keyturn.storage.index import DeliveryRecord, Index, MfaDeviceState, ProfileState
 from keyturn.storage.managed_profiles import ManagedProfile, ManagedProfiles
 
@@ -102,7 +104,7 @@ def _managed(definition: ManagedProfile, view: View) -> Profile:
     native = view.natives.get(definition.name)
     state = view.index.of(definition.name)
     key = view.index.keys.get(definition.key) if definition.key else None
-    own_key = key if definition.kind is Kind.IAM_KEY else None
+    own_key = key if definition.kind == Kind.IAM_KEY else None
     source, chain, problem = source_of(definition, view.natives, view.definitions)
     if problem is None and view.files_readable:
         problem = delivery_problem(definition, native, view.settings, state)
@@ -111,6 +113,7 @@ def _managed(definition: ManagedProfile, view: View) -> Profile:
         name=definition.name,
         managed=True,
         kind=definition.kind,
+        kind_label=provider_of(definition.kind).label,
         source=source,
         account=account,
         account_derived=derived,
@@ -133,7 +136,7 @@ def _managed(definition: ManagedProfile, view: View) -> Profile:
         last_use=state.last_use,
         problem=problem,
         failure=state.failure,
-        needs_person=_needs_code(definition, chain, view),
+        needs_person=_needs_person(definition, chain, view),
         origin=native.origin if native else None,
     )
 
@@ -146,36 +149,20 @@ def _pending_step(definition: ManagedProfile, index: Index) -> str | None:
     return None
 
 
-def _needs_code(definition: ManagedProfile, chain: tuple[str, ...], view: View) -> bool:
+def _needs_person(definition: ManagedProfile, chain: tuple[str, ...], view: View) -> bool:
     if definition.delivers_key:
         return False
     sources = [view.definitions[name] for name in chain if name in view.definitions]
-    profiles = [definition, *(profile for profile in sources if profile.kind is Kind.ROLE)]
-    return any(
-        profile.mfa_serial and not _has_code(profile, profile.mfa_serial, view) for profile in profiles
-    )
+    # The key of an IAM user signs for a role itself, so no session of the user is needed.
+    profiles = [definition, *(source for source in sources if source.kind != Kind.IAM_KEY)]
+    return any(provider_of(each.kind).needs_person(each, _known_state(each, view)) for each in profiles)
 
 
-def _has_code(definition: ManagedProfile, serial: str, view: View) -> bool:
-    """Return True if no code must be typed for a device: a command shows its codes, or its user has an MFA
-    session.
-    """
-    if view.code_command(definition.name, serial):
-        return True
-    expires = view.mfa_session_expiry(
-        serial, _key_id(definition.name if definition.key else definition.source_profile, view)
-    )
-    if definition.kind is Kind.ROLE:
-        # A longer duration than AWS allows for role chaining requires a code for AssumeRole itself.
-        state = view.index.of(definition.name)
-        return (
-            expires is not None
-            and (state.accepted_seconds or definition.duration_seconds or 0) <= CHAINED_MAX
-        )
-    session = view.index.of(definition.name).session
-    return expires is not None and (
-        session is None or (session.expires is not None and expires > session.expires)
-    )
+def _known_state(definition: ManagedProfile, view: View) -> KnownState:
+    name, serial = definition.name, definition.mfa_serial or ""
+    key_id = _key_id(name if definition.key else definition.source_profile, view)
+    has_code_command = bool(serial and view.code_command(name, serial))
+    return KnownState(view.index.of(name), has_code_command, view.mfa_session_expiry(serial, key_id))
 
 
 def _key_id(source: str | None, view: View) -> str | None:
@@ -202,10 +189,9 @@ def source_of(
     current = definition
     while True:
         name = current.source_profile
-        if current.credential_source and name is None:
-            return current.credential_source, tuple(path), None
-        if current.key and (current.kind is Kind.IAM_KEY or name in (None, current.name) or path):
-            return current.key, tuple(path), None
+        source = provider_of(current.kind).source(current) or (current.key if path else None)
+        if source is not None:
+            return source, tuple(path), None
         if name is None:
             return (
                 None,

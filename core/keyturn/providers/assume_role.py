@@ -15,9 +15,15 @@ from keyturn.model.errors import AwsRefused, NeedsMfa, ProfileBroken, WrongMfaCo
 from keyturn.model.profile import Credentials, Kind, State, session_state
 from keyturn.model.text import span
 from keyturn.providers import sts_limits
-from keyturn.providers.base import SessionRequest, Sources, SourceSessions
+from keyturn.providers.base import (
+    CredentialProvider,
+    KnownState,
+    SessionRequest,
+    Sources,
+    SourceSessions,
+    require_code,
+)
 from keyturn.providers.cached_session import FetchedSession, MfaDevice
-from keyturn.providers.mfa_codes import require_code
 from keyturn.providers.sts_limits import CHAINED_MAX, ROLE_DEFAULT, for_role, for_session_token
 from keyturn.storage.managed_profiles import ManagedProfile
 
@@ -64,14 +70,14 @@ def check(params: AssumeRoleParams) -> None:
     """
     sts_limits.role_arn(params.role_arn)
     for_role(params.duration_seconds, chained=False)
-    for setting, value in (
-        ("external_id", params.external_id),
-        ("mfa_serial", params.mfa_serial),
-        ("role_session_name", params.session_name),
-        ("source_identity", params.source_identity),
+    for check_text, value in (
+        (sts_limits.external_id, params.external_id),
+        (sts_limits.serial, params.mfa_serial),
+        (sts_limits.session_name, params.session_name),
+        (sts_limits.source_identity, params.source_identity),
     ):
         if value is not None:
-            sts_limits.TEXT_CHECKS[setting](value)
+            check_text(value)
     sts_limits.transitive_tags(params.transitive_tags, sts_limits.tags(params.tags))
     if params.policy is not None:
         sts_limits.policy(params.policy)
@@ -230,13 +236,14 @@ def native_role_params(name: str, settings: Mapping[str, object]) -> AssumeRoleP
 
 
 @dataclass(frozen=True)
-class AssumeRoleProvider:
+class AssumeRoleProvider(CredentialProvider):
     """Sessions of the role that a profile names, managed or native."""
 
-    name: str
+    kind = Kind.ROLE
+    plural = "roles"
+    settings = sts_limits.ROLE_SETTINGS
+
     params: AssumeRoleParams
-    sources: Sources
-    sessions: SourceSessions
 
     @classmethod
     def of(cls, name: str, sources: Sources, sessions: SourceSessions) -> Self | None:
@@ -248,7 +255,29 @@ class AssumeRoleProvider:
             params = native_role_params(name, sources.settings(name))
         else:
             params = None
-        return cls(name, params, sources, sessions) if params is not None else None
+        return cls(name, sources, sessions, params) if params is not None else None
+
+    @classmethod
+    def source(cls, definition: ManagedProfile) -> str | None:
+        """See :meth:`keyturn.providers.base.CredentialProvider.source`."""
+        if definition.source_profile is None and definition.credential_source:
+            return definition.credential_source
+        return definition.key if definition.source_profile in (None, definition.name) else None
+
+    @classmethod
+    def check(cls, definition: ManagedProfile) -> None:
+        """See :meth:`keyturn.providers.base.CredentialProvider.check`."""
+        sts_limits.transitive_tags(definition.transitive_tags, definition.tags)
+        for_role(definition.duration_seconds, chained=False)
+
+    @classmethod
+    def needs_person(cls, definition: ManagedProfile, known: KnownState) -> bool:
+        """See :meth:`keyturn.providers.base.CredentialProvider.needs_person`."""
+        if not definition.mfa_serial or known.has_code_command:
+            return False
+        # A longer duration than AWS allows for role chaining requires a code for AssumeRole itself.
+        seconds = known.profile.accepted_seconds or definition.duration_seconds or 0
+        return known.mfa_session_expires is None or seconds > CHAINED_MAX
 
     def fingerprint(self, path: tuple[str, ...]) -> list[object]:
         """See :meth:`keyturn.providers.base.CredentialProvider.fingerprint`."""

@@ -1,18 +1,23 @@
-"""Protocol of credential providers, and their input: profiles, keys and AWS client of one refresh."""
+"""Base class of credential providers, and their input: profiles, keys and AWS client of one refresh."""
 
 from __future__ import annotations
 
+import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Protocol, Self, TypeVar
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from keyturn.aws.api import Aws, AwsFactory, IssuedCredentials
 from keyturn.aws.deadline import Deadline
-from keyturn.model.errors import NeedsMfa, NoResponse, WrongMfaCode
+from keyturn.model.errors import NeedsMfa, NoResponse, UsageError, WrongMfaCode
 from keyturn.model.profile import Credentials, Profile
 from keyturn.providers.cached_session import FetchedSession, MfaSessionStore
-from keyturn.storage.managed_profiles import ManagedProfiles
+from keyturn.storage.index import ProfileState
+from keyturn.storage.managed_profiles import ManagedProfile, ManagedProfiles
 from keyturn.system.clock import Clock
 
 T = TypeVar("T")
@@ -144,15 +149,70 @@ class Sources:
         return result
 
 
-class CredentialProvider(Protocol):
-    """One way to get a session for a profile. A provider calls AWS; the refresher locks, caches and
-    stores.
+@dataclass(frozen=True, slots=True)
+class KnownState:
+    """What is known of a managed profile while the vault is locked."""
+
+    profile: ProfileState
+    has_code_command: bool
+    """A command shows the codes of its MFA device."""
+    mfa_session_expires: datetime | None
+    """Expiry of the MFA session of the user who signs for it, None if there is none."""
+
+
+#: Checks the text of a setting and returns its value; raises `UsageError`.
+Parser = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class CredentialProvider(ABC):
+    """One way to get a session for a profile. A provider calls AWS; the refresher locks, caches and stores.
+
+    The class describes a kind of managed profile, an instance serves one profile.
     """
+
+    kind: ClassVar[str] = ""
+    """`kind` of its managed profiles in `profiles.toml`; empty if it serves native profiles only."""
+    label: ClassVar[str] = ""
+    """Name of the kind for people, if :data:`keyturn.model.labels.KIND_WORDS` has none."""
+    plural: ClassVar[str] = ""
+    """Its profiles in an error line, such as `roles`."""
+    settings: ClassVar[Mapping[str, Parser]] = MappingProxyType({})
+    """Its own settings by name, besides those of every managed profile. Their values are TOML values."""
+
+    name: str
+    sources: Sources
+    sessions: SourceSessions
 
     @classmethod
     def of(cls, name: str, sources: Sources, sessions: SourceSessions) -> Self | None:
         """Return the provider of a profile, or None if it does not apply to this profile."""
+        definition = sources.definitions.get(name)
+        return cls(name, sources, sessions) if definition and definition.kind == cls.kind else None
 
+    @classmethod
+    def source(cls, definition: ManagedProfile) -> str | None:
+        """Return the source of a profile's sessions, such as a key or a login, None if another profile signs."""
+        return None if definition.source_profile else definition.name
+
+    @classmethod  # noqa: B027  # most kinds have no settings that can conflict
+    def check(cls, definition: ManagedProfile) -> None:
+        """Check the settings together, without reading a file.
+
+        :raises UsageError: if they conflict.
+        """
+
+    @classmethod
+    def needs_person(cls, _definition: ManagedProfile, _known: KnownState) -> bool:
+        """Return True if a refresh needs a person, for an MFA code or a sign-in."""
+        return False
+
+    @property
+    def definition(self) -> ManagedProfile:
+        """The definition of its managed profile."""
+        return self.sources.definitions[self.name]
+
+    @abstractmethod
     def fingerprint(self, path: tuple[str, ...]) -> list[object]:
         """Return everything that a session depends on, as JSON values. A cached session is valid only while
         they are unchanged.
@@ -160,8 +220,33 @@ class CredentialProvider(Protocol):
         :param path: the profiles of the chain, this one last.
         """
 
+    @abstractmethod
     def retrieve(self, request: SessionRequest) -> tuple[IssuedCredentials, str]:
         """Get a session from AWS. Return it and a note for the user, which may be empty.
 
         :raises NeedsMfa: if a code is required and none is left.
         """
+
+
+_CODE = re.compile(r"[0-9]{6}")
+
+
+def require_code(profile: str, serial: str, code: str | None) -> str:
+    """Return `code` if it has the form of an MFA code.
+
+    :raises NeedsMfa: if it is missing.
+    :raises UsageError: if it is not six digits, because AWS would count it as a failed attempt.
+    """
+    if not code:
+        raise NeedsMfa(
+            f"Could not refresh {profile}",
+            f"an MFA code of {serial} is required",
+            f"Run: keyturn refresh {profile}, and type the code or add --mfa-code CODE",
+            profile=profile,
+            serial=serial,
+        )
+    if not _CODE.fullmatch(code):
+        raise UsageError(
+            "Invalid MFA code", "it is not six digits", "Type the six digits that the device shows"
+        )
+    return code

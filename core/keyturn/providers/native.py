@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
 
 from keyturn.aws.api import IssuedCredentials
 from keyturn.model.errors import NotFound, ProfileBroken
 from keyturn.model.profile import Kind
-from keyturn.providers.base import SessionRequest, Sources, SourceSessions
+from keyturn.providers.base import CredentialProvider, SessionRequest, Sources, SourceSessions
 
 
-@dataclass(frozen=True)
-class NativeProvider:
+class NativeProvider(CredentialProvider):
     """Sessions of a native profile, of any kind that botocore resolves."""
 
-    name: str
-    sources: Sources
-
     @classmethod
-    def of(cls, name: str, sources: Sources, _sessions: SourceSessions) -> Self | None:
+    def of(cls, name: str, sources: Sources, sessions: SourceSessions) -> Self:
         """See :meth:`keyturn.providers.base.CredentialProvider.of`."""
-        return cls(name, sources)
+        return cls(name, sources, sessions)
 
     def fingerprint(self, _path: tuple[str, ...]) -> list[object]:
         """See :meth:`keyturn.providers.base.CredentialProvider.fingerprint`."""

@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self
-
 from keyturn.aws.api import IssuedCredentials
-from keyturn.model.profile import Kind, State, session_state
-from keyturn.providers.base import SessionRequest, Sources, SourceSessions
+from keyturn.model.profile import Credentials, Kind, State, session_state
+from keyturn.providers.base import CredentialProvider, KnownState, SessionRequest, require_code
 from keyturn.providers.cached_session import FetchedSession, MfaDevice
-from keyturn.providers.mfa_codes import require_code
 from keyturn.providers.sts_limits import for_session_token
 from keyturn.storage.managed_profiles import ManagedProfile
 
 
-@dataclass(frozen=True)
-class SessionTokenProvider:
+class SessionTokenProvider(CredentialProvider):
     """Sessions of the IAM user whose access key is in the vault."""
 
-    definition: ManagedProfile
-    sources: Sources
+    kind = Kind.IAM_KEY
+    plural = "IAM users"
 
     @classmethod
-    def of(cls, name: str, sources: Sources, _sessions: SourceSessions) -> Self | None:
-        """See :meth:`keyturn.providers.base.CredentialProvider.of`."""
-        definition = sources.definitions.get(name)
-        return cls(definition, sources) if definition and definition.kind is Kind.IAM_KEY else None
+    def source(cls, definition: ManagedProfile) -> str | None:
+        """See :meth:`keyturn.providers.base.CredentialProvider.source`."""
+        return definition.key
+
+    @classmethod
+    def check(cls, definition: ManagedProfile) -> None:
+        """See :meth:`keyturn.providers.base.CredentialProvider.check`."""
+        for_session_token(definition.duration_seconds)
+
+    @classmethod
+    def needs_person(cls, definition: ManagedProfile, known: KnownState) -> bool:
+        """See :meth:`keyturn.providers.base.CredentialProvider.needs_person`."""
+        if not definition.mfa_serial or known.has_code_command:
+            return False
+        expires, session = known.mfa_session_expires, known.profile.session
+        return expires is None or (
+            session is not None and (session.expires is None or expires <= session.expires)
+        )
 
     @property
-    def _key_entry(self) -> str:
-        return self.definition.key or self.definition.name
+    def _key(self) -> Credentials:
+        return self.sources.key(self.definition.key or self.name)
 
     def fingerprint(self, _path: tuple[str, ...]) -> list[object]:
         """See :meth:`keyturn.providers.base.CredentialProvider.fingerprint`."""
-        return ["user", self.sources.key(self._key_entry).access_key_id, self.definition.mfa_serial]
+        return ["user", self._key.access_key_id, self.definition.mfa_serial]
 
     def retrieve(self, request: SessionRequest) -> tuple[IssuedCredentials, str]:
         """See :meth:`keyturn.providers.base.CredentialProvider.retrieve`.
 
         A stored MFA session of the user is returned if the request is on demand and has no code of its own.
         """
-        name, serial = self.definition.name, self.definition.mfa_serial
-        key, clock, devices = self.sources.key(self._key_entry), self.sources.clock, self.sources.devices
+        name, serial = self.name, self.definition.mfa_serial
+        key, clock, devices = self._key, self.sources.clock, self.sources.devices
 
         def call(code: str | None) -> IssuedCredentials:
             return self.sources.aws(name, request).get_session_token(

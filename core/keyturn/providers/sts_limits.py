@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from keyturn.model.errors import UsageError
 
@@ -208,12 +209,39 @@ def check_policy_size(inline: str | None, arns: Sequence[str]) -> None:
         raise UsageError("Invalid policy and policy_arns", why, "Shorten them")
 
 
-#: Check functions of plain text settings.
-TEXT_CHECKS: Mapping[str, Callable[[str], str]] = {
+def parse_tags(text: str) -> Mapping[str, str]:
+    """Return session tags such as `team=ops,stage=prod`. AWS allows a comma neither in a tag's key nor in its
+    value.
+
+    :raises UsageError: if a tag is malformed, invalid or repeated.
+    """
+    values: dict[str, str] = {}
+    for part in text.split(","):
+        key, separator, value = part.partition("=")
+        if not separator:
+            raise UsageError(
+                f"Invalid tag: {part}", "it is not KEY=VALUE", "Use a form such as tags=team=ops,stage=prod"
+            )
+        if key in values:
+            raise UsageError(f"Repeated tag: {key}", "", "Set it once")
+        values[key] = value
+    return tags(values)
+
+
+def parse_list(text: str) -> tuple[str, ...]:
+    """Return the parts of a comma-separated list."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+#: Settings of AssumeRole, with the functions that check their text and return their value.
+ROLE_SETTINGS: Mapping[str, Callable[[str], Any]] = {
     "external_id": external_id,
-    "mfa_serial": serial,
     "role_session_name": session_name,
     "source_identity": source_identity,
+    "tags": parse_tags,
+    "transitive_tags": parse_list,
+    "policy": str,
+    "policy_arns": lambda text: tuple(policy_arns(parse_list(text))),
 }
 
 

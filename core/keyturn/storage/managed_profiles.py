@@ -4,98 +4,99 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from keyturn.model.errors import ChangeRefused, UnparsableFile
+from keyturn.model.json_codec import stored, to_table
 from keyturn.model.profile import DEFAULT_ROTATION_DAYS, Delivery, Kind, Renew, Rotate
 from keyturn.system import files
 
 VERSION = 1
-_HINT = "Correct the file; it defines the managed profiles"
+#: Hint for a file that cannot be used.
+HINT = "Correct the file; it defines the managed profiles"
 _STRINGS = (
     "key", "role_arn", "source_profile", "credential_source", "external_id", "mfa_serial", "role_session_name",
     "source_identity", "policy", "deliver_as",
 )  # fmt: skip
-_LISTS = ("transitive_tags", "policy_arns")
-_FIELDS = {
-    *_STRINGS,
-    *_LISTS,
-    "tags",
-    "kind",
-    "duration_seconds",
-    "session",
-    "renew",
-    "rotation_days",
-    "rotate",
-    "delivery",
-}
+_OPTIONAL = stored(omit=True)
 
 
 @dataclass(frozen=True, slots=True)
 class ManagedProfile:
-    """One managed profile. Only the kinds `iam-key` and `role` can be managed."""
+    """One managed profile. The fields are in the order of its table in `profiles.toml`."""
 
-    name: str
-    kind: Kind
-    key: str | None = None
+    name: str = field(metadata=stored(local=True))
+    kind: str
+    """A member of `Kind`, or the kind of a credential provider that it has no member for."""
+    key: str | None = field(default=None, metadata=_OPTIONAL)
     """Name of the vault entry with its own long-term key."""
-    role_arn: str | None = None
-    source_profile: str | None = None
+    role_arn: str | None = field(default=None, metadata=_OPTIONAL)
+    source_profile: str | None = field(default=None, metadata=_OPTIONAL)
     """Profile that signs AssumeRole; the profile itself if it also has the key."""
-    credential_source: str | None = None
+    credential_source: str | None = field(default=None, metadata=_OPTIONAL)
     """Source of the signing credentials instead of a source profile: `Environment`, `Ec2InstanceMetadata`
     or `EcsContainer`, in AWS's spelling.
     """
-    external_id: str | None = None
-    mfa_serial: str | None = None
-    role_session_name: str | None = None
-    source_identity: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-    """Session tags of AssumeRole."""
-    transitive_tags: tuple[str, ...] = ()
-    """Keys of `tags` that are passed to the next role of a chain."""
-    policy: str | None = None
+    external_id: str | None = field(default=None, metadata=_OPTIONAL)
+    mfa_serial: str | None = field(default=None, metadata=_OPTIONAL)
+    role_session_name: str | None = field(default=None, metadata=_OPTIONAL)
+    source_identity: str | None = field(default=None, metadata=_OPTIONAL)
+    policy: str | None = field(default=None, metadata=_OPTIONAL)
     """Session policy: JSON, or the path of a file that contains it."""
-    policy_arns: tuple[str, ...] = ()
+    deliver_as: str | None = field(default=None, metadata=_OPTIONAL)
+    transitive_tags: tuple[str, ...] = field(default=(), metadata=_OPTIONAL)
+    """Keys of `tags` that are passed to the next role of a chain."""
+    policy_arns: tuple[str, ...] = field(default=(), metadata=_OPTIONAL)
     """Managed policies that restrict the session."""
-    duration_seconds: int | None = None
-    delivers_key: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict, metadata=_OPTIONAL)
+    """Session tags of AssumeRole."""
+    duration_seconds: int | None = field(default=None, metadata=_OPTIONAL)
+    delivers_key: bool = field(default=False, metadata=stored("session", omit=True))
     """Stored as `session = "none"`."""
-    renew: Renew = Renew.AUTO
-    rotation_days: int = DEFAULT_ROTATION_DAYS
+    renew: Renew = field(default=Renew.AUTO, metadata=_OPTIONAL)
+    rotation_days: int = field(default=DEFAULT_ROTATION_DAYS, metadata=_OPTIONAL)
     """0 disables the rotation policy."""
-    rotate: Rotate = Rotate.ASK
+    rotate: Rotate = field(default=Rotate.ASK, metadata=_OPTIONAL)
     delivery: Delivery = Delivery.CREDENTIAL_PROCESS
-    deliver_as: str | None = None
-    unknown_fields: Mapping[str, Any] = field(default_factory=dict)
-    """Other fields of its table. They are kept, because a user or a later version of keyturn added them."""
+    other_fields: Mapping[str, Any] = field(default_factory=dict, metadata=stored(local=True))
+    """Other fields of its table: settings of its credential provider, and what a user or a later version of
+    keyturn added. They are kept.
+    """
 
     def same_source(self, other: ManagedProfile | None) -> bool:
         """Return True if `other` creates its sessions from the same source with the same parameters."""
-        return other is not None and all(
-            getattr(self, name) == getattr(other, name)
-            for name in (
-                "kind",
-                "key",
-                "role_arn",
-                "source_profile",
-                "credential_source",
-                "external_id",
-                "mfa_serial",
-                "role_session_name",
-                "source_identity",
-                "tags",
-                "transitive_tags",
-                "policy",
-                "policy_arns",
-                "delivers_key",
-            )
+        return other is not None and self == replace(
+            other, **{name: getattr(self, name) for name in _INDEPENDENT_OF_SOURCE}
         )
 
+    def setting(self, name: str) -> Any:
+        """Return the value of a setting, by its name in `profiles.toml`, or its default."""
+        return getattr(self, _FIELDS[name]) if name in _FIELDS else self.other_fields.get(name)
+
+    def with_setting(self, name: str, value: object) -> ManagedProfile:
+        """Return the profile with another value of a setting; None unsets it."""
+        if name in _FIELDS:
+            default = getattr(ManagedProfile("", ""), _FIELDS[name])
+            changed: dict[str, Any] = {_FIELDS[name]: default if value is None else value}
+            return replace(self, **changed)
+        others = {key: other for key, other in self.other_fields.items() if key != name}
+        return replace(self, other_fields=others if value is None else {**others, name: value})
+
+
+#: Fields of `profiles.toml` with the attributes that hold them.
+_FIELDS = {
+    str(field.metadata.get("name", field.name)): field.name
+    for field in fields(ManagedProfile)
+    if field.name not in ("name", "other_fields")
+}
+_INDEPENDENT_OF_SOURCE = (
+    "name", "duration_seconds", "renew", "rotation_days", "rotate", "delivery", "deliver_as"
+)  # fmt: skip
+_KINDS: Mapping[str, str] = {kind: kind for kind in Kind}
 
 ManagedProfiles = Mapping[str, ManagedProfile]
 
@@ -117,9 +118,9 @@ def decode(content: bytes | None, path: str) -> dict[str, ManagedProfile]:
     try:
         table = tomllib.loads(content.decode("utf-8"))
     except ValueError as error:  # invalid UTF-8 or TOML, or an integer beyond the limit of Python
-        raise UnparsableFile(what, str(error), _HINT, path=path) from None
+        raise UnparsableFile(what, str(error), HINT, path=path) from None
     except RecursionError:
-        raise UnparsableFile(what, "it is nested too deeply", _HINT, path=path) from None
+        raise UnparsableFile(what, "it is nested too deeply", HINT, path=path) from None
     if table.get("version") != VERSION:
         raise ChangeRefused(
             what,
@@ -129,23 +130,21 @@ def decode(content: bytes | None, path: str) -> dict[str, ManagedProfile]:
     managed: dict[str, ManagedProfile] = {}
     profiles = table.get("profiles", {})
     if not isinstance(profiles, dict):
-        raise UnparsableFile(what, "`profiles` must be a table", _HINT, path=path)
+        raise UnparsableFile(what, "`profiles` must be a table", HINT, path=path)
     for name, entry in profiles.items():
         try:
             managed[name] = _managed_profile(name, entry)
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
-            raise UnparsableFile(what, f"profile {name}: {error}", _HINT, path=path) from None
+            raise UnparsableFile(what, f"profile {name}: {error}", HINT, path=path) from None
     return managed
 
 
 def _managed_profile(name: str, entry: Mapping[str, Any]) -> ManagedProfile:
-    kind = Kind(entry["kind"])
-    if kind not in (Kind.IAM_KEY, Kind.ROLE):
-        raise ValueError(f"kind {kind} cannot be managed")
-    strings = {name: str(entry[name]) for name in _STRINGS if name in entry}
+    kind = str(entry["kind"])
+    strings: dict[str, Any] = {setting: str(entry[setting]) for setting in _STRINGS if setting in entry}
     return ManagedProfile(
         name=name,
-        kind=kind,
+        kind=_KINDS.get(kind, kind),
         duration_seconds=int(entry["duration_seconds"]) if "duration_seconds" in entry else None,
         delivers_key=entry.get("session") == "none",
         renew=Renew(entry.get("renew", Renew.AUTO)),
@@ -155,7 +154,7 @@ def _managed_profile(name: str, entry: Mapping[str, Any]) -> ManagedProfile:
         tags=_tags(entry.get("tags", {})),
         transitive_tags=_list(entry, "transitive_tags"),
         policy_arns=_list(entry, "policy_arns"),
-        unknown_fields={key: value for key, value in entry.items() if key not in _FIELDS},
+        other_fields={key: value for key, value in entry.items() if key not in _FIELDS},
         **strings,
     )
 
@@ -177,27 +176,9 @@ def encode(managed: ManagedProfiles) -> bytes:
     """Return the content of `profiles.toml`; default values are omitted."""
     profiles: dict[str, Any] = {}
     for name, profile in sorted(managed.items()):
-        entry: dict[str, Any] = {**profile.unknown_fields, "kind": str(profile.kind)}
-        for setting_name in _STRINGS:
-            if getattr(profile, setting_name) is not None:
-                entry[setting_name] = getattr(profile, setting_name)
-        for setting in _LISTS:
-            if getattr(profile, setting):
-                entry[setting] = list(getattr(profile, setting))
-        if profile.tags:
-            entry["tags"] = dict(profile.tags)
-        if profile.duration_seconds is not None:
-            entry["duration_seconds"] = profile.duration_seconds
+        profiles[name] = {**profile.other_fields, **to_table(profile)}
         if profile.delivers_key:
-            entry["session"] = "none"
-        if profile.renew is not Renew.AUTO:
-            entry["renew"] = str(profile.renew)
-        if profile.rotation_days != DEFAULT_ROTATION_DAYS:
-            entry["rotation_days"] = profile.rotation_days
-        if profile.rotate is not Rotate.ASK:
-            entry["rotate"] = str(profile.rotate)
-        entry["delivery"] = str(profile.delivery)
-        profiles[name] = entry
+            profiles[name]["session"] = "none"
     return tomli_w.dumps({"version": VERSION, "profiles": profiles}).encode("utf-8")
 
 

@@ -155,7 +155,7 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
         if profile is None:
             return "a new session"
         duration = profile.duration_seconds
-        from_key = not profile.chain and profile.kind.value == "iam-key"
+        from_key = not profile.chain and profile.kind == "iam-key"
         seconds = duration or (12 * 3600 if from_key else 3600)
         profiles = self.state.snapshot.profiles if self.state.snapshot else ()
         others = sum(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -26,7 +27,7 @@ from keyturn.model.text import UNICODE, Glyphs, countdown, safe
 Span = tuple[str, str]
 Line = tuple[Span, ...]
 
-TYPES = {
+TYPES: Mapping[str, str] = {
     Kind.IAM_KEY: "IAM key",
     Kind.ROLE: "Role",
     Kind.SSO_ROLE: "SSO role",

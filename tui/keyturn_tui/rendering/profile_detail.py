@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -37,7 +37,7 @@ from keyturn_tui.state import AppState
 #: Width of the label column in cells.
 LABEL = 10
 
-KIND_LABELS = {
+KIND_LABELS: Mapping[str, str] = {
     Kind.IAM_KEY: "IAM user with an access key",
     Kind.ROLE: "assumed role",
     Kind.SSO_ROLE: "SSO role",
@@ -120,7 +120,8 @@ def _facts(
     if failure is not None:
         yield "Failed", text(f"{failure.at:%H:%M:%S} UTC  {failure.line}", "error")
     yield "", [()]
-    yield "Type", text(KIND_LABELS[profile.kind] + (", with MFA" if profile.mfa_serial else ""))
+    kind = profile.kind_label or KIND_LABELS[profile.kind]
+    yield "Type", text(kind + (", with MFA" if profile.mfa_serial else ""))
     yield from _identity(profile, text)
     yield "", [()]
     yield from _key(profile, view, text)

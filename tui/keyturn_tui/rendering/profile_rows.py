@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -73,7 +73,7 @@ Row = Entry | Group | Problem
 #: Label of the last group. Sources with a single profile share it, because headings would double the list's
 #: length.
 STANDALONE = "Standalone"
-_SOURCE_LABELS = {
+_SOURCE_LABELS: Mapping[str, str] = {
     Kind.IAM_KEY: "IAM user, access key",
     Kind.SSO_ROLE: "SSO",
     Kind.SAML_ROLE: "SAML",
@@ -119,7 +119,7 @@ def _group_label(source: str, profiles: list[Profile]) -> str:
 
 
 def _entry(profile: Profile, group: str) -> Entry:
-    types = f"{profile.kind.value} {TYPES[profile.kind]}".lower()
+    types = f"{profile.kind} {TYPES.get(profile.kind, profile.kind_label)}".lower()
     parts = (profile.name, profile.account, profile.role, profile.region, profile.source, profile.deliver_as)
     haystack = "\n".join(safe(part) for part in parts if part).lower() + "\n" + types
     return Entry(profile, haystack, types, group)

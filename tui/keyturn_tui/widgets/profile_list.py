@@ -281,7 +281,7 @@ class ProfileList(ScrollView, RoleStyles, can_focus=True, inherit_bindings=False
                 failed = last and self._view.failure(profile) is not None
                 return fit(profile.name, room) + gap, "error" if failed else "text"
             case Field.TYPE:
-                return fit(TYPES[profile.kind], room) + gap, "text"
+                return fit(TYPES.get(profile.kind, profile.kind), room) + gap, "text"
             case Field.ACCOUNT:
                 return fit(profile.account or "-", room) + gap, "text"
             case _:
