@@ -18,6 +18,10 @@ alone.
 An answer is `{"ok":true,"result":...}` or `{"ok":false,"error":{...}}`, in exactly this order and without
 spaces, because the fast path cuts the document out of it by length. Field names and error names are a format:
 they do not follow renames in the code.
+
+The `hint` of an error is a sentence with commands. `remedy` lists its parts in order, each a text or a
+command as `{"operation": "rotate", "profile": "NAME", "flag": "--undo"}`; it is empty for a hint without
+commands. A version that does not know `remedy` sends and reads `hint` alone.
 """
 
 from __future__ import annotations
@@ -29,7 +33,17 @@ from typing import Any
 
 from keyturn.agent.wire import ANSWER_LIMIT, DOCUMENT_END, REQUEST_LIMIT, RESULT_START, VERSION
 from keyturn.model import errors
-from keyturn.model.errors import AgentUnavailable, KeyturnError, NeedsInteraction, UsageError
+from keyturn.model.errors import (
+    RUN,
+    AgentUnavailable,
+    Hint,
+    KeyturnError,
+    NeedsInteraction,
+    Remedy,
+    UsageError,
+    words,
+)
+from keyturn.model.json_codec import from_table, to_table
 from keyturn.model.secret import Secret
 from keyturn.model.text import from_iso
 from keyturn.system.clock import system_clock
@@ -111,7 +125,7 @@ def parse_request(line: bytes) -> Request:
         raise AgentUnavailable(
             "Agent has another version",
             f"it uses version {VERSION} of the protocol, the client another",
-            "Run: keyturn agent stop. The next unlock starts the new version.",
+            (RUN, Remedy("agent stop"), ". The next unlock starts the new version."),
         )
     match record:
         case {"op": "status" | "pause" | "resume" | "lock" as op}:
@@ -193,7 +207,7 @@ def temporary_document(line: bytes) -> str:
     try:
         result = parse_answer(line)
     except NeedsInteraction as error:
-        raise NeedsInteraction(error.what, error.why, error.hint) from None
+        raise NeedsInteraction(error.what, error.why, error.hint_parts) from None
     except KeyturnError as error:
         error.exit_code = type(error).exit_code
         raise
@@ -221,8 +235,8 @@ def temporary_document(line: bytes) -> str:
 
 
 def error_to_json(error: KeyturnError) -> dict[str, object]:
-    """Return `error` as a JSON object: its wire name, exit code, full line, three texts, and the scalar
-    attributes of its class. Attributes of type Secret are left out."""
+    """Return `error` as a JSON object: its wire name, exit code, full line, three texts, the parts of a
+    hint with commands, and the scalar attributes of its class. Attributes of type Secret are left out."""
     extra = {
         name: value[:_MAX_EXTRA_LENGTH] if isinstance(value, str) else value
         for name, value in vars(error).items()
@@ -235,6 +249,9 @@ def error_to_json(error: KeyturnError) -> dict[str, object]:
         "what": error.what,
         "why": error.why,
         "hint": error.hint,
+        "remedy": [part if isinstance(part, str) else to_table(part) for part in error.hint_parts]
+        if error.remedies
+        else [],
         "extra": extra,
     }
 
@@ -243,8 +260,10 @@ def error_from_json(record: Mapping[str, Any]) -> KeyturnError:
     """Return the error that :func:`error_to_json` serialized. A class that this version does not know becomes
     a KeyturnError with the same exit code."""
     error_class = _error_types().get(str(record.get("type")), KeyturnError)
-    what, why, hint = (str(record.get(field) or "") for field in _TEXT_FIELDS)
-    error = error_class(what or "Request to the agent failed", why, hint)
+    what, why, text = (str(record.get(field) or "") for field in _TEXT_FIELDS)
+    error = error_class(
+        what or "Request to the agent failed", why, _hint_from_json(record.get("remedy", ()), text)
+    )
     exit_code = record.get("exit")
     if error_class is KeyturnError and isinstance(exit_code, int) and 1 < exit_code < 256:
         error.exit_code = exit_code
@@ -253,6 +272,15 @@ def error_from_json(record: Mapping[str, Any]) -> KeyturnError:
         if name not in _TEXT_FIELDS and type(vars(error).get(name)) is type(value):
             setattr(error, name, value)
     return error
+
+
+def _hint_from_json(remedy: Any, text: str) -> Hint:
+    """Return the hint in parts, or its text if they do not add up to it: the sender has another version."""
+    try:
+        parts = tuple(part if isinstance(part, str) else from_table(Remedy, part) for part in remedy)
+    except (KeyError, TypeError):
+        return text
+    return parts if words(parts) == text else text
 
 
 def _error_types() -> dict[str, type[KeyturnError]]:

@@ -44,7 +44,48 @@ The number is the exit code; a subclass without a number has that of its parent.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from keyturn.model.text import safe
+
+#: Words of a hint before a command to run, at the start of a sentence and within one. Each is a part of its
+#: own, because a front end that words the command as a key says "Press" instead.
+RUN, THEN_RUN = "Run: ", "run: "
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """A command of keyturn in a hint. Each front end words it: the command line as the command, the app as
+    the key that does the same."""
+
+    operation: str
+    """`rotate`, `vault unlock`."""
+    profile: str = ""
+    """The profile, as the user knows it, or an upper-case word for it."""
+    flag: str = ""
+    """Option or argument with its value: `--undo`, `--drop 4WQP`, `mfa_serial=SERIAL`."""
+
+    def command(self) -> str:
+        """Return the command line."""
+        return " ".join(filter(None, ("keyturn", self.operation, self.profile, self.flag)))
+
+
+Parts = tuple[str | Remedy, ...]
+#: A sentence, a command to run, or words and commands in their order.
+Hint = str | Remedy | Parts
+
+
+def parts_of(hint: Hint) -> Parts:
+    """Return a hint as words and commands in their order."""
+    if isinstance(hint, Remedy):
+        return (RUN, hint)
+    return hint if isinstance(hint, tuple) else tuple(filter(None, (hint,)))
+
+
+def words(parts: Parts) -> str:
+    """Return a hint as a sentence with commands."""
+    return "".join(part if isinstance(part, str) else part.command() for part in parts)
 
 
 class KeyturnError(Exception):
@@ -52,22 +93,39 @@ class KeyturnError(Exception):
 
     :param what: the failure ("Could not refresh ci-deploy").
     :param why: the cause, in the words of AWS or the system where they help.
-    :param hint: the next step, as a sentence with the command to run or the key to press.
+    :param hint: the next step.
     """
 
     exit_code = 1
 
-    def __init__(self, what: str, why: str = "", hint: str = "") -> None:
+    def __init__(self, what: str, why: str = "", hint: Hint = "") -> None:
         super().__init__(what, why, hint)
         self.what = what
         self.why = why
-        self.hint = hint
+        self.hint_parts = parts_of(hint)
 
-    def line(self) -> str:
-        """Return the error as one line: `what: why. hint`, with unsafe characters escaped."""
+    @property
+    def hint(self) -> str:
+        """The next step, as a sentence with commands. Set it to any :data:`Hint`."""
+        return words(self.hint_parts)
+
+    @hint.setter
+    def hint(self, hint: Hint) -> None:
+        self.hint_parts = parts_of(hint)
+
+    @property
+    def remedies(self) -> tuple[Remedy, ...]:
+        """The commands in the hint."""
+        return tuple(part for part in self.hint_parts if isinstance(part, Remedy))
+
+    def line(self, wording: Callable[[Parts], str] = words) -> str:
+        """Return the error as one line: `what: why. hint`, with unsafe characters escaped.
+
+        :param wording: returns the hint in the words of the front end.
+        """
         head = f"{self.what}: {self.why}" if self.why else self.what
-        head = safe(head).rstrip(" .")
-        return f"{head}. {safe(self.hint)}" if self.hint else f"{head}."
+        head, hint = safe(head).rstrip(" ."), wording(self.hint_parts)
+        return f"{head}. {safe(hint)}" if hint else f"{head}."
 
     def __str__(self) -> str:
         return self.line()
@@ -101,7 +159,7 @@ class NeedsMfa(NeedsInteraction):
     """
 
     def __init__(
-        self, what: str, why: str = "", hint: str = "", *, profile: str = "", serial: str = ""
+        self, what: str, why: str = "", hint: Hint = "", *, profile: str = "", serial: str = ""
     ) -> None:
         super().__init__(what, why, hint)
         self.profile = profile
@@ -127,7 +185,7 @@ class UnparsableFile(ChangeRefused):
     :param lineno: 1-based line of the first error, 0 if unknown.
     """
 
-    def __init__(self, what: str, why: str = "", hint: str = "", *, path: str = "", lineno: int = 0) -> None:
+    def __init__(self, what: str, why: str = "", hint: Hint = "", *, path: str = "", lineno: int = 0) -> None:
         super().__init__(what, why, hint)
         self.path = path
         self.lineno = lineno
@@ -189,7 +247,7 @@ class WriteNotConfirmed(KeyturnError):
     """
 
     def __init__(
-        self, what: str, why: str = "", hint: str = "", *, before: bytes | None = None, after: bytes = b""
+        self, what: str, why: str = "", hint: Hint = "", *, before: bytes | None = None, after: bytes = b""
     ) -> None:
         super().__init__(what, why, hint)
         self.before = before
@@ -220,7 +278,7 @@ class AwsRefused(AwsError):
     """
 
     def __init__(
-        self, what: str, why: str = "", hint: str = "", *, code: str = "", request_id: str = ""
+        self, what: str, why: str = "", hint: Hint = "", *, code: str = "", request_id: str = ""
     ) -> None:
         super().__init__(what, why, hint)
         self.code = code

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from keyturn.agent import protocol, wire
 from keyturn.agent.protocol import Request
 from keyturn.model import errors
-from keyturn.model.errors import AgentUnavailable, KeyturnError, UsageError
+from keyturn.model.errors import AgentUnavailable, KeyturnError, Remedy, UsageError
 from keyturn.model.secret import Secret
 from keyturn.providers.mfa_command import CommandFailed
 
@@ -179,6 +179,52 @@ def test_an_error_of_a_later_version_keeps_its_words_and_its_exit_code() -> None
     error = protocol.error_from_json(record)
     assert type(error) is KeyturnError
     assert (error.what, error.why, error.hint, error.exit_code) == ("a", "b", "c", 4)
+
+
+UNDO = {"operation": "rotate", "profile": "ci", "flag": "--undo"}
+HALTED = errors.RotationHalted("a", "b", ("To undo: ", Remedy("rotate", "ci", "--undo"), ". Or wait"))
+
+
+def test_an_error_on_the_wire_has_its_hint_in_words_and_in_parts() -> None:
+    record = protocol.error_to_json(HALTED)
+    assert record["hint"] == "To undo: keyturn rotate ci --undo. Or wait"
+    assert record["remedy"] == ["To undo: ", UNDO, ". Or wait"]
+    assert protocol.error_to_json(KeyturnError("a", "b", "Wait"))["remedy"] == []
+    error = protocol.error_from_json(json.loads(json.dumps(record)))
+    assert (type(error), vars(error)) == (errors.RotationHalted, vars(HALTED))
+
+
+def test_an_error_of_a_version_without_remedy_keeps_its_hint() -> None:
+    record = protocol.error_to_json(HALTED)
+    del record["remedy"]
+    error = protocol.error_from_json(record)
+    assert (error.line(), error.remedies) == (HALTED.line(), ())
+
+
+def test_a_version_without_remedy_reads_the_hint_as_before() -> None:
+    fields = ("type", "exit", "line", "what", "why", "hint", "extra")
+    record = protocol.error_to_json(HALTED)
+    assert tuple(name for name in record if name != "remedy") == fields
+    assert record["line"] == "a: b. To undo: keyturn rotate ci --undo. Or wait"
+    assert record["extra"] == {}
+
+
+@pytest.mark.parametrize(
+    "remedy",
+    [
+        None, 7, "x", {}, [], [None], [7], [[UNDO]], [{}], ["To undo: ", {**UNDO, "profile": 7}],
+        ["To undo: ", {**UNDO, "flag": None}, ". Or wait"], ["To undo: ", UNDO], [UNDO, "", UNDO],
+        ["To undo: ", {**UNDO, "flag": "--finish"}, ". Or wait"],
+    ],
+)  # fmt: skip
+def test_a_remedy_that_is_not_the_hint_in_parts_is_ignored(remedy: object) -> None:
+    error = protocol.error_from_json(protocol.error_to_json(HALTED) | {"remedy": remedy})
+    assert (error.hint, error.remedies) == (HALTED.hint, ())
+
+
+def test_a_remedy_of_a_later_version_may_have_more_fields() -> None:
+    remedy = ["To undo: ", UNDO | {"new": 1}, ". Or wait"]
+    assert protocol.error_from_json(protocol.error_to_json(HALTED) | {"remedy": remedy}).remedies
 
 
 @given(values)
