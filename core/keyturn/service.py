@@ -202,7 +202,6 @@ class CredentialService:
 
     def refresh(self, name: str, mfa_code: str | None = None) -> Refreshed:
         """See :func:`keyturn.operations.credentials.refresh.refresh`."""
-        refresh.require_known_profile(self.context, name)
         return self._router.run(refresh.refresh, name, mfa_code)
 
     def credential_process(self, name: str) -> str:

@@ -9,8 +9,9 @@ process would be:
 - `adopt`: `ci-deploy` with the two roles that depend on it, three profiles; the plan is made before and does not count;
 - `credential-process`: the document of `ci-release`, whose session is cached.
 
-The figures count calls and are the same on every machine, because the shared files are given an old time of change before
-each operation: a writer reads a file that has just changed several times.
+The figures count calls and are the same on every machine, because no file has just changed when an operation begins: a
+writer reads a shared file that has just changed several times, and the stat values of the index prove that it is
+unchanged only two seconds after its last change.
 
 - **main line**: modules that a reader of the operation passes through. A module is on it if a function of it, entered by
   the operation, calls another module of keyturn; `keyturn.model` and `keyturn.system` are left out. So parsers, formats
@@ -37,6 +38,7 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,6 +52,7 @@ from keyturn.awsconfig import loader, parser
 from keyturn.model.profile import Delivery
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
+from keyturn.system.file_fingerprint import TIMESTAMP_STEP
 from keyturn.vault import passphrase
 from keyturn_sandbox import Sandbox
 from tests.core.vault import weak_age
@@ -203,6 +206,7 @@ def trace_operations() -> list[Trace]:
         def traced(name: str, operation: Callable[[], object]) -> Trace:
             for path in paths.shared_files():
                 os.utime(path, (LONG_AGO, LONG_AGO))
+            time.sleep(TIMESTAMP_STEP.total_seconds() + 0.1)
             with tracer.record(name) as trace:
                 operation()
             return trace

@@ -257,7 +257,7 @@ def _verify(document: Document, data: bytes, section: str, expected: dict[str, s
     """
     what = f"Could not edit [{section}] in {document.path or 'the file'}"
     try:
-        after = parse(data, document.path, document.kind)
+        after = document.reparse(data)
     except UnparsableFile as error:
         raise ChangeRefused(what, f"the result would not parse: line {error.lineno}: {error.why}") from None
     edited = after.section(section)

@@ -88,16 +88,19 @@ class SharedConfig:
         return self.config_path if kind is FileKind.CONFIG else self.credentials_path
 
 
-def read_files(config: Path, credentials: Path) -> SharedConfig:
+def read_files(config: Path, credentials: Path, earlier: SharedConfig | None = None) -> SharedConfig:
     """Read both files now.
+
+    :param earlier: an earlier reading; a file with the same content is not parsed again.
 
     File contents never raise: a file that botocore rejects is listed in `problems` with the line and
     contributes nothing, while the other file still counts. As in botocore, anything but a regular file counts
     as absent.
     """
     problems: list[FileProblem] = []
-    config_document = _read(config, FileKind.CONFIG, problems)
-    credentials_document = _read(credentials, FileKind.CREDENTIALS, problems)
+    before = (None, None) if earlier is None else (earlier.config, earlier.credentials)
+    config_document = _read(config, FileKind.CONFIG, problems, before[0])
+    credentials_document = _read(credentials, FileKind.CREDENTIALS, problems, before[1])
     return combine(config_document, credentials_document, str(config), str(credentials), tuple(problems))
 
 
@@ -147,7 +150,9 @@ def _build_full_config(document: Document, definitions: dict[str, ProfileSection
     return full
 
 
-def _read(path: Path, kind: FileKind, problems: list[FileProblem]) -> Document | None:
+def _read(
+    path: Path, kind: FileKind, problems: list[FileProblem], earlier: Document | None
+) -> Document | None:
     try:
         data = read_regular(path)
     except OSError as error:
@@ -157,7 +162,7 @@ def _read(path: Path, kind: FileKind, problems: list[FileProblem]) -> Document |
     if data is None:
         return None
     try:
-        return parse(data, str(path), kind)
+        return earlier.reparse(data) if earlier is not None else parse(data, str(path), kind)
     except UnparsableFile as error:
         problems.append(FileProblem(str(path), error.lineno, error.why))
         return None

@@ -18,6 +18,9 @@ from keyturn.model.errors import UnparsableFile
 #: The section whose keys configparser adds to every other section.
 DEFAULT = "DEFAULT"
 
+#: Number of contents of one file that :meth:`Document.reparse` keeps.
+MAX_VERSIONS = 12
+
 #: A setting as botocore returns it: text, or a nested block one level deep.
 Value = str | dict[str, str]
 
@@ -109,7 +112,7 @@ class Settings(dict[str, Value]):
 class Document:
     """A file that botocore accepts."""
 
-    __slots__ = ("_by_name", "data", "defaults", "kind", "path", "sections")
+    __slots__ = ("_by_name", "data", "defaults", "kind", "path", "sections", "versions")
 
     def __init__(self, data: bytes, path: str, kind: FileKind, sections: tuple[Section, ...]) -> None:
         self.data = data
@@ -124,9 +127,25 @@ class Document:
         self._by_name: dict[str, Section] = {}
         for section in sections:
             self._by_name.setdefault(section.name, section)
+        self.versions = {data: self}
+        """The last contents of the file, parsed; shared by their documents."""
 
     def __repr__(self) -> str:
         return f"Document({self.path!r}, {len(self.sections)} sections)"
+
+    def reparse(self, data: bytes) -> Document:
+        """Return the same file with the content `data`. The last :data:`MAX_VERSIONS` contents of a file are not parsed
+        again, because an edit is applied, verified, written and read back.
+
+        :raises UnparsableFile: if botocore rejects it.
+        """
+        document = self.versions.get(data)
+        if document is None:
+            document = self.versions[data] = parse(data, self.path, self.kind)
+            document.versions = self.versions
+            if len(self.versions) > MAX_VERSIONS:
+                del self.versions[next(iter(self.versions))]
+        return document
 
     @property
     def newline(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from keyturn.awsconfig.editor import remove_items, replace_section, restore_items
-from keyturn.awsconfig.parser import DEFAULT, Document, parse
+from keyturn.awsconfig.parser import DEFAULT, Document
 from keyturn.model.errors import ChangeRefused
 
 Settings = Mapping[str, Mapping[str, str]]
@@ -43,7 +43,7 @@ def merge(base: Document, theirs: Document, ours: Document) -> bytes:
         raise ChangeRefused("Could not merge two edits", "one of them changed [DEFAULT]")
     result = ours
     if _preamble(ours) == _preamble(base):
-        result = parse(_preamble(theirs) + ours.data[len(_preamble(ours)) :], ours.path, ours.kind)
+        result = ours.reparse(_preamble(theirs) + ours.data[len(_preamble(ours)) :])
     for name in dict.fromkeys([section.name for doc in (base, theirs) for section in doc.sections]):
         if name == DEFAULT:
             continue
@@ -54,7 +54,7 @@ def merge(base: Document, theirs: Document, ours: Document) -> bytes:
             data = replace_section(result, name, their_text)
         else:
             data = _merge_items(base, theirs, result, name)
-        result = parse(data, ours.path, ours.kind)
+        result = ours.reparse(data)
     return result.data
 
 
@@ -62,7 +62,7 @@ def _merge_items(base: Document, theirs: Document, ours: Document, name: str) ->
     base_items, their_items = settings(base).get(name, {}), settings(theirs).get(name, {})
     removed = [key for key in base_items if key not in their_items]
     changed = {key: value for key, value in their_items.items() if base_items.get(key) != value}
-    document = parse(remove_items(ours, name, removed), ours.path, ours.kind)
+    document = ours.reparse(remove_items(ours, name, removed))
     return restore_items(document, name, changed)
 
 

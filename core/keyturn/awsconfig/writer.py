@@ -93,10 +93,17 @@ class SharedFiles:
             raise KeyturnError(f"Could not read {path}", error.strerror or "unknown error") from error
 
     def edit(
-        self, path: Path, change: Change, *, kind: FileKind, expect: bytes | Literal[_Any.ANY] | None = ANY
+        self,
+        path: Path,
+        change: Change,
+        *,
+        kind: FileKind,
+        expect: bytes | Literal[_Any.ANY] | None = ANY,
+        earlier: Document | None = None,
     ) -> Edit:
         """Change a file in one atomic step; a missing file is created, private to its owner.
 
+        :param earlier: the file as it was read before; the same content is not parsed again.
         :param expect: the bytes that the change was planned on; None for no file.
         :raises FileChanged: if the file does not hold `expect`, or changes of others cannot be merged.
         :raises UnparsableFile: if AWS tools reject the file as it is.
@@ -106,7 +113,7 @@ class SharedFiles:
         :raises KeyturnError: if the disk refuses, or `change` does. The file is then unchanged.
         """
         with _translate_os_error(path):
-            return _WriteAttempt(self, path, change, kind, expect).run()
+            return _WriteAttempt(self, path, change, kind, expect=expect, earlier=earlier).run()
 
     def remove(self, path: Path, *, expect: bytes) -> None:
         """Remove a file that still holds `expect`; if `path` is a link, the file that it leads to.
@@ -176,13 +183,17 @@ class _WriteAttempt:
         path: Path,
         change: Change,
         kind: FileKind,
+        *,
         expect: bytes | Literal[_Any.ANY] | None,
+        earlier: Document | None,
     ) -> None:
         self.files = files
         self.path = path
         self.change = change
         self.kind = kind
         self.expect = expect
+        self.document = earlier
+        """The last content of the file that was parsed."""
         self.late: _LateWrite | None = None
         self.is_contended = False
         """True if another program has just written the file."""
@@ -359,7 +370,11 @@ class _WriteAttempt:
             return True
 
     def _parse(self, data: bytes) -> Document:
-        return parse(data, str(self.path), self.kind)
+        if self.document is None:
+            self.document = parse(data, str(self.path), self.kind)
+        else:
+            self.document = self.document.reparse(data)
+        return self.document
 
 
 def _changed_error(path: Path) -> FileChanged:

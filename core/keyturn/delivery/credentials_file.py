@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from keyturn.awsconfig.document import Document, Section, parse, remove_items, replace_section, set_items
+from keyturn.awsconfig.document import Document, Section, remove_items, replace_section, set_items
 from keyturn.model.errors import ChangeRefused, UsageError
 from keyturn.model.profile import Credentials
 from keyturn.model.text import iso
@@ -62,9 +62,7 @@ def put_section(
     if existing is None:
         content = document.data + f"{section_separator(document)}[{section}]{document.newline}".encode()
         extra = {"region": region} if region else {}
-        return set_items(
-            parse(content, document.path, document.kind), section, {**extra, **items(credentials)}
-        )
+        return set_items(document.reparse(content), section, {**extra, **items(credentials)})
     values = {item.key: item.value for item in existing.items}
     foreign = [key for key in _FOREIGN if key in values]
     if (
@@ -108,7 +106,7 @@ def withdraw(
     if existing is None or values.get("aws_access_key_id") not in own_key_ids:
         return document.data
     extra = ("region",) if is_created and region and values.get("region") == region else ()
-    remaining = parse(remove_items(document, section, (*KEYS, *extra)), document.path, document.kind)
+    remaining = document.reparse(remove_items(document, section, (*KEYS, *extra)))
     existing = remaining.section(section)
     if not is_created or existing is None or existing.items or not _is_empty(remaining, existing):
         return remaining.data

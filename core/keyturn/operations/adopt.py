@@ -261,11 +261,11 @@ def adopt(
         managed_profiles.change(
             context.paths.profiles_file, lambda definitions: definitions.update(adoption.definitions)
         )
-        _write_files(context, inventory, adoption)
+        inventory = _write_files(context, inventory, adoption)
     for name in adoption.definitions:
         context.log_success(name, "adopt", "settings moved to keyturn")
     key_metadata.refresh_key_metadata(
-        context, context.read(), [(definition, None) for definition in adoption.definitions.values()]
+        context, inventory, [(definition, None) for definition in adoption.definitions.values()]
     )
     return tuple(adoption.definitions)
 
@@ -298,9 +298,7 @@ def _removed_settings(
             owner = next(name for name in removed if _belongs_to(inventory, kind, name, edit.section))
             file_made = inventory.document(kind) is None and document.data == b""
             removed[owner].append(to_table(replace(settings, file_made=file_made)))
-            document = adopt_edits.reparse_if_changed(
-                adopt_edits.remove_settings(document, (edit,)), document
-            )
+            document = document.reparse(adopt_edits.remove_settings(document, (edit,)))
     return removed
 
 
@@ -336,8 +334,9 @@ def _store_in_vault(
     context.index.change(update_index)
 
 
-def _write_files(context: Context, inventory: Inventory, adoption: AdoptionPlan) -> None:
-    """Edit the shared files and check that botocore resolves the result. If either fails, restore all files.
+def _write_files(context: Context, inventory: Inventory, adoption: AdoptionPlan) -> Inventory:
+    """Edit the shared files and check that botocore resolves the result. If either fails, restore all files. Return the
+    inventory after the adoption.
 
     If another program changed a file in between, so that it cannot be restored, the profiles stay managed,
     because they can be released then.
@@ -353,9 +352,12 @@ def _write_files(context: Context, inventory: Inventory, adoption: AdoptionPlan)
                 _require_planned_values(before, document, edits)
                 return adopt_edits.remove_settings(document, edits)
 
-            edit = context.files.edit(path_of(context.paths, kind), change, kind=kind)
+            edit = context.files.edit(path_of(context.paths, kind), change, kind=kind, earlier=before)
             written.append((kind, edit.before, edit.after))
-        _verify(context, adoption)
+        adopted = context.read(inventory)
+        if not adopted.shared.problems:
+            _verify(context, adoption)
+        return adopted
     except KeyturnError as error:
         if isinstance(error, WriteNotConfirmed):
             written.append((kind, error.before, error.after))
@@ -395,8 +397,6 @@ def _roll_back(context: Context, written: list[tuple[FileKind, bytes | None, byt
 
 def _verify(context: Context, adoption: AdoptionPlan) -> None:
     """Resolve each adopted profile with botocore, which must find keyturn's process line."""
-    if context.read().shared.problems:
-        return
     for name in adoption.definitions:
         method, line = context.resolved_provider(name)
         if method != "custom-process" or not process_line.is_keyturn_process_line(line, name):

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from keyturn.awsconfig.document import (
     Document,
     FileKind,
-    parse,
     remove_items,
     replace_section,
     restore_items,
@@ -63,13 +62,6 @@ class SectionEdit:
     """New value of `credential_process`, or None."""
 
 
-def reparse_if_changed(data: bytes, document: Document) -> Document:
-    """Return the document for new content of the same file. It is parsed only if it has changed, because
-    parsing a long file takes long.
-    """
-    return document if data == document.data else parse(data, document.path, document.kind)
-
-
 def core_and_tail(text: bytes) -> tuple[bytes, bytes]:
     """Split a section's text before the line end of its last line that is not blank."""
     core = text.rstrip(b" \t\r\n")
@@ -84,11 +76,11 @@ def remove_settings(document: Document, edits: Sequence[SectionEdit]) -> bytes:
     """
     for edit in edits:
         if edit.line is None:
-            document = reparse_if_changed(_without_settings(document, edit), document)
+            document = document.reparse(_without_settings(document, edit))
             continue
-        document = reparse_if_changed(_with_line(document, edit, edit.line), document)
+        document = document.reparse(_with_line(document, edit, edit.line))
         rest = tuple(key for key in edit.remove if key != LINE_KEY)
-        document = reparse_if_changed(remove_items(document, edit.section, rest), document)
+        document = document.reparse(remove_items(document, edit.section, rest))
     return document.data
 
 
@@ -99,7 +91,7 @@ def capture_removed(
     removed = []
     for edit in edits:
         section = document.section(edit.section)
-        remaining = reparse_if_changed(_without_settings(document, edit), document)
+        remaining = document.reparse(_without_settings(document, edit))
         if section is None:
             lead = credentials_file.section_separator(document) if edit.line is not None else ""
             end = document.newline
@@ -128,7 +120,7 @@ def _with_line(document: Document, edit: SectionEdit, line: str) -> bytes:
     section = document.section(edit.section)
     if section is None:
         header = f"{credentials_file.section_separator(document)}[{edit.section}]{document.newline}".encode()
-        return set_items(reparse_if_changed(document.data + header, document), edit.section, {LINE_KEY: line})
+        return set_items(document.reparse(document.data + header), edit.section, {LINE_KEY: line})
     first_key = next((item.key for item in section.items if item.key in edit.remove), None)
     return set_items(document, edit.section, {LINE_KEY: line}, before_key=first_key)
 
@@ -150,9 +142,7 @@ def restore(
         line.
     :param replacements: new values by old value: the current access key after a rotation.
     """
-    document = reparse_if_changed(
-        without_process_line(document, settings.section, profile, own_key_ids), document
-    )
+    document = document.reparse(without_process_line(document, settings.section, profile, own_key_ids))
     section = document.section(settings.section)
     if section is not None:
         core, tail = core_and_tail(section.text(document))
@@ -239,5 +229,5 @@ def without_process_line(
     if is_keyturn_process_line(values.get(LINE_KEY, ""), profile):
         data = remove_items(document, section, (LINE_KEY,))
     if own_key_ids:
-        data = credentials_file.withdraw(reparse_if_changed(data, document), section, own_key_ids)
+        data = credentials_file.withdraw(document.reparse(data), section, own_key_ids)
     return data

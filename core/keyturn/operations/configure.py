@@ -54,7 +54,9 @@ def change(context: Context, name: str, values: Mapping[str, str]) -> SettingsCh
             with context.state_lock():
                 _write_definition(context, old, new)
                 if not new.same_source(old):
-                    ended = _end_sessions(context, (name, *dependent_sessions(inventory, name)))
+                    ended = _end_sessions(
+                        context, context.read(inventory), (name, *dependent_sessions(inventory, name))
+                    )
         if region is not None and _set_region(context, name, region):
             keys.append(settings.REGION)
         if keys:
@@ -98,13 +100,16 @@ def dependent_sessions(inventory: Inventory, name: str) -> tuple[str, ...]:
     )
 
 
-def _end_sessions(context: Context, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Withdraw and delete the sessions of profiles. The caller holds :meth:`Context.state_lock`."""
+def _end_sessions(context: Context, inventory: Inventory, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Withdraw and delete the sessions of profiles.
+
+    :param inventory: as it was read under :meth:`Context.state_lock`, which the caller holds.
+    """
     now = context.clock()
     ended = [
         name
         for name in names
-        if deliver.withdraw(context, name) or context.profile_state(name).session is not None
+        if deliver.withdraw(context, inventory, name) or inventory.index.of(name).session is not None
     ]
 
     def forget(sessions: dict[str, object]) -> None:
@@ -164,14 +169,10 @@ def mfa_devices(context: Context, name: str) -> tuple[str, ...]:
     :raises NotFound: if the profile's sessions do not come from a key in the vault.
     :raises NeedsUnlock: if the vault is locked.
     """
-    inventory = context.read()
+    inventory = context.begin()
     definition = deliver.managed_profile(inventory, name)
     entry, _, problem = status.source_of(definition, inventory.natives, inventory.definitions)
-    if (
-        problem
-        or entry is None
-        or status.caller_credential_source(name, inventory.natives, inventory.definitions)
-    ):
+    if problem or entry is None or inventory.caller_credential_source(name):
         why = problem or "its sessions do not come from an access key in the vault"
         raise NotFound(
             f"Could not list the MFA devices of {name}",

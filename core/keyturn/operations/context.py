@@ -79,9 +79,19 @@ class Context:
     documents: dict[str, CachedDocument] = field(default_factory=dict)
     """Cached credential documents by profile (:mod:`keyturn.operations.credentials.document_cache`)."""
 
-    def read(self) -> inventory.Inventory:
-        """Read all files and return the inventory."""
-        result = inventory.read(self.paths, self.environ, self.clock())
+    first_reading: inventory.Inventory | None = None
+    """Inventory that was read to route the operation, which begins with it."""
+
+    def begin(self) -> inventory.Inventory:
+        """Return the inventory at the start of an operation. It is read unless routing has read it."""
+        return self.first_reading or self.read()
+
+    def read(self, earlier: inventory.Inventory | None = None) -> inventory.Inventory:
+        """Read all files and return the inventory. Read again after a lock was taken.
+
+        :param earlier: an earlier reading; shared files with the same content are not parsed again.
+        """
+        result = inventory.read(self.paths, self.environ, self.clock(), self.index, earlier)
         for document in (result.shared.config, result.shared.credentials):
             if document is not None:
                 self.known_sections[document.path] = tuple(section.name for section in document.sections)

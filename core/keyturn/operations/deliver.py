@@ -25,12 +25,11 @@ from keyturn.model.text import from_iso
 from keyturn.operations.adopt_edits import LINE_KEY
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import mfa_sessions, session_cache
+from keyturn.operations.credentials.session_cache import UndeliveredSession
 from keyturn.operations.operation import operation
-from keyturn.profiles import status
 from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.profile_sections import own_section, path_of, process_line_file
 from keyturn.profiles.status import needs_process_line
-from keyturn.providers.cached_session import FetchedSession
 from keyturn.storage import managed_profiles
 from keyturn.storage.index import DeliveryRecord, Index
 from keyturn.storage.managed_profiles import ManagedProfile
@@ -45,7 +44,7 @@ def deliver(context: Context, name: str, to: Delivery, as_name: str | None = Non
     :raises NeedsMfa: if a session must be fetched for the credentials file first; nothing has changed.
     :raises ChangeRefused: if `as_name` belongs to another profile.
     """
-    inventory = context.read()
+    inventory = context.begin()
     if to is Delivery.CREDENTIALS_FILE:
         session_cache.require_own_environment(context, inventory, name)
     with context.log_failure(name, "deliver"):
@@ -56,23 +55,30 @@ def deliver(context: Context, name: str, to: Delivery, as_name: str | None = Non
         if new.deliver_as:
             credentials_file.check_name(new.deliver_as)
             _require_free_section(inventory, new)
-        session = _fetch_session(context, inventory, new) if to is Delivery.CREDENTIALS_FILE else None
-        with context.state_lock():
-            if session is not None:
-                session_cache.require_unchanged(context, inventory, name, session)
-            _change_delivery(context, inventory, new, session)
+        if to is Delivery.CREDENTIALS_FILE:
+            _require_session(context, inventory, new)
+            with session_cache.fetch_to_deliver(context, inventory, name, only_if_due=True) as undelivered:
+                _change_delivery(context, undelivered.inventory, old, new, undelivered)
+        else:
+            with context.state_lock():
+                _change_delivery(context, context.read(inventory), old, new, None)
         context.log_success(name, "deliver", f"to {to}" + (f" as {as_name}" if as_name else ""))
     return _delivery_message(name, new)
 
 
 def _change_delivery(
-    context: Context, inventory: Inventory, new: ManagedProfile, session: FetchedSession | None
+    context: Context,
+    inventory: Inventory,
+    old: ManagedProfile,
+    new: ManagedProfile,
+    session: UndeliveredSession | None,
 ) -> None:
     """Replace the old delivery with the new one. The definition is written first, so that a crash in between
     leaves it consistent.
+
+    :param inventory: as it was read under the state lock, which the caller holds.
     """
     name = new.name
-    old = inventory.definitions[name]
 
     def edit(definitions: dict[str, ManagedProfile]) -> None:
         if definitions.get(name) != old:
@@ -84,11 +90,11 @@ def _change_delivery(
         definitions[name] = new
 
     if (old.delivery, old.deliver_as) != (new.delivery, new.deliver_as):
-        withdraw(context, name)
+        withdraw(context, inventory, name)
     managed_profiles.change(context.paths.profiles_file, edit)
     try:
         if session is not None:
-            write_session(context, inventory, name, session)
+            write_session(context, replace(session, inventory=context.read(inventory)))
         write_process_line(context, new)
     except WriteNotConfirmed:
         raise  # the file matches the new definition
@@ -142,33 +148,31 @@ def managed_profile(inventory: Inventory, name: str) -> ManagedProfile:
     return definition
 
 
-def _fetch_session(context: Context, inventory: Inventory, definition: ManagedProfile) -> FetchedSession:
-    if not status.caller_credential_source(definition.name, inventory.natives, inventory.definitions):
+def _require_session(context: Context, inventory: Inventory, definition: ManagedProfile) -> None:
+    """Check that a session can be requested for delivery to the credentials file."""
+    if not inventory.caller_credential_source(definition.name):
         context.require_open()
     if definition.delivers_key:
         why = "it delivers its long-term key, which is never written to a file in plaintext"
         raise KeyturnError(f"Could not deliver {definition.name}", why, "Use --to credential-process")
-    return session_cache.get_session(context, inventory, definition.name)
 
 
-def write_session(context: Context, initial: Inventory, name: str, fetched: FetchedSession) -> None:
+def write_session(context: Context, session: UndeliveredSession) -> None:
     """Write a session to the credentials file, replace the previous one, and record it for withdrawal.
 
-    Nothing is written if the profile is no longer delivered there. The caller holds
+    The file is not written if the profile is no longer delivered there. The caller holds
     :meth:`Context.state_lock`.
 
-    :param initial: the inventory before the session was requested.
     :raises ChangeRefused: if the section holds foreign credentials, or `profiles.toml` cannot be read.
-    :raises FileChanged: if the profile's definition changed or it was stopped after the session was
-        requested.
     """
-    inventory = context.read()
+    name, inventory = session.name, session.inventory
     inventory.require_definitions()
     definition = inventory.definitions.get(name)
     if definition is None or definition.delivery is not Delivery.CREDENTIALS_FILE:
+        if session.edit_index is not None:
+            context.update_index(session.edit_index)
         return
-    session_cache.require_unchanged(context, initial, name, fetched)
-    credentials = fetched.issued.credentials
+    credentials = session.fetched.issued.credentials
     section = definition.deliver_as or name
     previous = current_delivery(inventory, definition)
     document = inventory.shared.credentials
@@ -186,13 +190,19 @@ def write_session(context: Context, initial: Inventory, name: str, fetched: Fetc
         str(context.paths.aws_credentials), section, (credentials.access_key_id, *sorted(own_key_ids)),
         credentials.expires, created, region if created else None,
     )  # fmt: skip
-    context.index.change(lambda index: index.update(name, delivered=record))
+
+    def edit(index: Index) -> None:
+        if session.edit_index is not None:
+            session.edit_index(index)
+        index.update(name, delivered=record)
+
+    context.index.change(edit)
 
     def change(document: Document) -> bytes:
         return credentials_file.put_section(document, section, credentials, own_key_ids, region)
 
     # Until this edit is confirmed, both the old and the new key id stay recorded as keyturn's.
-    context.files.edit(context.paths.aws_credentials, change, kind=FileKind.CREDENTIALS)
+    context.files.edit(context.paths.aws_credentials, change, kind=FileKind.CREDENTIALS, earlier=document)
     final = replace(record, key_ids=(credentials.access_key_id,))
     context.update_index(lambda index: index.update(name, delivered=final))
 
@@ -224,12 +234,11 @@ def _own_key_ids(document: Document, record: DeliveryRecord) -> set[str]:
     return {*record.key_ids, *restored}
 
 
-def withdraw(context: Context, name: str) -> bool:
+def withdraw(context: Context, inventory: Inventory, name: str) -> bool:
     """Remove the delivered session of `name` from the credentials file. Return True if there was one.
 
-    The caller holds :meth:`Context.state_lock`.
+    :param inventory: as it was read under :meth:`Context.state_lock`, which the caller holds.
     """
-    inventory = context.read()
     definition = inventory.definitions.get(name)
     record = (
         current_delivery(inventory, definition)
@@ -266,7 +275,7 @@ def withdraw_all(context: Context) -> tuple[str, ...]:
         for name, definition in inventory.definitions.items()
         if current_delivery(inventory, definition) is not None
     }
-    return _withdraw_each(context, sorted(names), "the agent stopped")
+    return _withdraw_each(context, inventory, sorted(names), "the agent stopped")
 
 
 def withdraw_expired(context: Context) -> tuple[str, ...]:
@@ -285,15 +294,17 @@ def withdraw_expired(context: Context) -> tuple[str, ...]:
         for name, definition in inventory.definitions.items()
         if name not in names and _has_expired(current_delivery(inventory, definition), now)
     ]
-    return _withdraw_each(context, expired, "expired")
+    return _withdraw_each(context, inventory, expired, "expired")
 
 
-def _withdraw_each(context: Context, names: Sequence[str], reason: str) -> tuple[str, ...]:
+def _withdraw_each(
+    context: Context, inventory: Inventory, names: Sequence[str], reason: str
+) -> tuple[str, ...]:
     withdrawn = []
     for name in names:
         try:
             with context.state_lock():
-                withdraw(context, name)
+                withdraw(context, context.read(inventory), name)
         except KeyturnError as error:
             context.record_failure(name, "withdraw", error)
             continue
@@ -319,8 +330,9 @@ def stop(context: Context, name: str) -> str:
         inventory.row(name)
         now = context.clock()
         with context.state_lock():
-            withdrawn = withdraw(context, name)
-            had_session = context.profile_state(name).session is not None
+            inventory = context.read(inventory)
+            withdrawn = withdraw(context, inventory, name)
+            had_session = inventory.index.of(name).session is not None
             if context.vault.state() is VaultState.OPEN:
                 context.vault.change_sessions(lambda sessions: sessions.pop(name, None))
             # If profiles.toml is unreadable, the profile's MFA device is unknown, so all devices are stopped.

@@ -11,6 +11,7 @@ from keyturn.model.key_ids import is_long_term
 from keyturn.model.profile import Credentials, Key
 from keyturn.operations.context import Context
 from keyturn.profiles.inventory import Inventory
+from keyturn.storage import managed_profiles
 from keyturn.storage.index import Index
 from keyturn.storage.managed_profiles import ManagedProfile
 
@@ -106,12 +107,14 @@ def _refresh_key(
 
         metadata = _with_last_use(aws, metadata, key, session)
 
-    # A lost index is filled again, but a key released in between is not added.
-    is_managed = any(listed.key == entry for listed in context.read().definitions.values())
-
     def edit(index: Index) -> None:
         current = index.keys.get(entry)
-        is_same = is_managed if current is None else current.key_id == metadata.key_id
+        if current is None:
+            # A lost index is filled again, but a key released in between is not added.
+            definitions = managed_profiles.load(context.paths.profiles_file).values()
+            is_same = any(managed.key == entry for managed in definitions)
+        else:
+            is_same = current.key_id == metadata.key_id
         if is_same:
             index.keys[entry] = replace(
                 metadata, checked=now if listed_keys is not None or session is not None else None

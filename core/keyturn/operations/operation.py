@@ -12,6 +12,7 @@ from functools import cached_property, update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
 from keyturn.model.json_codec import from_table, to_table
+from keyturn.model.profile import Profile
 from keyturn.model.secret import Secret
 from keyturn.operations.context import Context
 
@@ -24,19 +25,25 @@ class Operation(Generic[P, R]):
 
     :param name: its name on the wire.
     :param function: the use case; its first parameter is the context.
+    :param check: raises if the operation cannot be run on a profile, before the vault is opened for it.
     :param keys: the JSON key of each parameter whose name on the wire differs.
     """
 
     def __init__(
-        self, name: str, function: Callable[Concatenate[Context, P], R], keys: Mapping[str, str]
+        self,
+        name: str,
+        function: Callable[Concatenate[Context, P], R],
+        check: Callable[[Profile], None] | None,
+        keys: Mapping[str, str],
     ) -> None:
         update_wrapper(self, function)
         self.name = name
-        self._function = function
+        self.function = function
+        self.check = check
         self._keys = keys
 
     def __call__(self, context: Context, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self._function(context, *args, **kwargs)
+        return self.function(context, *args, **kwargs)
 
     def arguments(self, *args: P.args, **kwargs: P.kwargs) -> dict[str, object]:
         """Return the arguments of a call as JSON."""
@@ -59,7 +66,7 @@ class Operation(Generic[P, R]):
             if key in arguments or parameter.default is inspect.Parameter.empty:
                 value = arguments[key] if parameter.default is inspect.Parameter.empty else arguments.get(key)
                 keywords[parameter.name] = _argument_from_json(self._hints[parameter.name], value)
-        return self._result_to_json(self._function(context, **keywords))  # type: ignore[call-arg]  # bound by name
+        return self._result_to_json(self.function(context, **keywords))  # type: ignore[call-arg]  # bound by name
 
     def result_from_json(self, value: Any) -> R:
         """Return the result that another process sent as JSON."""
@@ -75,20 +82,22 @@ class Operation(Generic[P, R]):
 
     @cached_property
     def _signature(self) -> inspect.Signature:
-        return inspect.signature(self._function)
+        return inspect.signature(self.function)
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
-        return get_type_hints(self._function)
+        return get_type_hints(self.function)
 
 
-def operation(name: str, **keys: str) -> Callable[[Callable[Concatenate[Context, P], R]], Operation[P, R]]:
-    """Return a decorator that makes a function an operation. `name` is its name on the wire, `keys` renames
-    parameters there.
+def operation(
+    name: str, *, check: Callable[[Profile], None] | None = None, **keys: str
+) -> Callable[[Callable[Concatenate[Context, P], R]], Operation[P, R]]:
+    """Return a decorator that makes a function an operation; see :class:`Operation`. `keys` renames parameters on the
+    wire.
     """
 
     def decorate(function: Callable[Concatenate[Context, P], R]) -> Operation[P, R]:
-        return Operation(name, function, keys)
+        return Operation(name, function, check, keys)
 
     return decorate
 

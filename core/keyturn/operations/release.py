@@ -127,7 +127,7 @@ def release(
             confirm(context, tuple(sections), passphrase, recovery_key, words)
         _file_changes(context, inventory, sections)
         for name in sections:
-            withdraw(context, name)
+            withdraw(context, inventory, name)
         try:
             with _rollback_on_error(context, sections) as edits:
                 for path, kind in _files(sections):
@@ -262,14 +262,12 @@ def _released_document(
             data = adopt_edits.restore(
                 document, current, profile=name, own_key_ids=own_key_ids, replacements=replacements
             )
-            document = adopt_edits.reparse_if_changed(data, document)
+            document = document.reparse(data)
         if current_section and not any(Path(settings.path) == path for settings in group):
             data = adopt_edits.without_process_line(document, current_section, name, own_key_ids)
-            document = adopt_edits.reparse_if_changed(data, document)
+            document = document.reparse(data)
         for section in [section.name for section in document.sections]:
-            document = adopt_edits.reparse_if_changed(
-                adopt_edits.without_process_line(document, section, name, ()), document
-            )
+            document = document.reparse(adopt_edits.without_process_line(document, section, name, ()))
     return document.data
 
 

@@ -5,7 +5,8 @@ forwarded socket.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from dataclasses import replace
+from typing import ParamSpec, TypeVar
 
 from keyturn.agent import rpc_client
 from keyturn.agent.protocol import Agent
@@ -15,7 +16,6 @@ from keyturn.model.profile import VaultState
 from keyturn.operations import registry, vault
 from keyturn.operations.context import Context
 from keyturn.operations.operation import Operation
-from keyturn.profiles import status
 from keyturn.profiles.inventory import Inventory
 
 #: Timeout of a status request. A running agent answers in a fraction of a millisecond.
@@ -57,56 +57,61 @@ class OperationRouter:
         """Run an operation where the vault is open. If none is, open the vault with the system keyring if
         that needs no interaction.
 
+        An operation on a profile begins with the inventory that was read here.
+
         :raises NeedsVault: or NeedsUnlock, VaultCorrupt: if no process can run it now.
         """
         arguments = operation.arguments(*args, **kwargs)
-        if self.uses_caller_credentials(arguments.get("name")):
-            return operation.result_from_json(self._run_here(operation, arguments))
-        result = self._try_run(operation, arguments)
+        context = self._context
+        if "name" in arguments:
+            inventory = context.read()
+            name = str(arguments["name"])
+            context = replace(context, first_reading=inventory)
+            if operation.check is not None:
+                operation.check(inventory.row(name))
+            if inventory.caller_credential_source(name):
+                return operation.function(context, *args, **kwargs)
+        result = self._try_run(context, operation, *args, **kwargs)
         if result is None:
             state = self._context.vault.state()
             if state is VaultState.CLOSED:
                 self._unlock()
-                result = self._try_run(operation, arguments)
+                result = self._try_run(context, operation, *args, **kwargs)
             if result is None:
                 raise vault.locked_error(self._context, state)
-        return operation.result_from_json(result)
+        return result
 
     def try_run(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
         """Run an operation where the vault is open. Return None if no process has it open."""
-        result = self._try_run(operation, operation.arguments(*args, **kwargs))
-        return None if result is None else operation.result_from_json(result)
+        return self._try_run(self._context, operation, *args, **kwargs)
 
-    def _try_run(self, operation: Operation[..., Any], arguments: dict[str, object]) -> object:
-        if self._context.vault.state() is VaultState.OPEN:
-            return self._run_here(operation, arguments)
+    def _try_run(
+        self, context: Context, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R | None:
+        if context.vault.state() is VaultState.OPEN:
+            return operation.function(context, *args, **kwargs)
         if self._use_agent:
-            socket, files = self._context.paths.socket, registry.shared_files(self._context)
+            socket, files = context.paths.socket, registry.shared_files(context)
+            arguments = {**operation.arguments(*args, **kwargs), "files": files}
             try:
-                return rpc_client.run(
-                    socket, operation.name, {**arguments, "files": files}, OPERATION_SECONDS
-                )
+                result = rpc_client.run(socket, operation.name, arguments, OPERATION_SECONDS)
             except AgentHangs:
                 raise
             except AgentUnavailable:
                 # A slow agent may still run it, and a second run could undo the first.
                 if self.agent() is not None:
                     raise
+            else:
+                return operation.result_from_json(result)
         return None
 
-    def _run_here(self, operation: Operation[..., Any], arguments: dict[str, object]) -> object:
-        return registry.dispatch(self._context, operation.name, arguments)
-
-    def uses_caller_credentials(self, name: object) -> bool:
+    def uses_caller_credentials(self, name: str) -> bool:
         """Return True if the profile's chain ends in a `credential_source` (environment, EC2 or ECS role).
 
         Such sessions belong to the calling process, so they are resolved locally: neither the vault nor the
         agent is used.
         """
-        inventory = self._context.read()
-        return isinstance(name, str) and bool(
-            status.caller_credential_source(name, inventory.natives, inventory.definitions)
-        )
+        return bool(self._context.read().caller_credential_source(name))
 
     def from_forwarded_socket(
         self, name: str, min_left_seconds: int | None, *, also_native: bool

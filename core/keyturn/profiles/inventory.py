@@ -80,6 +80,10 @@ class Inventory:
         values: Mapping[str, object] = self.shared.full_config.get("profiles", {}).get(name, {})
         return values
 
+    def caller_credential_source(self, name: str) -> str | None:
+        """See :func:`keyturn.profiles.status.caller_credential_source`."""
+        return status.caller_credential_source(name, self.natives, self.definitions)
+
     def document(self, kind: FileKind) -> Document | None:
         """Return a shared file, or None if it is absent or AWS tools reject it."""
         return self.shared.config if kind is FileKind.CONFIG else self.shared.credentials
@@ -94,11 +98,21 @@ class Inventory:
         return sha.hexdigest()
 
 
-def read(paths: Paths, environ: Mapping[str, str], now: datetime) -> Inventory:
+def read(
+    paths: Paths,
+    environ: Mapping[str, str],
+    now: datetime,
+    index_file: IndexFile,
+    earlier: Inventory | None = None,
+) -> Inventory:
     """Read the shared files, `profiles.toml`, `config.toml` and the index. A file that cannot be read is
     reported as a problem.
+
+    :param earlier: an earlier reading; shared files with the same content are not parsed again.
     """
-    shared = read_files(paths.aws_config, paths.aws_credentials)
+    shared = read_files(
+        paths.aws_config, paths.aws_credentials, earlier.shared if earlier is not None else None
+    )
     natives = {row.name: row for row in native_profiles(shared, environ, now)}
     problems = list(shared.problems)
     profiles_error = None
@@ -117,7 +131,7 @@ def read(paths: Paths, environ: Mapping[str, str], now: datetime) -> Inventory:
     except (KeyturnError, OSError) as caught:
         config_error = caught.why if isinstance(caught, KeyturnError) else str(caught)
         problems.append(FileProblem(str(paths.config_file), 0, config_error))
-    index = IndexFile(paths.index_file).load()
+    index = index_file.load()
     return Inventory(
         shared, natives, definitions, index, tuple(problems), now, preferences, config_error, profiles_error
     )

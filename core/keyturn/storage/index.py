@@ -18,6 +18,7 @@ from keyturn.model.json_codec import from_table, stored, to_table
 from keyturn.model.profile import Failure, Key, Session
 from keyturn.model.text import from_iso
 from keyturn.system import files
+from keyturn.system.file_fingerprint import FileFingerprint
 
 VERSION = 1
 
@@ -114,17 +115,27 @@ class Index:
 
 
 class IndexFile:
-    """`index.json` of a state folder."""
+    """`index.json` of a state folder. It is not opened again while its stat values prove that it is unchanged."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._last_read: tuple[FileFingerprint, bytes | None] | None = None
 
     def load(self) -> Index:
         """Return the index, or an empty one if the file is missing or unreadable."""
         try:
-            return _decode(files.read(self.path)) or Index()
+            return _decode(self._read()) or Index()
         except OSError:
             return Index()
+
+    def _read(self) -> bytes | None:
+        last_read = self._last_read
+        if last_read is not None and last_read[0].is_unchanged():
+            return last_read[1]
+        fingerprint = FileFingerprint.of([str(self.path)])
+        content = files.read(self.path)
+        self._last_read = (fingerprint, content) if fingerprint.is_reliable() else None
+        return content
 
     def change(self, edit: Callable[[Index], Index | None]) -> Index:
         """Read, edit and write the index under a lock. `edit` may modify the tables of its argument or
@@ -132,19 +143,19 @@ class IndexFile:
 
         An unreadable index, or one of a later version, is first moved to `index.json.unreadable`.
         """
-        result = Index()
-
-        def edit_bytes(old: bytes | None) -> bytes:
-            nonlocal result
+        what = f"Could not write {self.path}"
+        lock = self.path.with_name(f".{self.path.name}.lock")
+        with files.os_error_text(what), files.lock_for_change(lock, what=what):
+            old = self._read()
             index = _decode(old)
             if index is None:
                 self.path.replace(self.path.with_name(f"{self.path.name}.unreadable"))
                 index = Index()
-            result = edit(index) or index
-            return _encode(result)
-
-        files.change(self.path, edit_bytes, what=f"Could not write {self.path}")
-        return result
+            index = edit(index) or index
+            new = _encode(index)
+            if new != old:
+                files.replace(self.path, new)
+        return index
 
 
 def _decode(content: bytes | None) -> Index | None:

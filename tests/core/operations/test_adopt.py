@@ -42,7 +42,7 @@ def adopt_all(data: bytes, edits: list[SectionEdit]) -> tuple[bytes, list[Remove
     for edit in edits:
         (removed,) = adopt_edits.capture_removed(document, "file", FileKind.CREDENTIALS, (edit,))
         found.append(from_table(RemovedSettings, to_table(removed)))
-        document = adopt_edits.reparse_if_changed(adopt_edits.remove_settings(document, (edit,)), document)
+        document = document.reparse(adopt_edits.remove_settings(document, (edit,)))
     return document.data, found
 
 
@@ -204,8 +204,8 @@ def test_a_secret_in_a_comment_is_masked_and_a_path_is_not() -> None:
 
 def test_the_document_stays_the_same_type_of_file() -> None:
     document = parse(b"[a]\n", "p", FileKind.CREDENTIALS)
-    assert isinstance(adopt_edits.reparse_if_changed(b"[b]\n", document), Document)
-    assert adopt_edits.reparse_if_changed(b"[b]\n", document).kind is FileKind.CREDENTIALS
+    assert isinstance(document.reparse(b"[b]\n"), Document)
+    assert document.reparse(b"[b]\n").kind is FileKind.CREDENTIALS
 
 
 def test_a_diff_shows_the_section_of_each_change_and_nothing_of_the_next() -> None:

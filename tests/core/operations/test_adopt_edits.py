@@ -18,7 +18,6 @@ from keyturn.operations.adopt_edits import (
     capture_removed,
     core_and_tail,
     remove_settings,
-    reparse_if_changed,
     restore,
     without_process_line,
 )
@@ -267,6 +266,7 @@ def test_a_section_is_cut_after_its_last_line(text: bytes, core: bytes, tail: by
 
 def test_a_file_is_read_anew_only_if_it_changed() -> None:
     one = document("[a]\n")
-    assert reparse_if_changed(b"[a]\n", one) is one
-    other = reparse_if_changed(b"[b]\n", one)
+    assert one.reparse(b"[a]\n") is one
+    other = one.reparse(b"[b]\n")
+    assert other.reparse(b"[a]\n") is one
     assert (other.data, other.path, other.kind) == (b"[b]\n", "credentials", FileKind.CREDENTIALS)

@@ -14,7 +14,9 @@ from keyturn.model.profile import Delivery, Profile, Renew
 from keyturn.operations import deliver
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import session_cache
+from keyturn.profiles.inventory import Inventory
 from keyturn.providers.cached_session import FetchedSession
+from keyturn.providers.refresher import Refresher
 from keyturn.storage import managed_profiles
 from keyturn.storage.index import DeliveryRecord, Index
 from keyturn.storage.managed_profiles import ManagedProfile
@@ -259,14 +261,14 @@ def test_a_write_that_the_disk_does_not_confirm_is_not_undone(
 def test_a_definition_that_changed_while_aws_was_asked_is_not_written_over(
     managed: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = session_cache.get_session
+    real = Refresher.fetch
 
-    def interfere(*args: object) -> FetchedSession:
-        found = real(*args)  # type: ignore[arg-type]  # as given
+    def interfere(self: Refresher, name: str, code: str | None = None, **options: bool) -> FetchedSession:
+        found = real(self, name, code, **options)
         define(managed, "ci-release", renew=Renew.OFF)
         return found
 
-    monkeypatch.setattr(session_cache, "get_session", interfere)
+    monkeypatch.setattr(Refresher, "fetch", interfere)
     with pytest.raises(ChangeRefused):
         managed.service.deliver("ci-release", FILE)
     assert (definition(managed).delivery, str(definition(managed).renew)) == (PROCESS, "off")
@@ -275,10 +277,10 @@ def test_a_definition_that_changed_while_aws_was_asked_is_not_written_over(
 def test_a_session_is_not_put_where_the_profile_is_no_more_delivered(managed: Bench) -> None:
     desk = managed.service.context
     reading = desk.read()
-    fetched = session_cache.get_session(desk, reading, "ci-release")
     before = managed.files()
-    for name in ("ci-release", "gone"):
-        deliver.write_session(desk, reading, name, fetched)
+    with session_cache.fetch_to_deliver(desk, reading, "ci-release") as session:
+        for name in ("ci-release", "gone"):
+            deliver.write_session(desk, replace(session, name=name))
     assert managed.files() == before
     assert note(managed) is None
 
@@ -382,10 +384,10 @@ def test_what_cannot_be_withdrawn_is_noted_and_the_others_are(
     managed.service.deliver("ci-release", FILE)
     real = deliver.withdraw
 
-    def fails_for_audit(desk: Context, name: str) -> bool:
+    def fails_for_audit(desk: Context, inventory: Inventory, name: str) -> bool:
         if name == "ci-audit":
             raise KeyturnError("the credentials file", "it is busy")
-        return real(desk, name)
+        return real(desk, inventory, name)
 
     monkeypatch.setattr(deliver, "withdraw", fails_for_audit)
     past_its_end(managed)

@@ -10,7 +10,6 @@ from keyturn.delivery import credential_process
 from keyturn.model.errors import ChangeRefused, KeyturnError, NeedsInteraction, NotFound
 from keyturn.operations.context import Context
 from keyturn.operations.credentials.get_credentials import credential_document
-from keyturn.profiles import status
 from keyturn.profiles.inventory import Inventory
 from keyturn.storage import config
 
@@ -55,7 +54,7 @@ def _require_temporary(inventory: Inventory, name: str) -> None:
     definition = inventory.definitions.get(name)
     if definition is not None and definition.delivers_key:
         raise _stored_locally(name, "it delivers its long-term key")
-    if status.caller_credential_source(name, inventory.natives, inventory.definitions):
+    if inventory.caller_credential_source(name):
         raise _stored_locally(name, "it uses the caller's credentials")
 
 

@@ -42,7 +42,7 @@ def credential_document(
     :param is_remote: the caller is another machine. No `mfa_command` is run for it, and it cannot make
         keyturn call AWS repeatedly.
     """
-    inventory = context.read()
+    inventory = context.begin()
     session_cache.require_own_environment(context, inventory, name)
     with context.log_failure(name, "hand out"):
         row = inventory.row(name)

@@ -24,84 +24,6 @@ MIN_LEFT = timedelta(seconds=60)
 RECORD_USE_EVERY = timedelta(minutes=5)
 
 
-@operation("refresh")
-def refresh(context: Context, name: str, code: str | None = None) -> Refreshed:
-    """Get a new session for a profile and deliver it.
-
-    :raises NotFound: if there is no such profile.
-    :raises NeedsMfa: if a code is required; nothing has changed.
-    :raises KeyturnError: if the profile cannot be refreshed, or AWS refused; a delivered session stays.
-    """
-    inventory = context.read()
-    session_cache.require_own_environment(context, inventory, name)
-    with context.log_failure(name, "refresh"):
-        return _refresh(context, inventory, name, code)
-
-
-def _refresh(context: Context, inventory: Inventory, name: str, code: str | None) -> Refreshed:
-    row = inventory.row(name)
-    if not row.managed:
-        inventory.require_definitions()
-    require_refreshable(row)
-    if not row.credential_source:
-        context.require_open()
-    started = time.monotonic()
-    fetched = session_cache.refresher(context, inventory).fetch(name, code)
-    delivery = _deliver_session(context, inventory, name, fetched)
-    if fetched.not_stored is not None:
-        raise fetched.not_stored
-    seconds = time.monotonic() - started
-    session = fetched.facts()
-    context.log_success(
-        name, "refresh", f"until {session.expires:%H:%M:%S} UTC" if session.expires else "done"
-    )
-    note = fetched.note
-    if row.credential_source and delivery is not Delivery.CREDENTIALS_FILE:
-        note = f"not cached: uses the caller's {row.credential_source} credentials"
-    elif delivery is Delivery.NATIVE:
-        note = "cached by keyturn only; adopt the profile to have its sessions delivered"
-    elif accepted_seconds := context.profile_state(name).accepted_seconds:
-        note = note or f"AWS allows at most {span(timedelta(seconds=accepted_seconds))} for this role"
-    return Refreshed(profile=name, session=session, seconds=seconds, delivered=delivery, note=note)
-
-
-def renew(context: Context, name: str) -> None:
-    """Renew and deliver the session of a managed profile, unless another process just did.
-
-    :raises KeyturnError: as :func:`refresh`; a delivered session stays until it expires.
-    """
-    inventory = context.read()
-    with context.log_failure(name, "refresh"):
-        inventory.require_definitions()
-        context.require_open()
-        fetched = session_cache.refresher(context, inventory).fetch(name, only_if_due=True)
-        _deliver_session(context, inventory, name, fetched)
-        if fetched.not_stored is not None:
-            raise fetched.not_stored
-        if fetched.asked_aws:
-            context.log_success(name, "refresh", "automatic")
-
-
-def require_known_profile(context: Context, name: str) -> None:
-    """Check that a profile exists and can be refreshed, before anyone is asked for a passphrase.
-
-    :raises KeyturnError: if it cannot.
-    """
-    require_refreshable(context.read().row(name))
-
-
-def _deliver_session(context: Context, inventory: Inventory, name: str, fetched: FetchedSession) -> Delivery:
-    """Deliver a session as its profile requires, and update its key's metadata."""
-    definition = inventory.definitions.get(name)
-    if definition is None:
-        return Delivery.NATIVE
-    if definition.delivery is Delivery.CREDENTIALS_FILE:
-        with context.state_lock():
-            deliver.write_session(context, inventory, name, fetched)
-    key_metadata.refresh_key_metadata(context, inventory, [(definition, fetched.issued.credentials)])
-    return definition.delivery
-
-
 def require_refreshable(row: Profile) -> None:
     """Check that a profile has sessions that can be refreshed.
 
@@ -122,6 +44,81 @@ def require_refreshable(row: Profile) -> None:
         raise KeyturnError(what, why, "Run that tool again, or configure a role or a key instead")
 
 
+@operation("refresh", check=require_refreshable)
+def refresh(context: Context, name: str, code: str | None = None) -> Refreshed:
+    """Get a new session for a profile and deliver it.
+
+    :raises NotFound: if there is no such profile.
+    :raises NeedsMfa: if a code is required; nothing has changed.
+    :raises KeyturnError: if the profile cannot be refreshed, or AWS refused; a delivered session stays.
+    """
+    inventory = context.begin()
+    session_cache.require_own_environment(context, inventory, name)
+    with context.log_failure(name, "refresh"):
+        return _refresh(context, inventory, name, code)
+
+
+def _refresh(context: Context, inventory: Inventory, name: str, code: str | None) -> Refreshed:
+    row = inventory.row(name)
+    if not row.managed:
+        inventory.require_definitions()
+    require_refreshable(row)
+    if not row.credential_source:
+        context.require_open()
+    started = time.monotonic()
+    fetched = _fetch_and_deliver(context, inventory, name, code)
+    seconds = time.monotonic() - started
+    session = fetched.facts()
+    context.log_success(
+        name, "refresh", f"until {session.expires:%H:%M:%S} UTC" if session.expires else "done"
+    )
+    note, delivery = fetched.note, row.delivery
+    if row.credential_source and delivery is not Delivery.CREDENTIALS_FILE:
+        note = f"not cached: uses the caller's {row.credential_source} credentials"
+    elif delivery is Delivery.NATIVE:
+        note = "cached by keyturn only; adopt the profile to have its sessions delivered"
+    elif accepted_seconds := inventory.index.of(name).accepted_seconds:
+        note = note or f"AWS allows at most {span(timedelta(seconds=accepted_seconds))} for this role"
+    return Refreshed(profile=name, session=session, seconds=seconds, delivered=delivery, note=note)
+
+
+def renew(context: Context, name: str) -> None:
+    """Renew and deliver the session of a managed profile, unless another process just did.
+
+    :raises KeyturnError: as :func:`refresh`; a delivered session stays until it expires.
+    """
+    inventory = context.read()
+    with context.log_failure(name, "refresh"):
+        inventory.require_definitions()
+        context.require_open()
+        fetched = _fetch_and_deliver(context, inventory, name, only_if_due=True)
+        if fetched.asked_aws:
+            context.log_success(name, "refresh", "automatic")
+
+
+def _fetch_and_deliver(
+    context: Context, inventory: Inventory, name: str, code: str | None = None, *, only_if_due: bool = False
+) -> FetchedSession:
+    """Get a session, deliver it as its profile requires, and update its key's metadata.
+
+    :raises KeyturnError: as :func:`refresh`, and after the delivery if the vault could not store the session.
+    """
+    definition = inventory.definitions.get(name)
+    if definition is not None and definition.delivery is Delivery.CREDENTIALS_FILE:
+        with session_cache.fetch_to_deliver(
+            context, inventory, name, code, only_if_due=only_if_due
+        ) as undelivered:
+            deliver.write_session(context, undelivered)
+        fetched = undelivered.fetched
+    else:
+        fetched = session_cache.refresher(context, inventory).fetch(name, code, only_if_due=only_if_due)
+    if definition is not None and definition.key is not None:
+        key_metadata.refresh_key_metadata(context, inventory, [(definition, fetched.issued.credentials)])
+    if fetched.not_stored is not None:
+        raise fetched.not_stored
+    return fetched
+
+
 @operation("document")
 def document(context: Context, name: str) -> str:
     """Return the credential document of a managed profile. AWS is called only if the cached session is due.
@@ -131,7 +128,7 @@ def document(context: Context, name: str) -> str:
     :raises NotFound: if the profile is not managed by keyturn.
     :raises NeedsInteraction: if only a person can renew it, and no valid session is left.
     """
-    inventory = context.read()
+    inventory = context.begin()
     session_cache.require_own_environment(context, inventory, name)
     with context.log_failure(name, "credential-process"):
         return _document(context, inventory, name)
