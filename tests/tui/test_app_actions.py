@@ -9,7 +9,7 @@ import pytest
 from keyturn.awsconfig.sdk_caches import SdkCaches
 from keyturn.model.profile import FileProblem, Kind, Profile, VaultState
 from keyturn_sandbox import Sandbox
-from keyturn_tui.actions import why_not_adoptable
+from keyturn_tui.actions import why_not_manageable
 from keyturn_tui.terminal.capabilities import Options
 from tests.tui.conftest import NARROW, WIDE, Drive
 from tests.tui.memory_service import MemoryService
@@ -47,7 +47,7 @@ async def test_read_only_offers_nothing_that_writes_and_locks_nothing(
     ids=lambda value: value.name if isinstance(value, Profile) else "",
 )
 def test_m_is_promised_where_it_can_do_something(profile: Profile, fit: bool) -> None:
-    assert (why_not_adoptable(profile) is None) is fit
+    assert (why_not_manageable(profile) is None) is fit
 
 
 async def test_m_where_it_can_do_nothing_says_why_and_is_not_in_the_footer(drive: Drive) -> None:

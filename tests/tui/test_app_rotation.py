@@ -245,7 +245,7 @@ async def test_r_says_why_not_and_at_the_start_one_line_says_what_waits(
     service.rotation.start("ci-deploy")
     async with drive(service, WIDE) as driver:
         assert "Rotation of ci-deploy is pending (next: verify). Press R to resume." in driver.message
-        for name, why in (("personal", "adopt it first (m)"), ("ci-audit", "rotate the key of ci-deploy")):
+        for name, why in (("personal", "keyturn adopt personal"), ("ci-audit", "keyturn rotate ci-deploy")):
             await driver.go(name)
             await driver.type("R")
             assert on_main(driver)

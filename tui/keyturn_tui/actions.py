@@ -9,8 +9,8 @@ from textual.binding import Binding, BindingType
 
 from keyturn.awsconfig import process_line
 from keyturn.model.errors import KeyturnError
-from keyturn.model.profile import Kind, Profile, RotationState, State, VaultState, state_of
-from keyturn.operations.adopt import ADOPTABLE
+from keyturn.model.profile import Profile, RotationState, State, VaultState, state_of
+from keyturn.profiles.status import Refusal, why_not_adoptable, why_not_rotatable
 from keyturn_tui.rendering.profile_cells import View
 from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
 
@@ -257,8 +257,8 @@ def why_unavailable(action: Action, row: Row | None, view: View) -> str | None: 
     if action.id == "session.stop" and profile.session is None:
         return f"{profile.name} has no session"
     if action.id == "manage":
-        return why_not_adoptable(profile)
-    return why_not_rotatable(profile) if action.id == "key.rotate" else None
+        return why_not_manageable(profile)
+    return _text_of(profile, why_not_rotatable(profile)) if action.id == "key.rotate" else None
 
 
 def label_of(action: Action, row: Row | None) -> str:
@@ -284,25 +284,19 @@ def row_actions(row: Row | None, view: View) -> tuple[Action, ...]:
     ids = ["key.rotate"] if needs_rotation(profile) else []
     if profile.mfa_serial and state in (State.EXPIRED, State.NONE, State.SOON):
         ids.append("login")
-    if why_not_adoptable(profile) is None:
+    if why_not_manageable(profile) is None:
         ids.append("manage")
     if profile.managed and profile.session is not None:
         ids.append("session.stop")
     return tuple(BY_ID[id_] for id_ in ids[:2])
 
 
-def why_not_adoptable(profile: Profile) -> str | None:
-    """Return the reason that a profile cannot be adopted, judged by its kind alone; None if it may be. The
+def why_not_manageable(profile: Profile) -> str | None:
+    """Return the reason that a profile can be neither adopted nor released, judged by its row; None if it may be. The
     service also checks the files."""
-    if profile.managed:
-        return None
-    if profile.problem is not None:
-        return f"{profile.name} is broken; fix it in the files first"
-    if profile.kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION):
-        return f"{profile.name} has only temporary credentials, which expire"
-    source = profile.chain or profile.credential_source
-    if profile.kind not in ADOPTABLE or (profile.kind is Kind.ROLE and not source):
-        return f"{profile.name} has no long-term secret in the files; r refreshes it"
+    refusal = None if profile.managed else why_not_adoptable(profile)
+    if refusal is not None:
+        return _text_of(profile, refusal)
     try:
         process_line.check_name(profile.name)
     except KeyturnError as error:
@@ -310,16 +304,8 @@ def why_not_adoptable(profile: Profile) -> str | None:
     return None
 
 
-def why_not_rotatable(profile: Profile) -> str | None:
-    """Return the reason that a profile's key cannot be rotated, judged by its row alone; None if it may be.
-    The service checks more."""
-    if profile.rotation.pending_step is not None or (profile.managed and profile.kind is Kind.IAM_KEY):
-        return None
-    if profile.plaintext_key:
-        return f"{profile.name} has a plaintext key in the files; adopt it first (m)"
-    if profile.kind is Kind.ROLE and profile.source and not profile.credential_source:
-        return f"{profile.name} has no access key; rotate the key of {profile.source}"
-    return f"{profile.name} has no access key managed by keyturn"
+def _text_of(profile: Profile, refusal: Refusal | None) -> str | None:
+    return f"{profile.name}: {refusal.why}. {refusal.hint}" if refusal is not None else None
 
 
 def needs_rotation(profile: Profile) -> bool:

@@ -12,11 +12,10 @@ from keyturn.cli.options import as_json, opens_vault, yes
 from keyturn.cli.output import emit, for_each, say, warn
 from keyturn.cli.prompts import VaultUnlocker, ask_line, confirm, on_terminal
 from keyturn.model.errors import KeyturnError, UsageError
-from keyturn.model.profile import Delivery, Kind, Plan, Refreshed
+from keyturn.model.profile import Delivery, Plan, Refreshed
 from keyturn.model.text import countdown, iso, masked_key_id
+from keyturn.profiles.status import why_not_adoptable
 from keyturn.service import CredentialService
-
-_ADOPTABLE = (Kind.IAM_KEY, Kind.ROLE)
 
 
 @click.command()
@@ -70,7 +69,7 @@ def _all_adoptable(service: CredentialService) -> tuple[tuple[str, ...], int]:
         warn(f"{problem.path}: line {problem.line}: {problem.reason}. Its profiles are skipped")
     names, refused_count = [], 0
     for row in snapshot.profiles:
-        if not _is_adoptable(row):
+        if why_not_adoptable(row) is not None:
             continue
         try:
             service.check_adopt(row.name)
@@ -80,11 +79,6 @@ def _all_adoptable(service: CredentialService) -> tuple[tuple[str, ...], int]:
         else:
             names.append(row.name)
     return tuple(names), refused_count
-
-
-def _is_adoptable(row: Any) -> bool:
-    has_source = row.kind is Kind.IAM_KEY or (row.kind is Kind.ROLE and (row.chain or row.credential_source))
-    return bool(has_source) and not row.managed and row.problem is None
 
 
 def _print_plan(plan: Plan) -> None:

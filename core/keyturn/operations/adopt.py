@@ -29,12 +29,11 @@ from keyturn.operations.rotation import record_store
 from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.profile_sections import own_section, path_of, process_line_file
 from keyturn.profiles.static_keys import static_credentials
+from keyturn.profiles.status import why_not_adoptable
 from keyturn.storage import managed_profiles
 from keyturn.storage.index import Index
 from keyturn.storage.managed_profiles import ManagedProfile
 from keyturn.storage.paths import Paths
-
-ADOPTABLE = (Kind.IAM_KEY, Kind.ROLE)
 
 
 @dataclass(frozen=True)
@@ -98,12 +97,12 @@ def build_plan(
     """Return the definitions, vault entries and file edits for adopting `names` and their dependants."""
     requested = list(dict.fromkeys(names))
     for name in requested:
-        _require_adoptable(inventory.row(name), inventory)
+        _require_adoptable(inventory, name)
     implied = [
         name
         for root in requested
         for name in dependants(inventory.shared, root)
-        if name not in requested and inventory.natives[name].kind in ADOPTABLE and not inventory.natives[name].problem
+        if name not in requested and why_not_adoptable(inventory.natives[name]) is None
         and (name not in inventory.definitions or is_unfinished(inventory, name))
     ]  # fmt: skip
     implied = list(dict.fromkeys(implied))
@@ -133,30 +132,21 @@ def check(inventory: Inventory, program: str, name: str) -> None:
 
     :raises KeyturnError: if it cannot.
     """
-    _require_adoptable(inventory.row(name), inventory)
+    _require_adoptable(inventory, name)
     for kind, edit in _edits(inventory, name, process_line.format_line(program, name)):
         document = inventory.document(kind)
         if document is not None and edit.remove:
             adopt_edits.remove_settings(document, (edit,))
 
 
-def _require_adoptable(row: Profile, inventory: Inventory) -> None:
-    what = f"Could not adopt {row.name}"
-    if row.managed:
-        if not is_unfinished(inventory, row.name):
-            raise KeyturnError(what, "it is already managed by keyturn")
-        row = inventory.natives[row.name]
-    if row.problem:
-        raise KeyturnError(what, row.problem, "Correct the profile in the shared files first")
-    if row.kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION):
-        raise KeyturnError(
-            what, "it holds temporary keys only, which expire", "Adopt the profile that they were made from"
-        )
-    if row.kind not in ADOPTABLE:
-        why = f"a profile of type {row.kind} has no long-term secret in the shared files"
-        hint = f"Refresh it without adopting: keyturn refresh {row.name}"
-        raise KeyturnError(what, why, "Add credentials to it first" if row.kind is Kind.UNKNOWN else hint)
-    if row.kind is Kind.IAM_KEY and _plaintext_key(inventory, row.name) is None:
+def _require_adoptable(inventory: Inventory, name: str) -> None:
+    what, row = f"Could not adopt {name}", inventory.row(name)
+    if is_unfinished(inventory, name):
+        row = inventory.natives[name]
+    refusal = why_not_adoptable(row)
+    if refusal is not None:
+        raise KeyturnError(what, refusal.why, refusal.hint)
+    if row.kind is Kind.IAM_KEY and _plaintext_key(inventory, name) is None:
         why = (
             "its key is not the long-term key of an IAM user (AKIA…, without a session token in either file)"
         )

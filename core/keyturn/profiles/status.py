@@ -345,6 +345,52 @@ def account_in(arn: str) -> str | None:
     return parts[4] if len(parts) == 6 and parts[4].isdigit() else None
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Reason why something cannot be done with a profile."""
+
+    why: str
+    """A clause about the profile, which is `it`."""
+    hint: str
+    """Next step; empty if there is none."""
+
+
+def why_not_adoptable(row: Profile) -> Refusal | None:
+    """Return why a profile cannot be adopted, judged by its row; None if it can. Adopt also checks its name and the
+    files.
+    """
+    if row.managed:
+        return Refusal("it is already managed by keyturn", "")
+    if row.problem:
+        return Refusal(row.problem, "Correct the profile in the shared files first")
+    if row.kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION):
+        return Refusal(
+            "it has only temporary credentials, which expire", "Adopt the profile that they were made from"
+        )
+    if row.kind is Kind.IAM_KEY or (row.kind is Kind.ROLE and (row.chain or row.credential_source)):
+        return None
+    refresh = f"Refresh it without adopting: keyturn refresh {row.name}"
+    return Refusal(
+        f"a profile of type {row.kind} has no long-term secret in the shared files",
+        "Add credentials to it first" if row.kind is Kind.UNKNOWN else refresh,
+    )
+
+
+def why_not_rotatable(row: Profile) -> Refusal | None:
+    """Return why a profile's access key cannot be rotated, judged by its row; None if it can."""
+    has_own_key = row.managed and (row.kind is Kind.IAM_KEY or row.source == row.name)
+    if has_own_key or row.rotation.pending_step is not None:
+        return None
+    if row.plaintext_key:
+        return Refusal(
+            "its key is a plaintext key in the shared files, where a new one could get lost",
+            f"Adopt it first: keyturn adopt {row.name}",
+        )
+    if row.source and not row.credential_source and (row.managed or row.kind is Kind.ROLE):
+        return Refusal("it has no access key of its own", f"Rotate its source: keyturn rotate {row.source}")
+    return Refusal("the vault has no access key for it", f"Run: keyturn show {row.name}")
+
+
 def row_table(row: Profile, vault: VaultState, now: datetime) -> dict[str, Any]:
     """Return a profile as `list --json` prints it; null if unknown, never a secret."""
     session, rotation = row.session, row.rotation

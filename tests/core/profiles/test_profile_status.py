@@ -606,3 +606,75 @@ def test_the_key_id_is_that_of_what_is_delivered(
 ) -> None:
     profile = replace(Profile("ci", session=session, key=key), **more)  # type: ignore[arg-type]  # flags by name
     assert status.row_table(profile, VaultState.OPEN, NOW)["key_id"] == shown
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (native(kind=Kind.IAM_KEY), None),
+        (native(kind=Kind.ROLE, chain=("base",)), None),
+        (native(kind=Kind.ROLE, credential_source="Environment"), None),
+        (native(kind=Kind.IAM_KEY, managed=True), "it is already managed by keyturn"),
+        (native(kind=Kind.IAM_KEY, problem="its secret is empty"), "its secret is empty"),
+        (native(kind=Kind.MFA_SESSION), "it has only temporary credentials, which expire"),
+        (native(kind=Kind.STATIC_SESSION), "it has only temporary credentials, which expire"),
+        (native(kind=Kind.ROLE), "a profile of type role has no long-term secret in the shared files"),
+        (
+            native(kind=Kind.SSO_ROLE),
+            "a profile of type sso-role has no long-term secret in the shared files",
+        ),
+        (native(), "a profile of type unknown has no long-term secret in the shared files"),
+    ],
+)
+def test_a_profile_with_a_long_term_secret_or_a_role_can_be_adopted(row: Profile, why: str | None) -> None:
+    refusal = status.why_not_adoptable(row)
+    assert (refusal and refusal.why) == why
+
+
+@pytest.mark.parametrize(
+    ("row", "hint"),
+    [
+        (native(), "Add credentials to it first"),
+        (native(kind=Kind.PROCESS), "Refresh it without adopting: keyturn refresh ci"),
+        (native(kind=Kind.MFA_SESSION), "Adopt the profile that they were made from"),
+        (native(problem="its secret is empty"), "Correct the profile in the shared files first"),
+    ],
+)
+def test_a_profile_that_cannot_be_adopted_says_the_next_step(row: Profile, hint: str) -> None:
+    refusal = status.why_not_adoptable(row)
+    assert refusal is not None
+    assert refusal.hint == hint
+
+
+_OTHERS_KEY = ("it has no access key of its own", "Rotate its source: keyturn rotate base")
+_NO_KEY = ("the vault has no access key for it", "Run: keyturn show ci")
+
+
+@pytest.mark.parametrize(
+    ("row", "refusal"),
+    [
+        (native(kind=Kind.IAM_KEY, managed=True, source="ci"), None),
+        (native(kind=Kind.ROLE, managed=True, source="ci"), None),
+        (native(kind=Kind.ROLE, managed=True, source="base", chain=("base",)), _OTHERS_KEY),
+        (native(kind=Kind.ROLE, source="base", chain=("base",)), _OTHERS_KEY),
+        (native(kind=Kind.ROLE, source="Environment", credential_source="Environment"), _NO_KEY),
+        (
+            native(kind=Kind.ROLE, managed=True, source="Environment", credential_source="Environment"),
+            _NO_KEY,
+        ),
+        (native(kind=Kind.SSO_ROLE, source="corp"), _NO_KEY),
+        (native(rotation=Rotation(pending_step="verify")), None),
+        (
+            native(kind=Kind.IAM_KEY, plaintext_key=True, source="ci"),
+            (
+                "its key is a plaintext key in the shared files, where a new one could get lost",
+                "Adopt it first: keyturn adopt ci",
+            ),
+        ),
+    ],
+)
+def test_a_profile_with_its_own_key_in_the_vault_can_be_rotated(
+    row: Profile, refusal: tuple[str, str] | None
+) -> None:
+    found = status.why_not_rotatable(row)
+    assert (found and (found.why, found.hint)) == refusal

@@ -22,7 +22,7 @@ from keyturn.model.profile import (
 )
 from keyturn.model.text import countdown, masked_key_id, safe, span
 from keyturn.profiles.filter import Query
-from keyturn_tui.actions import why_not_adoptable
+from keyturn_tui.actions import why_not_manageable
 from keyturn_tui.rendering.profile_cells import (
     Line,
     View,
@@ -181,7 +181,7 @@ def _managed(profile: Profile, view: View, text: Callable[..., list[Line]]) -> l
         return text("by keyturn")
     if profile.plaintext_key:
         return text(f"{view.glyphs.due} no: plaintext key, m adopts it", "due")
-    return text("no; m adopts it" if why_not_adoptable(profile) is None else "no")
+    return text("no; m adopts it" if why_not_manageable(profile) is None else "no")
 
 
 def policy_text(profile: Profile) -> str:
@@ -326,7 +326,7 @@ def profile_summary(profile: Profile, view: View) -> tuple[Line, Line]:
     elif profile.plaintext_key:
         words = f"{view.glyphs.due} plaintext key in the file; m moves it to the vault"
     else:
-        adopts = "; m adopts it" if why_not_adoptable(profile) is None else ""
+        adopts = "; m adopts it" if why_not_manageable(profile) is None else ""
         words = f"native: resolved by the AWS CLI and SDKs{adopts}"
     return first, ((f" {words}", "due" if profile.plaintext_key else "muted"),)
 

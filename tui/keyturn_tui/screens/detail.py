@@ -7,7 +7,8 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from keyturn_tui.actions import BY_ID, bindings, why_not_rotatable
+from keyturn.profiles.status import why_not_rotatable
+from keyturn_tui.actions import BY_ID, bindings
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.rendering.profile_detail import LABEL, Description, describe, describe_file

@@ -11,13 +11,14 @@ from datetime import datetime
 from typing import Any
 
 from keyturn.model.errors import ChangeRefused, KeyturnError
-from keyturn.model.profile import Credentials, Key, Kind
+from keyturn.model.profile import Credentials, Key
 from keyturn.model.text import masked_key_id
 from keyturn.operations.context import Context, credentials_in, key_entry
 from keyturn.operations.rotation.record import Record, Step, key_table
 from keyturn.operations.rotation.record_store import records
 from keyturn.operations.rotation.state_machine import required_entries
 from keyturn.profiles.inventory import Inventory
+from keyturn.profiles.status import Refusal, why_not_rotatable
 from keyturn.storage.index import Index
 
 Entries = dict[str, dict[str, Any]]
@@ -29,21 +30,15 @@ def entry_of(inventory: Inventory, name: str) -> str:
     :raises NotFound: if there is no such profile.
     :raises KeyturnError: if the profile has no access key of its own in the vault. The hint says what to do.
     """
-    row, what = inventory.row(name), f"Could not rotate {name}"
-    profile = inventory.definitions.get(name)
+    row, profile = inventory.row(name), inventory.definitions.get(name)
     if profile is not None and profile.key is not None:
         return profile.key
-    if row.managed:
-        source = row.source if row.source and not row.credential_source else None
-        hint = f"Rotate its source: keyturn rotate {source}" if source else f"Run: keyturn show {name}"
-        raise KeyturnError(what, "it has no access key of its own", hint)
-    if row.plaintext_key:
-        why = "its key is a plaintext key in the shared files, where a new one could get lost"
-        raise KeyturnError(what, why, f"Adopt it first: keyturn adopt {name}")
-    inventory.require_definitions()
-    if row.kind is Kind.ROLE and row.source:
-        raise KeyturnError(what, "it has no access key of its own", f"Rotate its source, {row.source}")
-    raise KeyturnError(what, "the vault has no access key for it", "Run: keyturn list")
+    if not row.managed and not row.plaintext_key:
+        inventory.require_definitions()
+    refusal = why_not_rotatable(row) or Refusal(
+        "it has no access key of its own", f"Run: keyturn show {name}"
+    )
+    raise KeyturnError(f"Could not rotate {name}", refusal.why, refusal.hint)
 
 
 # -- read ------------------------------------------------------------------------------------------------------
