@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from keyturn.aws.deadline import DeadlineExceeded, run_with_timeout
 from keyturn.aws.errors import exception_text, native_error
 from keyturn.model.errors import ProfileBroken, Unreachable
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
+from keyturn.system.timeout import DeadlineExceeded, run_with_timeout
 
 if TYPE_CHECKING:
     from botocore.session import Session

@@ -18,18 +18,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from keyturn.aws.api import Aws, CreatedKey, Identity, IssuedCredentials, LastUse, ListedKey, RoleRequest
 from keyturn.aws.botocore_providers import from_credential_source, from_profile
-from keyturn.aws.deadline import (
-    DEFAULT_SECONDS,
-    EXTENDED_SECONDS,
-    Deadline,
-    DeadlineExceeded,
-    run_with_timeout,
-)
+from keyturn.aws.deadline import DEFAULT_SECONDS, EXTENDED_SECONDS, Deadline
 from keyturn.aws.errors import translate_errors
 from keyturn.aws.responses import created_key_in, credentials_in, last_use_in, role_arn_in
 from keyturn.model.errors import NoResponse, ProfileBroken, Unreachable
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
+from keyturn.system.timeout import DeadlineExceeded, run_with_timeout
 
 if TYPE_CHECKING:
     from botocore.session import Session
@@ -195,7 +190,8 @@ class BotoClient:
             why = f"time limit of {seconds:.0f} s exceeded before the request was sent{self._deadline.elapsed()}"
             raise Unreachable(what, why, "Try again")
         try:
-            return translate_errors(what, lambda: run_with_timeout(remaining, send))
+            with translate_errors(what):
+                return run_with_timeout(remaining, send)
         except DeadlineExceeded:
             why = f"no response from AWS within {seconds:.0f} s"
             raise NoResponse(what, why, "Check the network, then try again") from None

@@ -7,12 +7,8 @@ seconds, so an operation ends before that and tells why.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
-
-Answer = TypeVar("Answer")
 
 #: Limit of an operation, if the user has configured no timeouts or retries.
 DEFAULT_SECONDS = 20.0
@@ -20,10 +16,6 @@ DEFAULT_SECONDS = 20.0
 EXTENDED_SECONDS = 40.0
 #: Upper limit, including the wait for the next MFA code.
 MAX_SECONDS = 45.0
-
-
-class DeadlineExceeded(Exception):
-    """No response within the deadline."""
 
 
 class Deadline:
@@ -55,41 +47,3 @@ class Deadline:
         expired.
         """
         return self._started + min(seconds + self._extra, MAX_SECONDS) - self._clock()
-
-
-class _Call(Generic[Answer]):
-    """A function call in its own thread, with its result or exception."""
-
-    def __init__(self, function: Callable[[], Answer]) -> None:
-        self._function = function
-        self._results: list[Answer] = []
-        self._error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self._results.append(self._function())
-        except BaseException as error:  # noqa: BLE001 - thread boundary: result() raises it again
-            self._error = error
-
-    def result(self) -> Answer:
-        if self._error is not None:
-            raise self._error
-        return self._results[0]
-
-
-def run_with_timeout(seconds: float, function: Callable[[], Answer]) -> Answer:
-    """Return or raise the outcome of `function` within `seconds`.
-
-    After the timeout the call continues in a daemon thread and its outcome is discarded.
-
-    :raises DeadlineExceeded: if it took longer, or `seconds` is not positive.
-    """
-    if seconds <= 0:
-        raise DeadlineExceeded
-    call = _Call(function)
-    thread = threading.Thread(target=call.run, name="keyturn-aws", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        raise DeadlineExceeded
-    return call.result()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from keyturn.aws.responses import MalformedResponse
@@ -25,19 +26,18 @@ from keyturn.model.redaction import redacted
 from keyturn.model.text import span
 from keyturn.system.clock import system_clock
 
-Answer = TypeVar("Answer")
 
+@contextmanager
+def translate_errors(what: str) -> Iterator[None]:
+    """Convert exceptions of botocore.
 
-def translate_errors(what: str, call: Callable[[], Answer]) -> Answer:
-    """Return the result of `call`; convert exceptions of botocore.
-
-    :raises AwsError: if `call` raises one.
+    :raises AwsError: if the block raises one.
     """
     from botocore import exceptions as boto
     from botocore.parsers import ResponseParserError
 
     try:
-        return call()
+        yield
     except boto.ClientError as error:
         raise error_from_response(what, error.response, system_clock()) from None
     except (boto.ParamValidationError, boto.InvalidRegionError, ValueError) as error:

@@ -24,7 +24,7 @@ from keyturn.model.profile import Delivery, VaultState
 from keyturn.model.text import from_iso
 from keyturn.operations.adopt_edits import LINE_KEY
 from keyturn.operations.context import Context
-from keyturn.operations.credentials import mfa_sessions, session_cache
+from keyturn.operations.credentials import session_cache
 from keyturn.operations.credentials.session_cache import UndeliveredSession
 from keyturn.operations.operation import operation
 from keyturn.profiles.inventory import Inventory
@@ -337,12 +337,12 @@ def stop(context: Context, name: str) -> str:
                 context.vault.change_sessions(lambda sessions: sessions.pop(name, None))
             # If profiles.toml is unreadable, the profile's MFA device is unknown, so all devices are stopped.
             serials = (
-                mfa_sessions.serials_of(inventory, name)
+                session_cache.mfa_serials(inventory, name)
                 if inventory.managed_profiles_error is None
                 else inventory.index.devices
             )
             for serial in serials:
-                mfa_sessions.forget(context, serial)
+                session_cache.end_mfa_sessions(context, serial)
 
             def edit(index: Index) -> None:
                 index.update(name, session=None, delivered=None, last_use=None, stopped=now)

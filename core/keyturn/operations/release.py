@@ -31,7 +31,7 @@ from keyturn.model.text import masked_key_id
 from keyturn.operations import adopt_edits
 from keyturn.operations.adopt_edits import LINE_KEY, RemovedSettings
 from keyturn.operations.context import Context, key_entry, removed_entry
-from keyturn.operations.credentials import mfa_sessions
+from keyturn.operations.credentials.session_cache import end_mfa_sessions_of_key
 from keyturn.operations.deliver import current_delivery, managed_profile, withdraw
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store, vault_keys
@@ -423,7 +423,7 @@ def _remove_from_vault(context: Context, sections: Sections) -> None:
             index.profiles.pop(name, None)
             key = index.keys.pop(name, None)
             if key is not None:
-                mfa_sessions.forget_key(index, key.key_id)
+                end_mfa_sessions_of_key(index, key.key_id)
 
     context.index.change(update_index)
     # This is last, because an interrupted release can be repeated as long as the vault holds the settings.

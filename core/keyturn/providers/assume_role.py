@@ -17,13 +17,14 @@ from keyturn.model.text import span
 from keyturn.providers import sts_limits
 from keyturn.providers.base import (
     CredentialProvider,
+    FetchedSession,
     KnownState,
+    MfaDevice,
     SessionRequest,
     Sources,
     SourceSessions,
     require_code,
 )
-from keyturn.providers.cached_session import FetchedSession, MfaDevice
 from keyturn.providers.sts_limits import CHAINED_MAX, ROLE_DEFAULT, for_role, for_session_token
 from keyturn.storage.managed_profiles import ManagedProfile
 

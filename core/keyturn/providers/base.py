@@ -1,4 +1,4 @@
-"""Base class of credential providers, and their input: profiles, keys and AWS client of one refresh."""
+"""Base class of credential providers, their result, and their input: profiles, keys, AWS client and stores of one refresh."""
 
 from __future__ import annotations
 
@@ -14,13 +14,71 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 from keyturn.aws.api import Aws, AwsFactory, IssuedCredentials
 from keyturn.aws.deadline import Deadline
 from keyturn.model.errors import NeedsMfa, NoResponse, UsageError, WrongMfaCode
-from keyturn.model.profile import Credentials, Profile
-from keyturn.providers.cached_session import FetchedSession, MfaSessionStore
+from keyturn.model.profile import Credentials, Profile, Session
 from keyturn.storage.index import ProfileState
 from keyturn.storage.managed_profiles import ManagedProfile, ManagedProfiles
 from keyturn.system.clock import Clock
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedSession:
+    """A session and its origin."""
+
+    issued: IssuedCredentials
+    requested_at: datetime
+    """Time of the request to AWS, used as the session's start."""
+    obtained: datetime
+    """Time of AWS's response."""
+    source_fingerprint: str
+    """Digest of everything that the session depends on; see
+    :meth:`keyturn.providers.refresher.Refresher.fingerprint`.
+    """
+    note: str = ""
+    not_stored: Exception | None = None
+    """Error from storing it in the vault's cache."""
+    asked_aws: bool = True
+    """False if it came from the cache, or from another process during the wait for the lock."""
+
+    def facts(self) -> Session:
+        credentials = self.issued.credentials
+        return Session(credentials.access_key_id, self.requested_at, credentials.expires, self.issued.arn)
+
+
+@dataclass(frozen=True, slots=True)
+class MfaDevice:
+    """An MFA device and the access key of its user."""
+
+    key: Credentials
+    serial: str
+
+
+class MfaSessionStore(Protocol):
+    """Store of MFA sessions by user and device."""
+
+    def get(self, device: MfaDevice) -> FetchedSession | None:
+        """Return the MFA session of a user if it is valid for a while and was not stopped."""
+        ...
+
+    def put(self, device: MfaDevice, fetched: FetchedSession) -> None:
+        """Store a session in place of the previous one. Failures are ignored."""
+        ...
+
+
+class SessionStore(Protocol):
+    """Store of sessions by profile."""
+
+    def get(self, name: str) -> FetchedSession | None:
+        """Return the cached session of a profile, expired or not, or None."""
+        ...
+
+    def put(self, name: str, fetched: FetchedSession) -> None:
+        """Store a session.
+
+        :raises FileChanged: if the profile has changed since the session was requested.
+        """
+        ...
 
 
 class MfaCodeSource(Protocol):

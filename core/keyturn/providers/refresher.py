@@ -17,8 +17,7 @@ from dataclasses import dataclass, replace
 from keyturn.aws.deadline import EXTENDED_SECONDS
 from keyturn.model.errors import AwsError, FileChanged, KeyturnError, ProfileBroken
 from keyturn.model.profile import Credentials, State, session_state
-from keyturn.providers.base import OneTimeCode, SessionRequest, Sources
-from keyturn.providers.cached_session import FetchedSession, SessionStore
+from keyturn.providers.base import FetchedSession, OneTimeCode, SessionRequest, SessionStore, Sources
 from keyturn.providers.registry import provider_for
 
 #: Longest chain of source profiles. botocore rejects cycles but not length.

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from keyturn.aws.api import IssuedCredentials
 from keyturn.model.profile import Credentials, Kind, State, session_state
-from keyturn.providers.base import CredentialProvider, KnownState, SessionRequest, require_code
-from keyturn.providers.cached_session import FetchedSession, MfaDevice
+from keyturn.providers.base import (
+    CredentialProvider,
+    FetchedSession,
+    KnownState,
+    MfaDevice,
+    SessionRequest,
+    require_code,
+)
 from keyturn.providers.sts_limits import for_session_token
 from keyturn.storage.managed_profiles import ManagedProfile
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from keyturn.agent.protocol import request_line
 from keyturn.model.secret import Secret
-from keyturn.operations.credentials import mfa_sessions
+from keyturn.operations.credentials import session_cache
 from keyturn.service import CredentialService
 from keyturn.storage.paths import paths_for
 from keyturn.storage.socket_paths import forward_path
@@ -212,7 +212,9 @@ def search_mfa_sessions(user: Flow) -> None:
     assert device_sessions(user) == 1
     service = CredentialService.from_environ(user.person.environ, use_agent=False)
     service.unlock_here(passphrase=Secret(user.passphrase))
-    names = [name for name in session_names(service.context.vault) if name.startswith(mfa_sessions._PREFIX)]
+    names = [
+        name for name in session_names(service.context.vault) if name.startswith(session_cache.MFA_PREFIX)
+    ]
     assert len(names) == 1
     service.lock()
     user.does("show", "prod-admin", "--json")

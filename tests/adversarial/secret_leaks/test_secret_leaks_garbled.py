@@ -47,11 +47,8 @@ def test_a_complaint_that_repeats_a_header_shows_no_token() -> None:
     nothing_found_in(network_error_text(HTTPClientError(error=complaint)))
     nothing_found_in(native_error("x", complaint, "x").line())
 
-    def fail() -> None:
+    with pytest.raises(KeyturnError) as error_info, translate_errors("x"):
         raise ValueError(f"bad {KEY}", {"SecretAccessKey": KEY})
-
-    with pytest.raises(KeyturnError) as error_info:
-        translate_errors("x", fail)
     nothing_found_in(error_info.value.line())
 
 

@@ -15,7 +15,7 @@ from keyturn.operations import deliver
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import session_cache
 from keyturn.profiles.inventory import Inventory
-from keyturn.providers.cached_session import FetchedSession
+from keyturn.providers.base import FetchedSession
 from keyturn.providers.refresher import Refresher
 from keyturn.storage import managed_profiles
 from keyturn.storage.index import DeliveryRecord, Index

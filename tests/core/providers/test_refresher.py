@@ -32,8 +32,7 @@ from keyturn.model.profile import Credentials, Kind, Profile
 from keyturn.model.secret import Secret
 from keyturn.providers import refresher as refreshing
 from keyturn.providers.assume_role import RECENT_CODE
-from keyturn.providers.base import Sources
-from keyturn.providers.cached_session import FetchedSession, MfaDevice
+from keyturn.providers.base import FetchedSession, MfaDevice, Sources
 from keyturn.providers.refresher import MAX_CHAIN, Refresher, source_lock_name
 from keyturn.storage.managed_profiles import ManagedProfile
 

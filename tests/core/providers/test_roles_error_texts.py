@@ -33,11 +33,8 @@ def test_a_canonical_string_that_aws_quotes_is_told_without_the_token() -> None:
         f"The Canonical String for this request should have been\n'POST\n/\n\nhost:sts\nx-amz-security-token:{CANARY}\n'"
     )
 
-    def operation() -> None:
+    with pytest.raises(AwsRefused) as excinfo, translate_errors("sts:AssumeRole"):
         raise ClientError({"Error": {"Code": "SignatureDoesNotMatch", "Message": message}}, "AssumeRole")
-
-    with pytest.raises(AwsRefused) as excinfo:
-        translate_errors("sts:AssumeRole", operation)
     line = excinfo.value.line()
     assert CANARY not in line
     assert "SignatureDoesNotMatch: The request signature we calculated does not match" in line

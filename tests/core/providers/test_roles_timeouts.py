@@ -18,12 +18,13 @@ from botocore.session import Session
 from keyturn.aws import client as aws_client
 from keyturn.aws import deadline
 from keyturn.aws.client import CONNECT_SECONDS, MAX_ATTEMPTS, READ_SECONDS, BotoClient, BotoClientFactory
-from keyturn.aws.deadline import Deadline, DeadlineExceeded, run_with_timeout
+from keyturn.aws.deadline import Deadline
 from keyturn.aws.errors import clock_skew, error_from_response
 from keyturn.model.errors import AwsRefused, ClockSkew, KeyturnError, Unreachable, WrongMfaCode
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 from keyturn.system.hardening import agent_environment
+from keyturn.system.timeout import DeadlineExceeded, run_with_timeout
 from tests.core.operations.conftest import Bench
 
 KEY = Credentials("AKIAIOSFODNN7EXAMPLE", Secret("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"))

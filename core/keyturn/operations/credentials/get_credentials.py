@@ -14,7 +14,7 @@ from keyturn.operations.credentials import refresh, session_cache
 from keyturn.operations.credentials.refresh import RECORD_USE_EVERY
 from keyturn.operations.operation import operation
 from keyturn.profiles.inventory import Inventory
-from keyturn.providers.cached_session import FetchedSession
+from keyturn.providers.base import FetchedSession
 from keyturn.storage.managed_profiles import ManagedProfile
 
 

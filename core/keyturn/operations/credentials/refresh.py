@@ -15,7 +15,7 @@ from keyturn.operations.context import Context
 from keyturn.operations.credentials import session_cache
 from keyturn.operations.operation import operation
 from keyturn.profiles.inventory import Inventory
-from keyturn.providers.cached_session import FetchedSession
+from keyturn.providers.base import FetchedSession
 from keyturn.storage.managed_profiles import ManagedProfile
 
 #: Sessions with less time left are not returned, because a client could not use them.

@@ -1,24 +1,35 @@
-"""Session cache in the vault, and the refresher that uses it."""
+"""The session cache: sessions of profiles and MFA sessions of IAM users in the vault, and the refresher that fills it.
+
+One MFA code serves all roles behind the same user for hours. MFA sessions are stored under names that no profile can have.
+One is valid only while the index lists it, because the index can be changed while the vault is locked.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
-from keyturn.model.errors import AgentUnavailable, FileChanged
+from keyturn.aws.api import IssuedCredentials
+from keyturn.model.errors import AgentUnavailable, FileChanged, KeyturnError
+from keyturn.model.profile import Credentials
+from keyturn.model.secret import Secret
+from keyturn.model.text import from_iso, iso
 from keyturn.operations.context import Context
 from keyturn.operations.credentials.mfa_code_command import CommandMfaCodes
-from keyturn.operations.credentials.mfa_sessions import VaultMfaSessionStore
 from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.static_keys import static_credentials
-from keyturn.providers import cached_session
-from keyturn.providers.base import Sources
-from keyturn.providers.cached_session import FetchedSession
+from keyturn.providers.base import FetchedSession, MfaDevice, Sources
 from keyturn.providers.refresher import Refresher
+from keyturn.providers.sts_limits import MFA_SESSION_MIN_LEFT
 from keyturn.storage.config import Config
-from keyturn.storage.index import Index
+from keyturn.storage.index import Index, MfaDeviceState, MfaSessionRef
+
+#: No section or profile name contains a NUL.
+MFA_PREFIX = "\0mfa\0"
 
 
 @dataclass(frozen=True)
@@ -127,14 +138,13 @@ class VaultSessionStore:
 
     def get(self, name: str) -> FetchedSession | None:
         entry = self._context.vault.session(name)
-        decoded = cached_session.decode(entry) if entry else None
-        if decoded is None:
+        fetched = _decode(entry)
+        if fetched is None:
             return None
-        fetched = FetchedSession(*decoded)
         return None if _is_stopped(fetched.obtained, self._context.profile_state(name).stopped) else fetched
 
     def put(self, name: str, fetched: FetchedSession) -> None:
-        entry = cached_session.encode(fetched)
+        entry = _encode(fetched)
 
         def edit_index(index: Index) -> None:
             # Keep the time of a stop for a delivery that is still pending. A time in the future was
@@ -182,3 +192,184 @@ def read_unchanged(context: Context, before: Inventory, name: str, fetched: Fetc
 
 def _changed_meanwhile(name: str, why: str) -> FileChanged:
     return FileChanged(f"Could not refresh {name}", why, f"Run: keyturn refresh {name}")
+
+
+# MFA sessions
+
+
+@dataclass(frozen=True)
+class VaultMfaSessionStore:
+    """MFA sessions in the vault; see :class:`keyturn.providers.base.MfaSessionStore`.
+
+    :param inventory: the inventory from before AWS is called.
+    """
+
+    context: Context
+    inventory: Inventory
+
+    def get(self, device: MfaDevice) -> FetchedSession | None:
+        """See :meth:`keyturn.providers.base.MfaSessionStore.get`."""
+        ref = self._session_ref(self.context.index.load(), device)
+        entry = self.context.vault.session(_mfa_name(device)) if ref else None
+        fetched = _decode(entry)
+        if ref is None or fetched is None:
+            return None
+        credentials = fetched.issued.credentials
+        is_expired = (
+            credentials.expires is None or credentials.expires - self.context.clock() < MFA_SESSION_MIN_LEFT
+        )
+        return None if is_expired or credentials.access_key_id != ref.key_id else fetched
+
+    def put(self, device: MfaDevice, fetched: FetchedSession) -> None:
+        """See :meth:`keyturn.providers.base.MfaSessionStore.put`."""
+        credentials = fetched.issued.credentials
+        if credentials.expires is None:
+            return
+        new = MfaSessionRef(credentials.access_key_id, credentials.expires)
+        with (
+            contextlib.suppress(KeyturnError, OSError),
+            self.context.state_lock(),
+        ):  # if storing fails, the next role requires a code
+            index = self.context.index.load()
+            previous = self._session_ref(index, device)
+            if _stop_count(index, device) != _stop_count(self.inventory.index, device):
+                return
+            if previous is not None and previous.expires > new.expires and self.get(device) is not None:
+                return
+            self.context.vault.change_sessions(
+                lambda sessions: _store_mfa_session(sessions, index, device, fetched)
+            )
+            self.context.index.change(
+                lambda index: _list_mfa_session(index, device, new, self.context.clock())
+            )
+
+    @staticmethod
+    def _session_ref(index: Index, device: MfaDevice) -> MfaSessionRef | None:
+        return index.devices.get(device.serial, MfaDeviceState()).sessions.get(device.key.access_key_id)
+
+
+def end_mfa_sessions(context: Context, serial: str) -> None:
+    """End all MFA sessions of a device. It needs no open vault."""
+
+    def update_index(index: Index) -> None:
+        state = index.devices.get(serial, MfaDeviceState())
+        index.devices[serial] = MfaDeviceState({}, state.stops + 1)
+
+    context.index.change(update_index)
+
+
+def end_mfa_sessions_of_key(index: Index, key_id: str) -> None:
+    """End the MFA sessions of a key that leaves the vault."""
+    for serial, state in list(index.devices.items()):
+        sessions = {key: ref for key, ref in state.sessions.items() if key != key_id}
+        index.devices[serial] = replace(state, sessions=sessions)
+
+
+def transfer_mfa_sessions(context: Context, old_id: str, new_id: str) -> None:
+    """Assign the MFA sessions of an old key to the key that replaces it, because both belong to the same
+    user.
+    """
+    index = context.index.load()
+    refs = {
+        serial: state.sessions[old_id] for serial, state in index.devices.items() if old_id in state.sessions
+    }
+    if not refs:
+        return
+
+    def edit(sessions: dict[str, Any]) -> None:
+        for serial in refs:
+            session = sessions.pop(f"{MFA_PREFIX}{old_id}\0{serial}", None)
+            if session is not None:
+                sessions[f"{MFA_PREFIX}{new_id}\0{serial}"] = session
+
+    def update_index(index: Index) -> None:
+        for serial in refs:
+            state = index.devices.get(serial, MfaDeviceState())
+            if old_id in state.sessions:
+                rest = {key: state for key, state in state.sessions.items() if key != old_id}
+                index.devices[serial] = replace(state, sessions={**rest, new_id: state.sessions[old_id]})
+
+    with context.state_lock():
+        context.vault.change_sessions(edit)
+        context.update_index(update_index)
+
+
+def mfa_serials(inventory: Inventory, name: str) -> tuple[str, ...]:
+    """Return the serials of the MFA devices that a profile itself requires, at most one."""
+    definition = inventory.definitions.get(name)
+    serial = definition.mfa_serial if definition else inventory.settings(name).get("mfa_serial")
+    return (str(serial),) if serial else ()
+
+
+def _mfa_name(device: MfaDevice) -> str:
+    return f"{MFA_PREFIX}{device.key.access_key_id}\0{device.serial}"
+
+
+def _stop_count(index: Index, device: MfaDevice) -> int:
+    return index.devices.get(device.serial, MfaDeviceState()).stops
+
+
+def _store_mfa_session(
+    sessions: dict[str, Any], index: Index, device: MfaDevice, fetched: FetchedSession
+) -> None:
+    """Store a session and delete those that the index does not list."""
+    listed = {
+        f"{MFA_PREFIX}{key}\0{serial}": ref.key_id
+        for serial, state in index.devices.items()
+        for key, ref in state.sessions.items()
+    }
+    for name in [name for name in sessions if name.startswith(MFA_PREFIX)]:
+        if listed.get(name) != sessions[name].get("key_id"):
+            del sessions[name]
+    sessions[_mfa_name(device)] = _encode(fetched)
+
+
+def _list_mfa_session(index: Index, device: MfaDevice, new: MfaSessionRef, now: datetime) -> None:
+    for serial, state in list(index.devices.items()):
+        index.devices[serial] = replace(
+            state, sessions={key: ref for key, ref in state.sessions.items() if ref.expires > now}
+        )
+    state = index.devices.get(device.serial, MfaDeviceState())
+    index.devices[device.serial] = replace(state, sessions={**state.sessions, device.key.access_key_id: new})
+
+
+# Entries of the vault
+
+
+def _encode(fetched: FetchedSession) -> dict[str, Any]:
+    """Return the vault entry of a session. It holds plaintext secrets and must be encrypted at once."""
+    credentials = fetched.issued.credentials
+    token = credentials.session_token
+    return {
+        "key_id": credentials.access_key_id,
+        "secret": credentials.secret_access_key.reveal(),
+        "token": token.reveal() if token else None,
+        "issued": fetched.requested_at.isoformat(),
+        "got": fetched.obtained.isoformat(),
+        "expires": iso(credentials.expires),
+        "arn": fetched.issued.arn,
+        "made_from": fetched.source_fingerprint,
+    }
+
+
+def _decode(entry: dict[str, Any] | None) -> FetchedSession | None:
+    """Return the session of an entry of :func:`_encode`, or None if a part is missing."""
+    if entry is None:
+        return None
+    try:
+        requested_at, obtained = from_iso(entry["issued"]), from_iso(entry["got"])
+        token = entry.get("token")
+        credentials = Credentials(
+            entry["key_id"],
+            Secret(entry["secret"]),
+            Secret(token) if token else None,
+            from_iso(entry["expires"]),
+        )
+        fingerprint = str(entry["made_from"])
+    except (KeyError, TypeError):
+        return None
+    if requested_at is None or obtained is None:
+        return None
+    return FetchedSession(
+        IssuedCredentials(credentials, entry.get("arn")), requested_at, obtained, fingerprint
+    )

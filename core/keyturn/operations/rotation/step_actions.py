@@ -11,7 +11,7 @@ from keyturn.model.errors import AwsError, AwsRefused, ClockSkew, KeyturnError, 
 from keyturn.model.profile import Credentials, Delivery
 from keyturn.model.text import masked_key_id
 from keyturn.operations.context import Context
-from keyturn.operations.credentials import mfa_sessions, refresh
+from keyturn.operations.credentials import refresh, session_cache
 from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.operations.rotation.key_signer import UNKNOWN_KEY_CODES, KeySigner
 from keyturn.operations.rotation.progress import Progress, progress_of, rotation_halted
@@ -234,7 +234,7 @@ class StepActions:
     def _replace_key(self, old_key: Credentials, new_key: Credentials, created: datetime | None) -> None:
         """Replace a key in the vault, and keep its MFA sessions."""
         vault_keys.replace_key(self.context, self.record, old_key, new_key, created)
-        mfa_sessions.transfer_mfa_sessions(self.context, old_key.access_key_id, new_key.access_key_id)
+        session_cache.transfer_mfa_sessions(self.context, old_key.access_key_id, new_key.access_key_id)
 
     def _remove_previous(self) -> None:
         """Remove the `previous` key from the vault entries of this rotation."""
