@@ -58,6 +58,8 @@ def deliver(context: Context, name: str, to: Delivery, as_name: str | None = Non
         if to is Delivery.CREDENTIALS_FILE:
             _require_session(context, inventory, new)
             with session_cache.fetch_to_deliver(context, inventory, name, only_if_due=True) as undelivered:
+                if undelivered.edit_index is not None:
+                    context.update_index(undelivered.edit_index)
                 _change_delivery(context, undelivered.inventory, old, new, undelivered)
         else:
             with context.state_lock():
@@ -94,7 +96,7 @@ def _change_delivery(
     managed_profiles.change(context.paths.profiles_file, edit)
     try:
         if session is not None:
-            write_session(context, replace(session, inventory=context.read(inventory)))
+            write_session(context, replace(session, inventory=context.read(inventory), edit_index=None))
         write_process_line(context, new)
     except WriteNotConfirmed:
         raise  # the file matches the new definition

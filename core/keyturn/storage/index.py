@@ -109,6 +109,10 @@ class Index:
         """Return the state of a profile, empty if unknown."""
         return self.profiles.get(name, ProfileState())
 
+    def device(self, serial: str) -> MfaDeviceState:
+        """Return the state of an MFA device, empty if unknown."""
+        return self.devices.get(serial, MfaDeviceState())
+
     def update(self, name: str, **changes: Any) -> None:
         """Set fields of a profile's :class:`ProfileState`."""
         self.profiles[name] = replace(self.of(name), **changes)

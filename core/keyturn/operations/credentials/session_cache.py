@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -55,14 +55,14 @@ def fetch_to_deliver(
     :raises FileChanged: if the profile or one of its sources has changed in between, or it was stopped.
     """
     with ExitStack() as lock:
-        store = VaultSessionStore(context, inventory, name, lock)
+        store = VaultSessionStore(context, inventory, delivered=name, lock=lock)
         fetched = Refresher(_sources(context, inventory), store, context.source_lock).fetch(
             name, code, only_if_due=only_if_due
         )
-        if store.locked is None:
+        if store.locked_inventory is None:
             lock.enter_context(context.state_lock())
-            store.locked = read_unchanged(context, inventory, name, fetched)
-        yield UndeliveredSession(name, fetched, store.locked, store.edit_index)
+            store.locked_inventory = read_unchanged(context, inventory, name, fetched)
+        yield UndeliveredSession(name, fetched, store.locked_inventory, store.edit_index)
 
 
 def refresher(context: Context, inventory: Inventory, *, has_commands: bool = True) -> Refresher:
@@ -110,6 +110,7 @@ def require_own_environment(context: Context, inventory: Inventory, name: str) -
         raise AgentUnavailable("The agent cannot do this", why, f"Run: keyturn refresh {name}")
 
 
+@dataclass
 class VaultSessionStore:
     """Session cache of the vault for the refresher.
 
@@ -120,28 +121,20 @@ class VaultSessionStore:
     :param lock: keeps the state lock from storing that session on.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        inventory: Inventory,
-        delivered: str | None = None,
-        lock: ExitStack | None = None,
-    ) -> None:
-        self._context = context
-        self._inventory = inventory
-        self._delivered = delivered
-        self._lock = lock or ExitStack()
-        self.locked: Inventory | None = None
-        """Inventory as it was read under the lock that is still held."""
-        self.edit_index: Callable[[Index], None] | None = None
-        """Lists the session in the index, if that is left to the delivery."""
+    context: Context
+    inventory: Inventory
+    delivered: str | None = None
+    lock: ExitStack = field(default_factory=ExitStack)
+    locked_inventory: Inventory | None = None
+    """Inventory as it was read under the lock that is still held."""
+    edit_index: Callable[[Index], None] | None = None
+    """Lists the session in the index, if that is left to the delivery."""
 
     def get(self, name: str) -> FetchedSession | None:
-        entry = self._context.vault.session(name)
-        fetched = _decode(entry)
-        if fetched is None:
+        fetched = _decode(self.context.vault.session(name))
+        if fetched is None or _is_stopped(fetched.obtained, self.context.profile_state(name).stopped):
             return None
-        return None if _is_stopped(fetched.obtained, self._context.profile_state(name).stopped) else fetched
+        return fetched
 
     def put(self, name: str, fetched: FetchedSession) -> None:
         entry = _encode(fetched)
@@ -154,16 +147,16 @@ class VaultSessionStore:
             index.update(name, session=fetched.facts(), failure=None, stopped=stopped)
 
         with ExitStack() as lock:
-            lock.enter_context(self._context.state_lock())
-            inventory = read_unchanged(self._context, self._inventory, name, fetched)
-            if name == self._delivered:
-                self._lock.push(lock.pop_all())
-                self.locked = inventory
-            self._context.vault.change_sessions(lambda sessions: sessions.__setitem__(name, entry))
-            if name == self._delivered:
+            lock.enter_context(self.context.state_lock())
+            inventory = read_unchanged(self.context, self.inventory, name, fetched)
+            if name == self.delivered:
+                self.lock.push(lock.pop_all())
+                self.locked_inventory = inventory
+            self.context.vault.change_sessions(lambda sessions: sessions.__setitem__(name, entry))
+            if name == self.delivered:
                 self.edit_index = edit_index
             else:
-                self._context.update_index(edit_index)
+                self.context.update_index(edit_index)
 
 
 def _is_stopped(obtained: datetime, stopped: datetime | None) -> bool:
@@ -209,9 +202,8 @@ class VaultMfaSessionStore:
 
     def get(self, device: MfaDevice) -> FetchedSession | None:
         """See :meth:`keyturn.providers.base.MfaSessionStore.get`."""
-        ref = self._session_ref(self.context.index.load(), device)
-        entry = self.context.vault.session(_mfa_name(device)) if ref else None
-        fetched = _decode(entry)
+        ref = _mfa_session_ref(self.context.index.load(), device)
+        fetched = _decode(self.context.vault.session(_mfa_name(device))) if ref else None
         if ref is None or fetched is None:
             return None
         credentials = fetched.issued.credentials
@@ -231,8 +223,8 @@ class VaultMfaSessionStore:
             self.context.state_lock(),
         ):  # if storing fails, the next role requires a code
             index = self.context.index.load()
-            previous = self._session_ref(index, device)
-            if _stop_count(index, device) != _stop_count(self.inventory.index, device):
+            previous = _mfa_session_ref(index, device)
+            if index.device(device.serial).stops != self.inventory.index.device(device.serial).stops:
                 return
             if previous is not None and previous.expires > new.expires and self.get(device) is not None:
                 return
@@ -243,25 +235,28 @@ class VaultMfaSessionStore:
                 lambda index: _list_mfa_session(index, device, new, self.context.clock())
             )
 
-    @staticmethod
-    def _session_ref(index: Index, device: MfaDevice) -> MfaSessionRef | None:
-        return index.devices.get(device.serial, MfaDeviceState()).sessions.get(device.key.access_key_id)
+
+def _mfa_session_ref(index: Index, device: MfaDevice) -> MfaSessionRef | None:
+    return index.device(device.serial).sessions.get(device.key.access_key_id)
 
 
 def end_mfa_sessions(context: Context, serial: str) -> None:
     """End all MFA sessions of a device. It needs no open vault."""
 
     def update_index(index: Index) -> None:
-        state = index.devices.get(serial, MfaDeviceState())
-        index.devices[serial] = MfaDeviceState({}, state.stops + 1)
+        index.devices[serial] = MfaDeviceState({}, index.device(serial).stops + 1)
 
     context.index.change(update_index)
 
 
 def end_mfa_sessions_of_key(index: Index, key_id: str) -> None:
     """End the MFA sessions of a key that leaves the vault."""
+    _keep_mfa_sessions(index, lambda key, _: key != key_id)
+
+
+def _keep_mfa_sessions(index: Index, is_kept: Callable[[str, MfaSessionRef], bool]) -> None:
     for serial, state in list(index.devices.items()):
-        sessions = {key: ref for key, ref in state.sessions.items() if key != key_id}
+        sessions = {key: ref for key, ref in state.sessions.items() if is_kept(key, ref)}
         index.devices[serial] = replace(state, sessions=sessions)
 
 
@@ -269,25 +264,22 @@ def transfer_mfa_sessions(context: Context, old_id: str, new_id: str) -> None:
     """Assign the MFA sessions of an old key to the key that replaces it, because both belong to the same
     user.
     """
-    index = context.index.load()
-    refs = {
-        serial: state.sessions[old_id] for serial, state in index.devices.items() if old_id in state.sessions
-    }
-    if not refs:
+    devices = context.index.load().devices
+    serials = [serial for serial, state in devices.items() if old_id in state.sessions]
+    if not serials:
         return
 
     def edit(sessions: dict[str, Any]) -> None:
-        for serial in refs:
+        for serial in serials:
             session = sessions.pop(f"{MFA_PREFIX}{old_id}\0{serial}", None)
             if session is not None:
                 sessions[f"{MFA_PREFIX}{new_id}\0{serial}"] = session
 
     def update_index(index: Index) -> None:
-        for serial in refs:
-            state = index.devices.get(serial, MfaDeviceState())
-            if old_id in state.sessions:
-                rest = {key: state for key, state in state.sessions.items() if key != old_id}
-                index.devices[serial] = replace(state, sessions={**rest, new_id: state.sessions[old_id]})
+        for serial in serials:
+            sessions = index.device(serial).sessions
+            if old_id in sessions:
+                sessions[new_id] = sessions.pop(old_id)
 
     with context.state_lock():
         context.vault.change_sessions(edit)
@@ -303,10 +295,6 @@ def mfa_serials(inventory: Inventory, name: str) -> tuple[str, ...]:
 
 def _mfa_name(device: MfaDevice) -> str:
     return f"{MFA_PREFIX}{device.key.access_key_id}\0{device.serial}"
-
-
-def _stop_count(index: Index, device: MfaDevice) -> int:
-    return index.devices.get(device.serial, MfaDeviceState()).stops
 
 
 def _store_mfa_session(
@@ -325,11 +313,8 @@ def _store_mfa_session(
 
 
 def _list_mfa_session(index: Index, device: MfaDevice, new: MfaSessionRef, now: datetime) -> None:
-    for serial, state in list(index.devices.items()):
-        index.devices[serial] = replace(
-            state, sessions={key: ref for key, ref in state.sessions.items() if ref.expires > now}
-        )
-    state = index.devices.get(device.serial, MfaDeviceState())
+    _keep_mfa_sessions(index, lambda _, ref: ref.expires > now)
+    state = index.device(device.serial)
     index.devices[device.serial] = replace(state, sessions={**state.sessions, device.key.access_key_id: new})
 
 
