@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from keyturn.awsconfig import diff, process_line
-from keyturn.awsconfig.document import Document, FileKind, header_for, parse
+from keyturn.awsconfig.document import Document, FileKind
 from keyturn.awsconfig.native_profiles import credential_items, dependants
 from keyturn.awsconfig.process_line import is_keyturn_process_line
-from keyturn.model.errors import ChangeRefused, FileChanged, KeyturnError, UnparsableFile, WriteNotConfirmed
+from keyturn.model.errors import ChangeRefused, FileChanged, KeyturnError, WriteNotConfirmed
 from keyturn.model.json_codec import to_table
 from keyturn.model.key_ids import is_long_term
 from keyturn.model.profile import Delivery, DiffLine, Key, Kind, Plan, Profile
@@ -27,8 +27,6 @@ from keyturn.operations.context import Context, key_entry, removed_entry
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store
 from keyturn.profiles.inventory import Inventory
-from keyturn.profiles.profile_sections import own_section, path_of, process_line_file
-from keyturn.profiles.static_keys import static_credentials
 from keyturn.profiles.status import why_not_adoptable
 from keyturn.storage import managed_profiles
 from keyturn.storage.index import Index
@@ -68,8 +66,8 @@ def plan(
     copies: list[str] = []
     for kind in FileKind:
         before = inventory.document(kind)
-        after = adopt_edits.remove_settings(_or_empty(before, kind, paths), adoption.edits.get(kind, ()))
-        heading = paths.display(path_of(paths, kind))
+        after = adopt_edits.remove_settings(inventory.document_or_empty(kind), adoption.edits.get(kind, ()))
+        heading = paths.display(inventory.path(kind))
         lines += diff.diff(heading, before.data if before else None, after)
         copies += adopt_warnings.find_key_copies(after, heading, adoption.keys)
     warnings = adopt_warnings.warnings(
@@ -169,7 +167,7 @@ _CREDENTIAL_KEYS = (
 
 def _plaintext_key(inventory: Inventory, name: str) -> Mapping[str, str] | None:
     """Return the profile's plaintext access key as a vault entry, or None if it has no long-term key."""
-    credentials = static_credentials(inventory, name)
+    credentials = inventory.static_credentials(name)
     if (
         credentials is None
         or credentials.session_token is not None
@@ -213,15 +211,14 @@ def _edits(inventory: Inventory, name: str, line: str) -> list[tuple[FileKind, S
     is added.
     """
     edits: list[tuple[FileKind, SectionEdit]] = []
-    line_file = process_line_file(inventory)
+    line_file = inventory.process_line_file()
     items = credential_items(inventory.shared, name)
     for kind in FileKind:
-        section = own_section(inventory.document(kind), kind, name)
         keys = tuple(item.key for item in items if item.kind is kind)
         own_line = line if kind is line_file else None
         if not keys and own_line is None:
             continue
-        edits.append((kind, SectionEdit(section or header_for(kind, name), keys, own_line)))
+        edits.append((kind, SectionEdit(inventory.header(kind, name), keys, own_line)))
     return edits
 
 
@@ -242,8 +239,9 @@ def adopt(
             why = "the files have changed since the plan was shown"
             raise FileChanged("Could not adopt", why, "Review the plan again, then confirm")
         adoption = build_plan(inventory, context.program(), names, session_none=session_none)
-        _require_parsable_files(inventory, adoption, context.paths)
-        removed = _removed_settings(inventory, adoption, context.paths)
+        for kind in adoption.edits:
+            inventory.require_parsable(kind, context.paths)
+        removed = _removed_settings(inventory, adoption)
         for name in adoption.resumed:
             require_all_in_vault(name, context.vault.key(removed_entry(name)), removed.pop(name))
         record_store.forget_finished_rotations(context, list(adoption.definitions))
@@ -266,34 +264,18 @@ def _remove_definitions(definitions: dict[str, ManagedProfile], adoption: Adopti
             definitions.pop(name, None)
 
 
-def _require_parsable_files(inventory: Inventory, adoption: AdoptionPlan, paths: Paths) -> None:
-    for problem in inventory.shared.problems:
-        if any(str(path_of(paths, kind)) == problem.path for kind in adoption.edits):
-            what, why = (
-                f"Could not write {paths.display(problem.path)}",
-                f"line {problem.line}: {problem.reason}",
-            )
-            raise UnparsableFile(what, why, "Correct the file first", path=problem.path, lineno=problem.line)
-
-
-def _removed_settings(
-    inventory: Inventory, adoption: AdoptionPlan, paths: Paths
-) -> dict[str, list[dict[str, Any]]]:
+def _removed_settings(inventory: Inventory, adoption: AdoptionPlan) -> dict[str, list[dict[str, Any]]]:
     """Return the settings to be removed by profile, in the form of vault entries."""
     removed: dict[str, list[dict[str, Any]]] = {name: [] for name in adoption.definitions}
     for kind, edits in adoption.edits.items():
-        document = _or_empty(inventory.document(kind), kind, paths)
+        document = inventory.document_or_empty(kind)
         for edit in edits:
-            (settings,) = adopt_edits.capture_removed(document, str(path_of(paths, kind)), kind, (edit,))
-            owner = next(name for name in removed if _belongs_to(inventory, kind, name, edit.section))
+            (settings,) = adopt_edits.capture_removed(document, str(inventory.path(kind)), kind, (edit,))
+            owner = next(name for name in removed if inventory.header(kind, name) == edit.section)
             file_made = inventory.document(kind) is None and document.data == b""
             removed[owner].append(to_table(replace(settings, file_made=file_made)))
             document = document.reparse(adopt_edits.remove_settings(document, (edit,)))
     return removed
-
-
-def _belongs_to(inventory: Inventory, kind: FileKind, name: str, section: str) -> bool:
-    return section == (own_section(inventory.document(kind), kind, name) or header_for(kind, name))
 
 
 def _store_in_vault(
@@ -342,7 +324,7 @@ def _write_files(context: Context, inventory: Inventory, adoption: AdoptionPlan)
                 _require_planned_values(before, document, edits)
                 return adopt_edits.remove_settings(document, edits)
 
-            edit = context.files.edit(path_of(context.paths, kind), change, kind=kind, earlier=before)
+            edit = context.files.edit(inventory.path(kind), change, kind=kind, earlier=before)
             written.append((kind, edit.before, edit.after))
         adopted = context.read(inventory)
         if not adopted.shared.problems:
@@ -352,7 +334,7 @@ def _write_files(context: Context, inventory: Inventory, adoption: AdoptionPlan)
         if isinstance(error, WriteNotConfirmed):
             written.append((kind, error.before, error.after))
         with contextlib.suppress(FileChanged):
-            _roll_back(context, written)
+            _roll_back(context, inventory, written)
             managed_profiles.change(
                 context.paths.profiles_file, lambda definitions: _remove_definitions(definitions, adoption)
             )
@@ -376,9 +358,11 @@ def _settings_in(document: Document | None, edit: SectionEdit) -> dict[str, str]
     return {item.key: item.value for item in section.items if item.key in edit.remove} if section else {}
 
 
-def _roll_back(context: Context, written: list[tuple[FileKind, bytes | None, bytes]]) -> None:
+def _roll_back(
+    context: Context, inventory: Inventory, written: list[tuple[FileKind, bytes | None, bytes]]
+) -> None:
     for kind, before, after in reversed(written):
-        path = path_of(context.paths, kind)
+        path = inventory.path(kind)
         if before is None:
             context.files.remove(path, expect=after)
         else:
@@ -396,10 +380,6 @@ def _verify(context: Context, adoption: AdoptionPlan) -> None:
                 why,
                 f"Run: keyturn show {name}, and keyturn release {name} to undo",
             )
-
-
-def _or_empty(document: Document | None, kind: FileKind, paths: Paths) -> Document:
-    return document if document is not None else parse(b"", str(path_of(paths, kind)), kind)
 
 
 def is_unfinished(inventory: Inventory, name: str) -> bool:

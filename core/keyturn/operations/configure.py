@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from keyturn.awsconfig.document import Document, FileKind, header_for, remove_items, set_items
+from keyturn.awsconfig.document import Document, FileKind, remove_items, set_items
 from keyturn.model.errors import FileChanged, KeyturnError, NotFound
 from keyturn.model.profile import VaultState
 from keyturn.operations import deliver
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
 from keyturn.profiles import settings, status
-from keyturn.profiles.inventory import Inventory
-from keyturn.profiles.profile_sections import own_section, path_of
+from keyturn.profiles.inventory import Inventory, own_section
 from keyturn.providers import assume_role, sts_limits
 from keyturn.storage import managed_profiles
 from keyturn.storage.index import Index
@@ -140,7 +139,7 @@ def _set_region(context: Context, name: str, region: str) -> bool:
     is_changed = False
     for kind in kinds:
         document = inventory.document(kind)
-        target = own_section(document, kind, name) or header_for(kind, name)
+        target = inventory.header(kind, name)
 
         def edit(current: Document, target: str = target) -> bytes:
             return (
@@ -150,7 +149,7 @@ def _set_region(context: Context, name: str, region: str) -> bool:
             )
 
         if document is None or edit(document) != document.data:
-            context.files.edit(path_of(context.paths, kind), edit, kind=kind)
+            context.files.edit(inventory.path(kind), edit, kind=kind, earlier=document)
             is_changed = True
     return is_changed
 

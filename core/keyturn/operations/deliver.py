@@ -27,8 +27,7 @@ from keyturn.operations.context import Context
 from keyturn.operations.credentials import session_cache
 from keyturn.operations.credentials.session_cache import UndeliveredSession
 from keyturn.operations.operation import operation
-from keyturn.profiles.inventory import Inventory
-from keyturn.profiles.profile_sections import own_section, path_of, process_line_file
+from keyturn.profiles.inventory import Inventory, own_section
 from keyturn.profiles.status import needs_process_line
 from keyturn.storage import managed_profiles
 from keyturn.storage.index import DeliveryRecord, Index
@@ -365,7 +364,7 @@ def write_process_line(context: Context, definition: ManagedProfile) -> None:
         if needs_process_line(definition)
         else None
     )
-    line_file = process_line_file(inventory)
+    line_file = inventory.process_line_file()
     for kind in FileKind:
         document = inventory.document(kind)
         line = expected_line if kind is line_file else None
@@ -378,7 +377,7 @@ def write_process_line(context: Context, definition: ManagedProfile) -> None:
             return _with_line(current, target, definition.name, line)
 
         if document is None or change(document) != document.data:
-            context.files.edit(path_of(context.paths, kind), change, kind=kind)
+            context.files.edit(inventory.path(kind), change, kind=kind, earlier=document)
 
 
 def _with_line(document: Document, section: str, profile: str, line: str | None) -> bytes:

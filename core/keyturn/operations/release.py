@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.awsconfig import diff
-from keyturn.awsconfig.document import Document, FileKind, header_for, parse
+from keyturn.awsconfig.document import Document, FileKind, header_for
 from keyturn.awsconfig.process_line import is_keyturn_process_line
 from keyturn.awsconfig.writer import Edit
 from keyturn.model.errors import (
@@ -21,7 +21,6 @@ from keyturn.model.errors import (
     NeedsConfirmation,
     NeedsUnlock,
     RotationHalted,
-    UnparsableFile,
     WriteNotConfirmed,
 )
 from keyturn.model.json_codec import from_table
@@ -36,8 +35,7 @@ from keyturn.operations.deliver import current_delivery, managed_profile, withdr
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.operations.rotation.progress import progress_of
-from keyturn.profiles.inventory import Inventory
-from keyturn.profiles.profile_sections import own_section
+from keyturn.profiles.inventory import Inventory, own_section
 from keyturn.storage import managed_profiles
 from keyturn.storage.index import Index
 from keyturn.vault.vault import Vault
@@ -227,21 +225,14 @@ def _files(sections: Sections) -> tuple[tuple[Path, FileKind], ...]:
     return tuple(sorted(files, key=lambda file: file[1] is FileKind.CONFIG))
 
 
-def _document(inventory: Inventory, kind: FileKind, path: Path) -> Document:
-    for problem in inventory.shared.problems:
-        if problem.path == str(path):
-            why = f"line {problem.line}: {problem.reason}"
-            raise UnparsableFile(
-                f"Could not write {path}", why, "Correct the file first", path=str(path), lineno=problem.line
-            )
-    current_path = inventory.shared.path_of(kind)
-    if current_path != str(path):
+def _document(context: Context, inventory: Inventory, kind: FileKind, path: Path) -> Document:
+    if inventory.path(kind) != path:
         raise ChangeRefused(
-            "Could not release", f"the settings belong to {path}, but AWS tools now read {current_path}",
+            "Could not release", f"the settings belong to {path}, but AWS tools now read {inventory.path(kind)}",
             "Set HOME, AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE to the values at the time of the adoption",
         )  # fmt: skip
-    document = inventory.document(kind)
-    return document if document is not None else parse(b"", str(path), kind)
+    inventory.require_parsable(kind, context.paths)
+    return inventory.document_or_empty(kind)
 
 
 def _released_document(
@@ -309,7 +300,7 @@ def _file_changes(
     """
     changes = []
     for path, kind in _files(sections):
-        before = _document(inventory, kind, path)
+        before = _document(context, inventory, kind, path)
         changes.append((path, before.data, _released_document(before, context, inventory, sections, path)))
     written = {path for path, _, _ in changes}
     documents = [document for kind in FileKind if (document := inventory.document(kind)) is not None]
@@ -377,12 +368,12 @@ def _undo_edit(
 
 
 def _write(context: Context, inventory: Inventory, sections: Sections, path: Path, kind: FileKind) -> Edit:
-    _document(inventory, kind, path)
+    before = _document(context, inventory, kind, path)
 
     def change(document: Document) -> bytes:
         return _released_document(document, context, inventory, sections, path)
 
-    edit = context.files.edit(path, change, kind=kind)
+    edit = context.files.edit(path, change, kind=kind, earlier=before)
     created = any(
         settings.file_made for group in sections.values() for settings in group if Path(settings.path) == path
     )

@@ -17,7 +17,6 @@ from keyturn.model.secret import Secret
 from keyturn.operations.context import Context, key_entry
 from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.profiles import status
-from keyturn.profiles.profile_sections import path_of
 from keyturn.providers.registry import require_known_kinds
 from keyturn.storage import managed_profiles
 from keyturn.storage.managed_profiles import ManagedProfile
@@ -249,11 +248,15 @@ def _with_local_paths(context: Context, export: Export) -> Export:
     writes to them.
     """
     entries = copy.deepcopy(export.keys.entries)
+    paths = {
+        FileKind.CONFIG: str(context.paths.aws_config),
+        FileKind.CREDENTIALS: str(context.paths.aws_credentials),
+    }
     # A manipulated export may hold anything here; release validates the entries.
     with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
         for entry in entries.values():
             for table in entry.get("sections", ()) if isinstance(entry, dict) else ():
-                table |= {"path": str(path_of(context.paths, FileKind(table["kind"]))), "file_made": False}
+                table |= {"path": paths[FileKind(table["kind"])], "file_made": False}
         return replace(export, keys=replace(export.keys, entries=entries))
     return export
 

@@ -8,11 +8,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
-from keyturn.awsconfig.document import Document, FileKind
+from keyturn.awsconfig.document import Document, FileKind, header_for, parse, profile_of
 from keyturn.awsconfig.native_profiles import SharedConfig, native_profiles, read_files
-from keyturn.model.errors import KeyturnError, NotFound, UnparsableFile
-from keyturn.model.profile import FileProblem, Profile
+from keyturn.model.errors import KeyturnError, NotFound, UnparsableFile, UnsafeFile
+from keyturn.model.profile import Credentials, FileProblem, Profile
+from keyturn.model.secret import Secret
 from keyturn.profiles import status
 from keyturn.providers.registry import require_known_kinds
 from keyturn.storage import config, managed_profiles
@@ -84,9 +86,76 @@ class Inventory:
         """See :func:`keyturn.profiles.status.caller_credential_source`."""
         return status.caller_credential_source(name, self.natives, self.definitions)
 
+    def path(self, kind: FileKind) -> Path:
+        """Return the path of a shared file."""
+        return Path(self.shared.path_of(kind))
+
     def document(self, kind: FileKind) -> Document | None:
         """Return a shared file, or None if it is absent or AWS tools reject it."""
         return self.shared.config if kind is FileKind.CONFIG else self.shared.credentials
+
+    def document_or_empty(self, kind: FileKind) -> Document:
+        """Return a shared file, or an empty one if it is absent."""
+        return self.document(kind) or parse(b"", self.shared.path_of(kind), kind)
+
+    def header(self, kind: FileKind, name: str) -> str:
+        """Return the header of a profile's section in a file, or the header that a new section gets."""
+        return own_section(self.document(kind), kind, name) or header_for(kind, name)
+
+    def require_parsable(self, kind: FileKind, paths: Paths) -> None:
+        """Check that AWS tools accept a shared file before it is written.
+
+        :raises UnparsableFile: if they do not.
+        """
+        path = self.shared.path_of(kind)
+        for problem in self.shared.problems:
+            if problem.path == path:
+                what, why = f"Could not write {paths.display(path)}", f"line {problem.line}: {problem.reason}"
+                raise UnparsableFile(what, why, "Correct the file first", path=path, lineno=problem.line)
+
+    def process_line_file(self) -> FileKind:
+        """Return the file for `credential_process` lines: the config file, or the credentials file if AWS tools
+        reject the config file.
+
+        :raises UnsafeFile: if the config file is unreadable, so that it is unknown if it contains the line.
+        """
+        path = self.shared.config_path
+        problem = next((problem for problem in self.shared.problems if problem.path == path), None)
+        if problem is not None and problem.unreadable:
+            raise UnsafeFile(
+                f"Could not read {path}", problem.reason, "Correct its permissions, then try again"
+            )
+        return FileKind.CONFIG if problem is None else FileKind.CREDENTIALS
+
+    def static_credentials(self, name: str) -> Credentials | None:
+        """Return the plaintext keys that AWS tools use for a source profile, or None if they use another source.
+
+        Key id and secret come from the same file. The credentials file takes precedence over
+        `credential_process`, and that over the config file (aws-facts 2.1).
+        """
+        credentials = self._credentials_in(FileKind.CREDENTIALS, name)
+        if credentials is not None:
+            return credentials
+        if any(self.settings(name).get(setting) for setting in ("credential_process", "login_session")):
+            return None
+        return self._credentials_in(FileKind.CONFIG, name)
+
+    def _credentials_in(self, kind: FileKind, name: str) -> Credentials | None:
+        document = self.document(kind)
+        header = own_section(document, kind, name)
+        section = document.section(header) if document is not None and header is not None else None
+        if document is None or section is None:
+            return None
+
+        def text(key: str) -> str:
+            item = document.item(section, key)
+            return item.value if item is not None else ""
+
+        key_id, secret = text("aws_access_key_id"), text("aws_secret_access_key")
+        token = text("aws_security_token") or text("aws_session_token")
+        if not key_id or not secret:
+            return None
+        return Credentials(key_id, Secret(secret), Secret(token) if token else None)
 
     def digest(self) -> str:
         """Return a digest of everything that a plan depends on: both shared files and the definitions."""
@@ -135,6 +204,14 @@ def read(
     return Inventory(
         shared, natives, definitions, index, tuple(problems), now, preferences, config_error, profiles_error
     )
+
+
+def own_section(document: Document | None, kind: FileKind, profile: str) -> str | None:
+    """Return the name of a profile's section in a file, as its header spells it."""
+    for section in document.sections if document else ():
+        if profile_of(kind, section.name) == profile:
+            return section.name
+    return None
 
 
 def stamp(paths: Paths) -> tuple[object, ...]:

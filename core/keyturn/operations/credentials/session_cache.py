@@ -21,7 +21,6 @@ from keyturn.model.text import from_iso, iso
 from keyturn.operations.context import Context
 from keyturn.operations.credentials.mfa_code_command import CommandMfaCodes
 from keyturn.profiles.inventory import Inventory
-from keyturn.profiles.static_keys import static_credentials
 from keyturn.providers.base import FetchedSession, MfaDevice, Sources
 from keyturn.providers.refresher import Refresher
 from keyturn.providers.sts_limits import MFA_SESSION_MIN_LEFT
@@ -85,7 +84,7 @@ def _sources(context: Context, inventory: Inventory, *, has_commands: bool = Tru
         definitions=inventory.definitions,
         natives=inventory.natives,
         key=context.key,
-        plain_key=lambda name: static_credentials(inventory, name),
+        plain_key=inventory.static_credentials,
         settings=inventory.settings,
         caller_credential_source=inventory.caller_credential_source,
         factory=context.aws,
