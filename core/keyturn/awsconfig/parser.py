@@ -159,6 +159,11 @@ class Document:
         """Return the section with the header `[name]`."""
         return self._by_name.get(name)
 
+    def values(self, name: str) -> dict[str, str]:
+        """Return the own values of the section `[name]` by key; empty if there is no such section."""
+        section = self.section(name)
+        return section.values if section is not None else {}
+
     def item(self, section: Section, key: str) -> Item | None:
         """Return the setting `key` of a section as botocore sees it: its own, otherwise that of
         `[DEFAULT]`."""

@@ -58,12 +58,11 @@ def put_section(
     :param region: written to a new section, which would have none.
     :raises ChangeRefused: if the section has credentials that keyturn did not write.
     """
-    existing = document.section(section)
-    if existing is None:
+    if document.section(section) is None:
         content = document.data + f"{section_separator(document)}[{section}]{document.newline}".encode()
         extra = {"region": region} if region else {}
         return set_items(document.reparse(content), section, {**extra, **items(credentials)})
-    values = {item.key: item.value for item in existing.items}
+    values = document.values(section)
     foreign = [key for key in _FOREIGN if key in values]
     if (
         foreign
@@ -101,9 +100,8 @@ def withdraw(
     :param is_created: keyturn created the section; it is removed as well if nothing else is in it.
     :param region: the region that keyturn wrote to such a section; removed if unchanged.
     """
-    existing = document.section(section)
-    values = {item.key: item.value for item in existing.items} if existing else {}
-    if existing is None or values.get("aws_access_key_id") not in own_key_ids:
+    values = document.values(section)
+    if values.get("aws_access_key_id") not in own_key_ids:
         return document.data
     extra = ("region",) if is_created and region and values.get("region") == region else ()
     remaining = document.reparse(remove_items(document, section, (*KEYS, *extra)))

@@ -354,8 +354,8 @@ def _require_planned_values(before: Document | None, now: Document, edits: tuple
 
 
 def _settings_in(document: Document | None, edit: SectionEdit) -> dict[str, str]:
-    section = document.section(edit.section) if document is not None else None
-    return {item.key: item.value for item in section.items if item.key in edit.remove} if section else {}
+    values = document.values(edit.section) if document is not None else {}
+    return {key: value for key, value in values.items() if key in edit.remove}
 
 
 def _roll_back(

@@ -166,8 +166,7 @@ def _require_no_foreign_values(document: Document, section: str, items: Mapping[
 
     :raises ChangeRefused: if a setting is present with another value.
     """
-    current = document.section(section)
-    values = {item.key: item.value for item in current.items} if current else {}
+    values = document.values(section)
     conflicts = [key for key, value in items.items() if values.get(key, value) != value]
     if conflicts:
         raise ChangeRefused(
@@ -221,12 +220,8 @@ def without_process_line(
     """Return the file without keyturn's process line and without delivered temporary credentials in the
     section.
     """
-    current = document.section(section)
-    if current is None:
-        return document.data
-    values = {item.key: item.value for item in current.items}
     data = document.data
-    if is_keyturn_process_line(values.get(LINE_KEY, ""), profile):
+    if is_keyturn_process_line(document.values(section).get(LINE_KEY, ""), profile):
         data = remove_items(document, section, (LINE_KEY,))
     if own_key_ids:
         data = credentials_file.withdraw(document.reparse(data), section, own_key_ids)

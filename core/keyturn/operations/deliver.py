@@ -216,8 +216,7 @@ def current_delivery(inventory: Inventory, definition: ManagedProfile) -> Delive
     if record is not None or definition.delivery is not Delivery.CREDENTIALS_FILE:
         return record
     name, document = definition.deliver_as or definition.name, inventory.shared.credentials
-    section = document.section(name) if document else None
-    values = {item.key: item.value for item in section.items} if section else {}
+    values = document.values(name) if document is not None else {}
     key_id = values.get("aws_access_key_id", "")
     if not credentials_file.looks_delivered(values):
         return None
@@ -229,8 +228,7 @@ def _own_key_ids(document: Document, record: DeliveryRecord) -> set[str]:
     """Return the key ids that keyturn may have written to the section. An earlier one reappears if another
     program writes back an old copy of the file.
     """
-    section = document.section(record.section)
-    values = {item.key: item.value for item in section.items} if section else {}
+    values = document.values(record.section)
     restored = {values["aws_access_key_id"]} if credentials_file.looks_delivered(values) else set()
     return {*record.key_ids, *restored}
 
@@ -383,8 +381,6 @@ def write_process_line(context: Context, definition: ManagedProfile) -> None:
 def _with_line(document: Document, section: str, profile: str, line: str | None) -> bytes:
     if line is not None:
         return set_items(document, section, {LINE_KEY: line})
-    present = document.section(section)
-    values = {item.key: item.value for item in present.items} if present else {}
-    if process_line.is_keyturn_process_line(values.get(LINE_KEY, ""), profile):
+    if process_line.is_keyturn_process_line(document.values(section).get(LINE_KEY, ""), profile):
         return remove_items(document, section, (LINE_KEY,))
     return document.data

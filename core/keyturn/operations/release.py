@@ -12,7 +12,6 @@ from typing import Any
 
 from keyturn.awsconfig import diff
 from keyturn.awsconfig.document import Document, FileKind, header_for
-from keyturn.awsconfig.process_line import is_keyturn_process_line
 from keyturn.awsconfig.writer import Edit
 from keyturn.model.errors import (
     ChangeRefused,
@@ -36,6 +35,7 @@ from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.operations.rotation.progress import progress_of
 from keyturn.profiles.inventory import Inventory, own_section
+from keyturn.profiles.status import profiles_with_line
 from keyturn.storage import managed_profiles
 from keyturn.storage.index import Index
 from keyturn.vault.vault import Vault
@@ -206,15 +206,14 @@ def _require_no_line(inventory: Inventory, name: str) -> None:
 
     :raises ChangeRefused: if there is such a line.
     """
-    for other, settings in inventory.shared.full_config.get("profiles", {}).items():
-        if is_keyturn_process_line(str(settings.get(LINE_KEY, "")), name):
-            origin = inventory.shared.origin(other, LINE_KEY)
-            location = f"line {origin.line} of {origin.file}" if origin else "its credential_process line"
-            raise ChangeRefused(
-                f"Could not release {name}",
-                "the vault does not contain its original settings",
-                f"Remove {location} manually, then release it again; it will need a new access key",
-            )
+    for other in profiles_with_line(inventory.shared.profiles, name):
+        origin = inventory.shared.origin(other, LINE_KEY)
+        location = f"line {origin.line} of {origin.file}" if origin else "its credential_process line"
+        raise ChangeRefused(
+            f"Could not release {name}",
+            "the vault does not contain its original settings",
+            f"Remove {location} manually, then release it again; it will need a new access key",
+        )
 
 
 def _files(sections: Sections) -> tuple[tuple[Path, FileKind], ...]:
@@ -268,19 +267,8 @@ def _new_name(inventory: Inventory, name: str) -> str | None:
 
     Return None if the profile was not renamed, or several profiles have its line.
     """
-    settings = inventory.shared.full_config.get("profiles", {})
-    names = [
-        other
-        for other, values in settings.items()
-        if is_keyturn_process_line(str(values.get(LINE_KEY, "")), name) and other != name
-    ]
-    return (
-        names[0] if len(names) == 1 and not is_keyturn_process_line(_line_of(settings, name), name) else None
-    )
-
-
-def _line_of(settings: Mapping[str, Mapping[str, object]], name: str) -> str:
-    return str(settings.get(name, {}).get(LINE_KEY, ""))
+    names = profiles_with_line(inventory.shared.profiles, name)
+    return names[0] if len(names) == 1 and names != [name] else None
 
 
 def _current_line(document: Document, settings: RemovedSettings, new_name: str | None) -> RemovedSettings:

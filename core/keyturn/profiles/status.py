@@ -278,7 +278,7 @@ def delivery_problem(
     if needs_process_line(definition) and not _has_process_line(
         settings.get(definition.name, {}), definition.name
     ):
-        others = [name for name, values in settings.items() if _has_process_line(values, definition.name)]
+        others = profiles_with_line(settings, definition.name)
         if others:
             return (
                 f"its credential_process line is in profile {others[0]}; rename that to {definition.name}, "
@@ -315,6 +315,13 @@ def _session_problem(
         f"another program removed its session from [{delivered.section}] of the credentials file; "
         f"run: {command}"
     )
+
+
+def profiles_with_line(settings: Settings, name: str) -> list[str]:
+    """Return the profiles of the shared files whose process line calls keyturn for `name`; more than one, or another
+    one, after the user renamed or copied it.
+    """
+    return [other for other, values in settings.items() if _has_process_line(values, name)]
 
 
 def _has_process_line(settings: Mapping[str, object], name: str) -> bool:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from keyturn.delivery import credential_process
-from keyturn.model.errors import FileChanged, KeyturnError, NeedsInteraction, UsageError
-from keyturn.model.profile import Renew, State, session_state
+from keyturn.model.errors import UsageError
+from keyturn.model.profile import State, session_state
 from keyturn.model.text import span
-from keyturn.operations import key_metadata
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import refresh, session_cache
 from keyturn.operations.credentials.refresh import RECORD_USE_EVERY
 from keyturn.operations.operation import operation
 from keyturn.profiles.inventory import Inventory
 from keyturn.providers.base import FetchedSession
-from keyturn.storage.managed_profiles import ManagedProfile
 
 
 @operation("hand", min_left="least_seconds")
@@ -72,40 +70,15 @@ def _find_session(
     is_remote: bool,
 ) -> FetchedSession:
     refresher = session_cache.refresher(context, inventory, has_commands=not is_remote)
-    definition = inventory.definitions.get(name)
     cached = refresher.cached(name)
-    now = context.clock()
-    if cached is not None and code is None and _is_long_enough(cached, min_left, now):
+    if cached is not None and code is None and _is_long_enough(cached, min_left, context.clock()):
         return cached
     if is_remote and cached is not None and min_left is not None:
         _require_lifetime(name, cached, min_left)
-    fallback = cached if cached is not None and refresh.is_valid(cached.issued.credentials, now) else None
-    if definition is not None and definition.renew is Renew.OFF and code is None:
-        if fallback is not None:
-            return fallback
-        raise NeedsInteraction(
-            f"Could not get credentials of {name}", "its renewal is off", f"Run: keyturn refresh {name}"
-        )
-    try:
-        fetched = refresher.fetch(name, code, only_if_due=min_left is None and code is None)
-    except FileChanged:
-        raise
-    except (KeyturnError, OSError):
-        if fallback is None or min_left is not None or code is not None:
-            raise
-        return fallback
-    _record_refresh(context, inventory, definition, fetched)
-    return fetched
-
-
-def _record_refresh(
-    context: Context, inventory: Inventory, definition: ManagedProfile | None, fetched: FetchedSession
-) -> None:
-    if fetched.asked_aws and definition is not None:
-        key_metadata.refresh_key_metadata(
-            context, inventory, [(definition, fetched.issued.credentials)], wait=0
-        )
-        context.log_success(definition.name, "refresh", "for a program")
+    return refresh.renewed_session(
+        context, inventory, refresher, name, cached,
+        for_whom="a program", code=code, is_cached_enough=min_left is None and code is None,
+    )  # fmt: skip
 
 
 def _require_lifetime(name: str, cached: FetchedSession, min_left: timedelta) -> None:

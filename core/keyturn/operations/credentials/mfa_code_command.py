@@ -76,8 +76,7 @@ class CommandMfaCodes:
 
     def record_use(self, serial: str) -> None:
         """Record that the code which the device shows now was used, whatever AWS answers."""
-        with contextlib.suppress(KeyturnError):
-            self._update_device(serial, lambda state: state | {"step": self._current_step()})
+        self._try_update(serial, lambda state: state | {"step": self._current_step()})
 
     def record_refusal(self, profile: str, serial: str) -> None:
         """Record that AWS refused a code of the device."""
@@ -87,14 +86,12 @@ class CommandMfaCodes:
             previous = state.get("refused", 0) if state.get("command") == _digest(*command) else 0
             return state | {"refused": previous + 1, "command": _digest(*command)}
 
-        with contextlib.suppress(KeyturnError):
-            self._update_device(serial, count)
+        self._try_update(serial, count)
 
     def record_acceptance(self, serial: str) -> None:
         """Reset the count of refusals, because AWS accepted a code of the device."""
         if self._device_state(serial).get("refused"):
-            with contextlib.suppress(KeyturnError):
-                self._update_device(serial, lambda state: state | {"refused": 0})
+            self._try_update(serial, lambda state: state | {"refused": 0})
 
     def refuses_session_tokens(self, serial: str) -> bool:
         """Return True if AWS denied GetSessionToken to the device's user within the last 12 hours."""
@@ -106,10 +103,8 @@ class CommandMfaCodes:
 
     def record_session_token_refusal(self, serial: str) -> None:
         """Record that AWS denied GetSessionToken to the device's user."""
-        with contextlib.suppress(KeyturnError):
-            self._update_device(
-                serial, lambda state: state | {"alone": int(self.context.clock().timestamp())}
-            )
+        now = int(self.context.clock().timestamp())
+        self._try_update(serial, lambda state: state | {"alone": now})
 
     def _limit_refusals(self, profile: str, serial: str, command: Command) -> None:
         state = self._device_state(serial)
@@ -143,6 +138,11 @@ class CommandMfaCodes:
             return _decode(files.read(self.context.paths.mfa_file)).get(serial, {})
         except OSError:
             return {}
+
+    def _try_update(self, serial: str, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Update a device and ignore failures, because AWS has answered already."""
+        with contextlib.suppress(KeyturnError):
+            self._update_device(serial, edit)
 
     def _update_device(self, serial: str, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         def on_bytes(old: bytes | None) -> bytes:

@@ -16,7 +16,7 @@ from keyturn.operations.credentials import session_cache
 from keyturn.operations.operation import operation
 from keyturn.profiles.inventory import Inventory
 from keyturn.providers.base import FetchedSession
-from keyturn.storage.managed_profiles import ManagedProfile
+from keyturn.providers.refresher import Refresher
 
 #: Sessions with less time left are not returned, because a client could not use them.
 MIN_LEFT = timedelta(seconds=60)
@@ -150,7 +150,9 @@ def _document(context: Context, inventory: Inventory, name: str) -> str:
     refresher = session_cache.refresher(context, inventory)
     cached = refresher.cached(name)
     if cached is None or session_state(cached.facts(), context.clock()) is not State.FRESH:
-        cached = _document_after_renewal(context, inventory, definition, cached)
+        cached = renewed_session(
+            context, inventory, refresher, name, cached, for_whom="a client", event="credential-process"
+        )
     return credential_process.document(cached.issued.credentials, account)
 
 
@@ -160,34 +162,48 @@ def _hint(inventory: Inventory, name: str) -> str:
     return f"Run: keyturn adopt {name}"
 
 
-def _document_after_renewal(
-    context: Context, inventory: Inventory, definition: ManagedProfile, cached: FetchedSession | None
+def renewed_session(
+    context: Context,
+    inventory: Inventory,
+    refresher: Refresher,
+    name: str,
+    cached: FetchedSession | None,
+    *,
+    for_whom: str,
+    event: str | None = None,
+    code: str | None = None,
+    is_cached_enough: bool = True,
 ) -> FetchedSession:
-    """Return a new session, or the cached one if it is valid and cannot be renewed now for any reason."""
-    name = definition.name
-    valid = cached is not None and is_valid(cached.issued.credentials, context.clock())
-    if definition.renew is Renew.OFF:
-        if cached is not None and valid:
-            return cached
+    """Return a new session, or the cached one if it is valid and cannot be renewed now for any reason.
+
+    :param for_whom: for the activity log.
+    :param event: records a failure under this event if the cached session is returned.
+    :param is_cached_enough: False if only a new session will do.
+    """
+    definition = inventory.definitions.get(name)
+    valid = cached if cached is not None and is_valid(cached.issued.credentials, context.clock()) else None
+    if definition is not None and definition.renew is Renew.OFF and code is None:
+        if valid is not None:
+            return valid
         raise NeedsInteraction(
             f"Could not get credentials of {name}", "its renewal is off", f"Run: keyturn refresh {name}"
         )
     try:
-        fetched = session_cache.refresher(context, inventory).fetch(name, only_if_due=True)
+        fetched = refresher.fetch(name, code, only_if_due=is_cached_enough)
     except FileChanged:
         # The cached session belongs to the old definition, or was stopped.
         raise
     except (KeyturnError, OSError) as error:
-        if cached is None or not valid:
+        if valid is None or not is_cached_enough:
             raise
-        if isinstance(error, KeyturnError) and not isinstance(error, NeedsInteraction):
-            context.record_failure(name, "credential-process", error)
-        return cached
-    if fetched.asked_aws:
+        if event and isinstance(error, KeyturnError) and not isinstance(error, NeedsInteraction):
+            context.record_failure(name, event, error)
+        return valid
+    if fetched.asked_aws and definition is not None:
         key_metadata.refresh_key_metadata(
             context, inventory, [(definition, fetched.issued.credentials)], wait=0
         )
-        context.log_success(name, "refresh", "for a client")
+        context.log_success(name, "refresh", f"for {for_whom}")
     return fetched
 
 
