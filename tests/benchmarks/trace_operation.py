@@ -18,8 +18,8 @@ unchanged only two seconds after its last change.
   and tables of values, which call nothing else, do not count.
 - **whole readings**: how often both shared AWS files were loaded together (`loader.read_files`). Then how often each file
   was opened for reading, by the writer and by botocore too, which reads both once to choose a credential provider.
-- **index.json**: how often it was opened for reading. A change reads it once more under its lock, so the locks of the
-  index are included.
+- **index.json**: how often it was opened for reading. Neither a reading nor a change opens it while its stat values prove
+  that it is unchanged.
 - **documents parsed**: calls of `parser.parse`.
 - **locks**: each `flock` taken, by kind.
 

@@ -134,8 +134,10 @@ class Document:
         return f"Document({self.path!r}, {len(self.sections)} sections)"
 
     def reparse(self, data: bytes) -> Document:
-        """Return the same file with the content `data`. The last :data:`MAX_VERSIONS` contents of a file are not parsed
-        again, because an edit is applied, verified, written and read back.
+        """Return the same file with the content `data`.
+
+        The last :data:`MAX_VERSIONS` contents of a file are not parsed again, because an edit is applied,
+        verified, written and read back.
 
         :raises UnparsableFile: if botocore rejects it.
         """

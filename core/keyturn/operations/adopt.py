@@ -307,8 +307,8 @@ def _store_in_vault(
 
 
 def _write_files(context: Context, inventory: Inventory, adoption: AdoptionPlan) -> Inventory:
-    """Edit the shared files and check that botocore resolves the result. If either fails, restore all files. Return the
-    inventory after the adoption.
+    """Edit the shared files and check that botocore resolves the result. If either fails, restore all files.
+    Return the inventory after the adoption.
 
     If another program changed a file in between, so that it cannot be restored, the profiles stay managed,
     because they can be released then.

@@ -114,8 +114,8 @@ class Inventory:
                 raise UnparsableFile(what, why, "Correct the file first", path=path, lineno=problem.line)
 
     def process_line_file(self) -> FileKind:
-        """Return the file for `credential_process` lines: the config file, or the credentials file if AWS tools
-        reject the config file.
+        """Return the file for `credential_process` lines: the config file, or the credentials file if AWS
+        tools reject the config file.
 
         :raises UnsafeFile: if the config file is unreadable, so that it is unknown if it contains the line.
         """
@@ -128,7 +128,8 @@ class Inventory:
         return FileKind.CONFIG if problem is None else FileKind.CREDENTIALS
 
     def static_credentials(self, name: str) -> Credentials | None:
-        """Return the plaintext keys that AWS tools use for a source profile, or None if they use another source.
+        """Return the plaintext keys that AWS tools use for a source profile, or None if they use another
+        source.
 
         Key id and secret come from the same file. The credentials file takes precedence over
         `credential_process`, and that over the config file (aws-facts 2.1).

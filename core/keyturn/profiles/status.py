@@ -318,8 +318,8 @@ def _session_problem(
 
 
 def profiles_with_line(settings: Settings, name: str) -> list[str]:
-    """Return the profiles of the shared files whose process line calls keyturn for `name`; more than one, or another
-    one, after the user renamed or copied it.
+    """Return the profiles of the shared files whose process line calls keyturn for `name`; more than one, or
+    another one, after the user renamed or copied it.
     """
     return [other for other, values in settings.items() if _has_process_line(values, name)]
 
@@ -363,8 +363,8 @@ class Refusal:
 
 
 def why_not_adoptable(row: Profile) -> Refusal | None:
-    """Return why a profile cannot be adopted, judged by its row; None if it can. Adopt also checks its name and the
-    files.
+    """Return why a profile cannot be adopted, judged by its row; None if it can. Adopt also checks its name
+    and the files.
     """
     if row.managed:
         return Refusal("it is already managed by keyturn", "")

@@ -1,4 +1,5 @@
-"""Base class of credential providers, their result, and their input: profiles, keys, AWS client and stores of one refresh."""
+"""Base class of credential providers, their result, and their input: profiles, keys, AWS client and stores of
+one refresh."""
 
 from __future__ import annotations
 

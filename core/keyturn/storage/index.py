@@ -119,7 +119,8 @@ class Index:
 
 
 class IndexFile:
-    """`index.json` of a state folder. It is not opened again while its stat values prove that it is unchanged."""
+    """`index.json` of a state folder. It is not opened again while its stat values prove that it is
+    unchanged."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

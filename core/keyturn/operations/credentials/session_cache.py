@@ -1,7 +1,9 @@
-"""The session cache: sessions of profiles and MFA sessions of IAM users in the vault, and the refresher that fills it.
+"""The session cache: sessions of profiles and MFA sessions of IAM users in the vault, and the refresher that
+fills it.
 
-One MFA code serves all roles behind the same user for hours. MFA sessions are stored under names that no profile can have.
-One is valid only while the index lists it, because the index can be changed while the vault is locked.
+One MFA code serves all roles behind the same user for hours. MFA sessions are stored under names that no
+profile can have. One is valid only while the index lists it, because the index can be changed while the vault
+is locked.
 """
 
 from __future__ import annotations
@@ -40,15 +42,16 @@ class UndeliveredSession:
     inventory: Inventory
     """Read under the lock. The profile is unchanged since the session was requested."""
     edit_index: Callable[[Index], None] | None
-    """Lists the session in the index, which is changed once for storing and delivering; None if it is not stored."""
+    """Lists the session in the index, which is changed once for storing and delivering; None if it is not
+    stored."""
 
 
 @contextmanager
 def fetch_to_deliver(
     context: Context, inventory: Inventory, name: str, code: str | None = None, *, only_if_due: bool = False
 ) -> Iterator[UndeliveredSession]:
-    """Get a session and hold the state lock until it is delivered. A new session is stored under the same lock, so that
-    all files are read once for both.
+    """Get a session and hold the state lock until it is delivered. A new session is stored under the same
+    lock, so that all files are read once for both.
 
     :param inventory: the inventory from before AWS is called.
     :raises FileChanged: if the profile or one of its sources has changed in between, or it was stopped.
@@ -164,8 +167,8 @@ def _is_stopped(obtained: datetime, stopped: datetime | None) -> bool:
 
 
 def read_unchanged(context: Context, before: Inventory, name: str, fetched: FetchedSession) -> Inventory:
-    """Read all files again and check that a profile is unchanged since its session was requested. The caller holds
-    :meth:`Context.state_lock` until it has stored the session.
+    """Read all files again and check that a profile is unchanged since its session was requested. The caller
+    holds :meth:`Context.state_lock` until it has stored the session.
 
     :param before: the inventory from before AWS was called.
     :raises FileChanged: if the profile or one of its sources has changed, or it was stopped.
