@@ -84,9 +84,10 @@ class _RotateCommand:
         confirm(question, yes=self.yes)
         progress = self._run_to_end(self._rotation.start)
         if progress.step is Step.UNDONE:
-            hint = f"{progress.summary()}. Try again: keyturn rotate {self.name}"
             raise KeyturnError(
-                f"Could not rotate {self.name}", "AWS created no new key, or it was deleted", hint
+                f"Could not rotate {self.name}",
+                "AWS created no new key, or it was deleted",
+                f"{progress.summary()}. Try again: keyturn rotate {self.name}",
             )
         return self._say_end(progress)
 
@@ -153,8 +154,11 @@ class _RotateCommand:
         if self.json_:
             emit({"rotation": to_table(progress), "stands": progress.summary()})
         if progress.orphans:
-            why = "a new key was created, but AWS's response with its secret was lost"
-            raise RotationHalted(f"Rotation of {self.name} stopped", why, progress.summary())
+            raise RotationHalted(
+                f"Rotation of {self.name} stopped",
+                "a new key was created, but AWS's response with its secret was lost",
+                progress.summary(),
+            )
         return progress
 
     def _advance(self) -> Progress:

@@ -59,8 +59,11 @@ def other_key(report: Mapping[str, Any], now: datetime) -> KeyToDelete:
     if key is None:
         raise RotationHalted(what, "keyturn manages both keys of the user", "Release one of them first")
     if key["busy"]:
-        why = f"the other key {masked_key_id(key['key_id'])}: {key['busy']}"
-        raise RotationHalted(what, why, "Find what uses it and deactivate it at AWS; then R can delete it")
+        raise RotationHalted(
+            what,
+            f"the other key {masked_key_id(key['key_id'])}: {key['busy']}",
+            "Find what uses it and deactivate it at AWS; then R can delete it",
+        )
     use = LastUse(from_iso(key["last_used"]), key["last_used_by"]) if key["known"] else None
     age = f"{key['age_days']} day{'' if key['age_days'] == 1 else 's'} old"
     key_text = f"{key['status'].lower()}, {age}, not managed by keyturn"

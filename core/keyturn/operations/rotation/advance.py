@@ -64,14 +64,18 @@ def _restore_previous_key(context: Context, name: str, code: str | None) -> Prog
     what, command = f"Could not undo the rotation of {name}", f"keyturn rotate {name}"
     drop_command = f"{command} --drop {previous.access_key_id[-4:]}"
     if key_signer.is_known(key):
-        why = f"{current_id} works and is in use, and there is no rotation record"
-        raise RotationHalted(what, why, f"To delete {previous_id}: {drop_command}")
-    if not key_signer.is_known(previous):
-        hint = (
-            f"Reactivate one of them in the console, then run: {command} --undo. If both are deleted, remove "
-            f"{previous_id} from the vault: {drop_command}"
+        raise RotationHalted(
+            what,
+            f"{current_id} works and is in use, and there is no rotation record",
+            f"To delete {previous_id}: {drop_command}",
         )
-        raise RotationHalted(what, f"AWS accepts neither {current_id} nor {previous_id}", hint)
+    if not key_signer.is_known(previous):
+        raise RotationHalted(
+            what,
+            f"AWS accepts neither {current_id} nor {previous_id}",
+            f"Reactivate one of them in the console, then run: {command} --undo. If both are deleted, remove "
+            f"{previous_id} from the vault: {drop_command}",
+        )
     record = Record(
         nonce="",
         profile=name,
@@ -86,8 +90,11 @@ def _restore_previous_key(context: Context, name: str, code: str | None) -> Prog
         actions = StepActions(context, record, key_signer)
         error = actions.verification_error(previous)
         if error is not None:
-            why = f"AWS does not accept {previous_id} every time ({error.why})"
-            raise RotationHalted(what, why, f"Try again: {command} --undo")
+            raise RotationHalted(
+                what,
+                f"AWS does not accept {previous_id} every time ({error.why})",
+                f"Try again: {command} --undo",
+            )
         actions.restore_old()
         if key.access_key_id not in key_signer.list_keys((previous,), record.user_name):
             vault_keys.forget_previous_key(context, key.access_key_id)
@@ -120,8 +127,9 @@ def _perform(actions: StepActions) -> Progress:
         if step is NextStep.VERIFY_OLD:
             error = actions.verification_error(record.old)
             if error is not None:
-                note = f"AWS does not accept the old key yet ({error.why})"
-                return progress_of(record, wait=LONGEST_WAIT, note=note)
+                return progress_of(
+                    record, wait=LONGEST_WAIT, note=f"AWS does not accept the old key yet ({error.why})"
+                )
             step = next_step(record, replace(observed, is_old_accepted=True))
         return _perform_step(step, replace(actions, listed=observed.listed), observed)
 
@@ -148,11 +156,11 @@ def _perform_step(step: NextStep, actions: StepActions, observed: ObservedKeys) 
 
 
 def _undo_impossible(record: Record) -> RotationHalted:
-    why = (
-        f"{record.masked_old_id} is deleted at AWS or cannot be reactivated, so the rotation cannot be undone"
+    return rotation_halted(
+        record,
+        f"{record.masked_old_id} is deleted at AWS or cannot be reactivated, so the rotation cannot be undone",
+        f"To continue with the new key: keyturn rotate {record.profile} --resume",
     )
-    hint = f"To continue with the new key: keyturn rotate {record.profile} --resume"
-    return rotation_halted(record, why, hint)
 
 
 def _undo_without_new(actions: StepActions, observed: ObservedKeys) -> Progress:
@@ -165,8 +173,11 @@ def _undo_without_new(actions: StepActions, observed: ObservedKeys) -> Progress:
     new, old = record.masked_new_id, record.masked_old_id
     status = observed.status(record.old)
     if status != "Active":
-        why = f"{new} was deleted at AWS, and {old} is {status.lower() if status else 'deleted too'}"
-        hint = f"Reactivate {old} in the console, then run: keyturn rotate {record.profile} --undo"
-        raise rotation_halted(record, why, hint)
-    note = f"{new} was deleted at AWS, outside keyturn; {old} is in use again"
-    return replace(actions.undo_without_new(), note=note)
+        raise rotation_halted(
+            record,
+            f"{new} was deleted at AWS, and {old} is {status.lower() if status else 'deleted too'}",
+            f"Reactivate {old} in the console, then run: keyturn rotate {record.profile} --undo",
+        )
+    return replace(
+        actions.undo_without_new(), note=f"{new} was deleted at AWS, outside keyturn; {old} is in use again"
+    )

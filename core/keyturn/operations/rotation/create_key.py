@@ -127,11 +127,12 @@ def _require_no_key_copies(inventory: Inventory, key: Credentials, name: str) ->
     """
     copies = vault_keys.copies_of(inventory, key)
     if copies:
-        why = (
+        raise KeyturnError(
+            f"Could not rotate {name}",
             f"the same key is a plaintext key in the shared files, for {', '.join(copies)}, "
-            "and would stop working there"
+            "and would stop working there",
+            f"Adopt it first: keyturn adopt {copies[0]}",
         )
-        raise KeyturnError(f"Could not rotate {name}", why, f"Adopt it first: keyturn adopt {copies[0]}")
 
 
 def _with_permission_hint(refusal: AwsRefused, name: str, permission: str) -> AwsRefused:
@@ -179,8 +180,11 @@ def _require_disk_space(context: Context, record: Record) -> None:
     """
     free = os.statvfs(context.vault.folder)
     if free.f_bavail * free.f_frsize < MIN_FREE_BYTES:
-        why = f"less than 1 MiB is left for {context.vault.folder}, and a new key must be stored immediately"
-        raise KeyturnError(f"Rotation of {record.profile} stopped", why, "Free disk space, then try again")
+        raise KeyturnError(
+            f"Rotation of {record.profile} stopped",
+            f"less than 1 MiB is left for {context.vault.folder}, and a new key must be stored immediately",
+            "Free disk space, then try again",
+        )
 
 
 @dataclass
@@ -255,8 +259,11 @@ def _handle_create_error(context: Context, record: Record, error: AwsError) -> P
         return progress_of(record, wait=5.0, note=f"{error.what}: {error.why}")
     record_store.save_step(context, record.with_step(Step.UNDONE, context.clock()), Step.INTENT)
     if isinstance(error, AwsRefused) and error.code == "LimitExceeded":
-        why = "both access key slots of the user are in use: another key was created in between"
-        raise rotation_halted(record, why, f"Run: keyturn rotate {record.profile} --status") from None
+        raise rotation_halted(
+            record,
+            "both access key slots of the user are in use: another key was created in between",
+            f"Run: keyturn rotate {record.profile} --status",
+        ) from None
     if isinstance(error, AwsRefused):
         raise _with_permission_hint(error, record.profile, "iam:CreateAccessKey") from None
     raise error
@@ -275,17 +282,18 @@ def _delete_unsaved_key(
     try:
         _delete_with_retries(context, record, new_key, key_signer)
     except KeyturnError as error:
-        message = (
+        raise RotationHalted(
+            what,
             f"the new key {new_key.key.access_key_id} could neither be stored ({why}) "
-            f"nor deleted ({error.why})"
-        )
-        hint = f"{old} works and is in use. Delete {new} at AWS; its secret is lost"
-        raise RotationHalted(what, message, hint) from None
+            f"nor deleted ({error.why})",
+            f"{old} works and is in use. Delete {new} at AWS; its secret is lost",
+        ) from None
     with contextlib.suppress(VaultError):  # else the intent stays, and the next resume finds no new key
         record_store.save_step(context, record.with_step(Step.UNDONE, context.clock()), Step.INTENT)
-    message = f"the new key could not be stored ({why}), so it was deleted at AWS"
     raise KeyturnError(
-        what, message, f"{old} works and is in use, as before. Fix the disk, then try again"
+        what,
+        f"the new key could not be stored ({why}), so it was deleted at AWS",
+        f"{old} works and is in use, as before. Fix the disk, then try again",
     ) from None
 
 

@@ -70,8 +70,11 @@ def _require_deletion_step(record: Record) -> None:
     if record.step is not Step.DEACTIVATED or record.is_undoing:
         option = "--undo" if record.is_undoing else "--resume"
         undo = " of the undo" if record.is_undoing else ""
-        why = f"it is at step {record.step}{undo}; the old key is deleted last"
-        raise rotation_halted(record, why, f"Continue first: keyturn rotate {record.profile} {option}")
+        raise rotation_halted(
+            record,
+            f"it is at step {record.step}{undo}; the old key is deleted last",
+            f"Continue first: keyturn rotate {record.profile} {option}",
+        )
 
 
 def _deletion_facts(context: Context, record: Record, key_signer: KeySigner) -> DeletionFacts:
@@ -111,8 +114,11 @@ def finish(context: Context, name: str, code: str | None = None, last_four: str 
     with context.log_failure(name, "rotate"), record_store.user_lock(context, record.user):
         record = record_store.reload_record(context, record)
         if next_step(record, key_signer.observe(record)) not in (NextStep.DELETE, NextStep.CLOSE):
-            why = f"{record.masked_old_id} is not inactive any more"
-            raise rotation_halted(record, why, f"Deactivate it first: keyturn rotate {name} --resume")
+            raise rotation_halted(
+                record,
+                f"{record.masked_old_id} is not inactive any more",
+                f"Deactivate it first: keyturn rotate {name} --resume",
+            )
         return StepActions(context, record, key_signer).delete_old()
 
 
@@ -121,8 +127,11 @@ def _require_confirmation(what: str, name: str, facts: DeletionFacts, last_four:
     if last_four == expected:
         return
     if last_four is not None:
-        hint = f"Check the key: keyturn rotate {name} --status"
-        raise NeedsConfirmation(what, f"{last_four} are not its last four characters", hint)
+        raise NeedsConfirmation(
+            what,
+            f"{last_four} are not its last four characters",
+            f"Check the key: keyturn rotate {name} --status",
+        )
     command = f"keyturn rotate {name} --finish --confirm {expected}"
     if facts.warnings:
         raise RotationHalted(what, "; ".join(facts.warnings), f"To delete it anyway: {command}")
@@ -237,8 +246,11 @@ def _require_not_in_vault(context: Context, record: Record | None, target: Liste
             what, f"the vault holds it, for {', '.join(entries)}", "Rotate it, or release it first"
         )
     if record is not None and target.key_id in record.keys:
-        hint = f"To delete the old key: keyturn rotate {record.profile} --finish; to undo: --undo"
-        raise RotationHalted(what, "it belongs to the pending rotation", hint)
+        raise RotationHalted(
+            what,
+            "it belongs to the pending rotation",
+            f"To delete the old key: keyturn rotate {record.profile} --finish; to undo: --undo",
+        )
 
 
 def _require_orphan(key_signer: KeySigner, record: Record, target: ListedKey) -> None:
@@ -246,12 +258,18 @@ def _require_orphan(key_signer: KeySigner, record: Record, target: ListedKey) ->
     moment has been used, or will be."""
     target_id = masked_key_id(target.key_id)
     if target not in orphans(record, key_signer.observe(record)):
-        why = f"{target_id} existed before the pending rotation"
-        raise rotation_halted(record, why, f"Finish that first: keyturn rotate {record.profile} --status")
+        raise rotation_halted(
+            record,
+            f"{target_id} existed before the pending rotation",
+            f"Finish that first: keyturn rotate {record.profile} --status",
+        )
     use = key_signer.last_use(record.signers(key_signer.context.clock()), target.key_id)
     if use.at is not None:
-        why = f"{target_id} was used ({iso(use.at)}), so it is not the key whose secret was lost"
-        raise rotation_halted(record, why, "Find out who created it; if it is not needed, delete it at AWS")
+        raise rotation_halted(
+            record,
+            f"{target_id} was used ({iso(use.at)}), so it is not the key whose secret was lost",
+            "Find out who created it; if it is not needed, delete it at AWS",
+        )
 
 
 def _require_idle(key_signer: KeySigner, keys: tuple[Credentials, ...], target: ListedKey) -> None:
@@ -260,5 +278,8 @@ def _require_idle(key_signer: KeySigner, keys: tuple[Credentials, ...], target: 
     use = key_signer.last_use(keys, target.key_id)
     why = recent_use_reason(target, use, key_signer.context.clock())
     if why:
-        hint = "Find what uses it, deactivate it at AWS, and delete it once nothing needs it"
-        raise RotationHalted(f"Could not delete {masked_key_id(target.key_id)}", why, hint)
+        raise RotationHalted(
+            f"Could not delete {masked_key_id(target.key_id)}",
+            why,
+            "Find what uses it, deactivate it at AWS, and delete it once nothing needs it",
+        )

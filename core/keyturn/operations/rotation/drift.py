@@ -46,11 +46,11 @@ def _new_key_drift(
             hint = f"Reactivate {record.masked_old_id} at AWS, then return to it: {command} --undo"
         return KeyDrift(f"{new_id} was deleted at AWS, outside keyturn{vault_use}", hint)
     if new != "Active":
-        hint = (
+        return KeyDrift(
+            f"{new_id} is {new.lower()} at AWS, changed outside keyturn{vault_use}",
             f"To return to {record.masked_old_id}: {command} --undo; "
-            f"or reactivate {new_id} at AWS, then run: {command} --resume"
+            f"or reactivate {new_id} at AWS, then run: {command} --resume",
         )
-        return KeyDrift(f"{new_id} is {new.lower()} at AWS, changed outside keyturn{vault_use}", hint)
     return None
 
 
@@ -75,6 +75,8 @@ def _old_key_drift(record: Record, old: str | None, observed: ObservedKeys) -> K
     deactivated_at = record.step_times.get(Step.DEACTIVATED, observed.now)
     has_propagated = observed.now - deactivated_at > PROPAGATION_TIME
     if record.step is Step.DEACTIVATED and has_propagated and old == "Active":
-        hint = f"To deactivate it: {command} --resume; to return to it: {command} --undo"
-        return KeyDrift(f"{old_id} was reactivated at AWS, outside keyturn", hint)
+        return KeyDrift(
+            f"{old_id} was reactivated at AWS, outside keyturn",
+            f"To deactivate it: {command} --resume; to return to it: {command} --undo",
+        )
     return None

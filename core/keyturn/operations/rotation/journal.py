@@ -219,9 +219,10 @@ def _file_names(folder: Path) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        why = f"{folder} cannot be read ({error.strerror}), so pending rotations are unknown"
         raise VaultError(
-            "Could not read the rotation journal", why, "Fix its permissions, then try again"
+            "Could not read the rotation journal",
+            f"{folder} cannot be read ({error.strerror}), so pending rotations are unknown",
+            "Fix its permissions, then try again",
         ) from None
 
 

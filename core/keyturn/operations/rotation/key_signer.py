@@ -138,12 +138,15 @@ class KeySigner:
                 )
             raise KeyturnError(what, why, hint) from None
         if arn.endswith(":root"):
-            why = "it belongs to the root user"
-            hint = "Delete the root user's access keys in the console; nothing should use them"
-            raise KeyturnError(what, why, hint)
+            raise KeyturnError(
+                what,
+                "it belongs to the root user",
+                "Delete the root user's access keys in the console; nothing should use them",
+            )
         if ":user/" not in arn:
-            why = f"{arn} is not an IAM user"
-            raise KeyturnError(what, why, "Only access keys of IAM users can be rotated")
+            raise KeyturnError(
+                what, f"{arn} is not an IAM user", "Only access keys of IAM users can be rotated"
+            )
         return arn
 
     def call(self, keys: Sequence[Credentials], action: Callable[[Aws, Credentials], T]) -> T:
@@ -208,8 +211,9 @@ def _no_working_key(context: Context, record: Record) -> RotationHalted:
     keys = " nor ".join(masked_key_id(key_id) for key_id in record.keys)
     why = f"AWS accepts neither {keys}: the key in use was deleted or deactivated"
     file = record_store.path_of(context, record)
-    hint = (
+    return rotation_halted(
+        record,
+        why,
         f"Reactivate one of them in the console, then run: keyturn rotate {record.profile} --resume, or --undo. "
-        f"If both are deleted, move {file} away to end the rotation"
+        f"If both are deleted, move {file} away to end the rotation",
     )
-    return rotation_halted(record, why, hint)

@@ -84,8 +84,9 @@ def _key_table(key: ListedKey, use: LastUse | None, holder: str | None, now: dat
 def _rotation_table(context: Context, record: Record, observed: ObservedKeys) -> dict[str, Any]:
     orphan_ids = tuple(key.key_id for key in orphans(record, observed)) if record.step is Step.INTENT else ()
     drift = str(find_drift(record, observed) or "")
-    note = record_store.fallback_note(context, record)
-    return to_table(progress_of(record, orphans=orphan_ids, note=note, drift=drift))
+    return to_table(
+        progress_of(record, orphans=orphan_ids, note=record_store.fallback_note(context, record), drift=drift)
+    )
 
 
 def _used_by(context: Context, key_ids: set[str]) -> list[str]:

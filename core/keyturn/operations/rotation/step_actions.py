@@ -62,8 +62,11 @@ class StepActions:
                 return error
             if identity.arn != self.record.user:
                 key_id = masked_key_id(key.access_key_id)
-                why = f"{key_id} belongs to {identity.arn}, not to {self.record.user}"
-                raise rotation_halted(self.record, why, progress_of(self.record).summary())
+                raise rotation_halted(
+                    self.record,
+                    f"{key_id} belongs to {identity.arn}, not to {self.record.user}",
+                    progress_of(self.record).summary(),
+                )
         return None
 
     def store(self) -> Progress:
@@ -94,11 +97,12 @@ class StepActions:
                 "and would stop working there"
             )
             command = f"keyturn rotate {record.profile}"
-            hint = (
+            raise rotation_halted(
+                record,
+                why,
                 f"Adopt it: keyturn adopt {copies[0]}; then continue: {command} --resume; "
-                f"or undo: {command} --undo"
+                f"or undo: {command} --undo",
             )
-            raise rotation_halted(record, why, hint)
         try:
             self.key_signer.set_status((self._new(),), record.user_name, record.old.access_key_id, "Inactive")
         except AwsRefused as error:
@@ -192,16 +196,21 @@ class StepActions:
     def wait_for_propagation(self, error: AwsError) -> Progress:
         """Return the progress of a rotation that waits until AWS knows the new key everywhere."""
         age = self.record.new_key_age(self.context.clock()).total_seconds()
-        wait = min(LONGEST_WAIT, max(FIRST_WAIT, age / 4))
-        note = f"AWS has not propagated the new key yet ({error.why})"
-        return progress_of(self.record, wait=wait, note=note)
+        return progress_of(
+            self.record,
+            wait=min(LONGEST_WAIT, max(FIRST_WAIT, age / 4)),
+            note=f"AWS has not propagated the new key yet ({error.why})",
+        )
 
     # -- inside ------------------------------------------------------------------------------------------------
 
     def _new(self) -> Credentials:
         if self.record.new is None:
-            hint = f"Run: keyturn rotate {self.record.profile} --status"
-            raise rotation_halted(self.record, "the record has no new key", hint)
+            raise rotation_halted(
+                self.record,
+                "the record has no new key",
+                f"Run: keyturn rotate {self.record.profile} --status",
+            )
         return self.record.new
 
     def _log(self, message: str) -> None:

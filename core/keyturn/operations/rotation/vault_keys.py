@@ -79,12 +79,12 @@ def require_no_previous_key(context: Context, entry: str, name: str) -> None:
     if previous is None:
         return
     other = masked_key_id(previous.access_key_id)
-    why = f"the vault also holds {other} of the same user, from a rotation without a record, and it would be lost"
-    hint = (
+    raise ChangeRefused(
+        f"Could not release {name}",
+        f"the vault also holds {other} of the same user, from a rotation without a record, and it would be lost",
         f"If only {other} works, return to it: keyturn rotate {name} --undo; "
-        f"else delete it: keyturn rotate {name} --drop {previous.access_key_id[-4:]}"
+        f"else delete it: keyturn rotate {name} --drop {previous.access_key_id[-4:]}",
     )
-    raise ChangeRefused(f"Could not release {name}", why, hint)
 
 
 # -- edit ------------------------------------------------------------------------------------------------------
