@@ -162,7 +162,7 @@ class _RotateCommand:
         return progress
 
     def _advance(self) -> Progress:
-        """Perform one step. If the vault cannot be unlocked, add to the error that the rotation is pending."""
+        """Perform one step. If the vault cannot be unlocked, the error says that the rotation is pending."""
         try:
             return self._run(self._rotation.advance)
         except (AgentUnavailable, NeedsUnlock) as error:

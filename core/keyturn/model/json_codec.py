@@ -48,7 +48,8 @@ def stored(
 
 
 def to_table(value: Any) -> dict[str, Any]:
-    """Return a dataclass as a table of plain JSON values. Secrets are rejected, because a table is not encrypted.
+    """Return a dataclass as a table of plain JSON values. Secrets are rejected unless a field has `encode`,
+    because most tables are not encrypted.
 
     :raises TypeError: if a member has no JSON form.
     """

@@ -148,10 +148,11 @@ class RotationController:
 
     async def _confirm_undo(self) -> None:
         view = self.view
+        steps = "It is reactivated if needed, verified, and stored as the current key."
         question = [
             f"Undo the rotation and go back to {view.old}?",
             "",
-            f"It is reactivated if needed, verified, and stored as the current key. Then {view.new} is deleted at AWS.",
+            f"{steps} Then {view.new} is deleted at AWS.",
         ]
         screen = ConfirmScreen(self._state, "Undo rotation", question, "undo it", keep_label="Cancel")
         if await self._ui.show_dialog(screen):

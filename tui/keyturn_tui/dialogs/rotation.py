@@ -91,9 +91,10 @@ class RotationScreen(Dialog[None]):
 def quit_dialog(state: AppState) -> ConfirmScreen:
     """Return the question that `q` asks while a rotation step is running."""
     names = ", ".join(sorted(state.rotating))
+    promise = "In any case a working key is kept, and R resumes the rotation next time."
     question = [
         f"A rotation step of {names} is running.",
         "",
-        "keyturn waits for it, at most 10 seconds. In any case a working key is kept, and R resumes the rotation next time.",
+        f"keyturn waits for it, at most 10 seconds. {promise}",
     ]
     return ConfirmScreen(state, "Quit during a rotation step?", question, "quit", keep_label="Stay")

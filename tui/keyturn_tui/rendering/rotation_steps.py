@@ -185,9 +185,8 @@ def dialog_title(view: RotationView, room: int, glyphs: Glyphs) -> str:
     rule = "--" if glyphs is ASCII else "──"
     count = len(step_rows(view))
     description = "Undo rotation" if view.is_undoing else "Rotate access key"
-    progress_text = f" {rule} step {min(done_count(view) + 1, count)} of {count}" if view.has_started else ""
-    if view.is_over:
-        progress_text = f" {rule} done"
+    step_text = f" {rule} step {min(done_count(view) + 1, count)} of {count}" if view.has_started else ""
+    progress_text = f" {rule} done" if view.is_over else step_text
     name_width = max(8, room - len(description) - len(progress_text) - 4)
     return f"{description}: {fit(view.profile.name, name_width).rstrip()}{progress_text}"
 

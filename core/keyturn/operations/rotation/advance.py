@@ -114,7 +114,8 @@ def _advance_once(context: Context, record: Record, code: str | None) -> Progres
 
 
 def _perform(actions: StepActions) -> Progress:
-    """Perform the step that the state machine chooses, after a verification of the old key if that is needed."""
+    """Perform the step that the state machine chooses, after a verification of the old key if that is
+    needed."""
     record = actions.record
     try:
         observed = actions.key_signer.observe(record)
@@ -158,7 +159,8 @@ def _perform_step(step: NextStep, actions: StepActions, observed: ObservedKeys) 
 def _undo_impossible(record: Record) -> RotationHalted:
     return rotation_halted(
         record,
-        f"{record.masked_old_id} is deleted at AWS or cannot be reactivated, so the rotation cannot be undone",
+        f"{record.masked_old_id} is deleted at AWS or cannot be reactivated, "
+        "so the rotation cannot be undone",
         f"To continue with the new key: keyturn rotate {record.profile} --resume",
     )
 

@@ -38,13 +38,12 @@ MIN_FREE_BYTES = 1 << 20
 #: Errors of CreateAccessKey after which no new key exists for certain. After any other error that is unknown.
 REJECTION_CODES = UNKNOWN_KEY_CODES | {
     "AccessDenied", "LimitExceeded", "NoSuchEntity", "ValidationError", "SignatureDoesNotMatch",
-    "ExpiredToken", "Throttling", "ThrottlingException", "TooManyRequestsException", "RequestExpired", "OptInRequired",
-    "IncompleteSignature", "MissingAuthenticationToken", "InvalidAction",
+    "ExpiredToken", "Throttling", "ThrottlingException", "TooManyRequestsException", "RequestExpired",
+    "OptInRequired", "IncompleteSignature", "MissingAuthenticationToken", "InvalidAction",
 }  # fmt: skip
 #: Number of attempts to delete a key that could not be stored, and seconds between them.
 DELETE_TRIES, DELETE_PAUSE = 11, 2.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_POLICY_HINT = "To print the required IAM policy: keyturn rotate {} --policy"
 
 
 @operation("rotate-begin")
@@ -138,7 +137,10 @@ def _require_no_key_copies(inventory: Inventory, key: Credentials, name: str) ->
 def _with_permission_hint(refusal: AwsRefused, name: str, permission: str) -> AwsRefused:
     """Add the missing permission to the hint of an `AccessDenied` error."""
     if refusal.code == "AccessDenied" and not isinstance(refusal, WrongMfaCode):
-        refusal.hint = f"{permission} is not allowed for the user. " + _POLICY_HINT.format(name)
+        refusal.hint = (
+            f"{permission} is not allowed for the user. "
+            f"To print the required IAM policy: keyturn rotate {name} --policy"
+        )
     return refusal
 
 

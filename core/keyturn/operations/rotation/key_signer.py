@@ -1,5 +1,5 @@
-"""Call AWS about the access keys of one IAM user. The calls are signed with the user's own key or, if a policy
-requires MFA, with an MFA session of the user."""
+"""Call AWS about the access keys of one IAM user. The calls are signed with the user's own key or, if a
+policy requires MFA, with an MFA session of the user."""
 
 from __future__ import annotations
 
@@ -209,11 +209,10 @@ def summary_as_hint(record: Record, drift: KeyDrift | None = None) -> Iterator[N
 def _no_working_key(context: Context, record: Record) -> RotationHalted:
     """Return the error for AWS accepting none of the keys that could sign."""
     keys = " nor ".join(masked_key_id(key_id) for key_id in record.keys)
-    why = f"AWS accepts neither {keys}: the key in use was deleted or deactivated"
     file = record_store.path_of(context, record)
     return rotation_halted(
         record,
-        why,
-        f"Reactivate one of them in the console, then run: keyturn rotate {record.profile} --resume, or --undo. "
-        f"If both are deleted, move {file} away to end the rotation",
+        f"AWS accepts neither {keys}: the key in use was deleted or deactivated",
+        f"Reactivate one of them in the console, then run: keyturn rotate {record.profile} --resume, or "
+        f"--undo. If both are deleted, move {file} away to end the rotation",
     )

@@ -1,4 +1,5 @@
-"""Progress of a rotation as front ends show it, without secrets: its texts, and when the next step follows."""
+"""Progress of a rotation as front ends show it, without secrets: its texts, and the wait before the next
+step."""
 
 from __future__ import annotations
 

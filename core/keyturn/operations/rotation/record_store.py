@@ -38,7 +38,7 @@ def journal_of(context: Context) -> Journal:
     return Journal(context.vault, context.paths.socket.parent)
 
 
-# -- find and read ---------------------------------------------------------------------------------------------
+# -- find and read -------------------------------------------------------------------------------------------
 
 
 def records(context: Context) -> Iterator[Record]:
@@ -155,7 +155,7 @@ def fallback_note(context: Context, record: Record) -> str:
     )
 
 
-# -- write -----------------------------------------------------------------------------------------------------
+# -- write ---------------------------------------------------------------------------------------------------
 
 
 def start(context: Context, record: Record) -> None:
@@ -191,7 +191,7 @@ def forget_finished_rotations(context: Context, names: list[str]) -> None:
             journal_of(context).remove(record_name(record.user))
 
 
-# -- index -----------------------------------------------------------------------------------------------------
+# -- index ---------------------------------------------------------------------------------------------------
 
 
 def sync_index(context: Context) -> None:

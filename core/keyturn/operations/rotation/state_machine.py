@@ -18,8 +18,8 @@ from keyturn.operations.rotation.record import PROPAGATION_TIME, Record, Step
 LATE_LISTING_TIME = timedelta(seconds=60)
 #: Allowed difference between AWS's clock and this machine's. Signatures fail beyond it.
 MAX_CLOCK_SKEW = timedelta(minutes=15)
-#: Statuses that UpdateAccessKey can set and undo. AWS lists others (`Expired`), and does not document that a key
-#: with one of those can be reactivated.
+#: Statuses that UpdateAccessKey can set and undo. AWS lists others (`Expired`), and does not document that a
+#: key with one of those can be reactivated.
 REVERSIBLE_STATUSES = ("Active", "Inactive")
 
 

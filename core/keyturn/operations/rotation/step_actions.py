@@ -149,7 +149,7 @@ class StepActions:
         return progress_of(self._revert_to_old())
 
     def undo_without_new(self) -> Progress:
-        """Return to the old key after the new one was deleted at AWS, which has the same effect as an undo."""
+        """Return to the old key after the new one was deleted at AWS, with the effect of an undo."""
         record = replace(self._revert_to_old(), is_undoing=True)
         return replace(self, record=record).give_up()
 
@@ -202,7 +202,7 @@ class StepActions:
             note=f"AWS has not propagated the new key yet ({error.why})",
         )
 
-    # -- inside ------------------------------------------------------------------------------------------------
+    # -- inside ----------------------------------------------------------------------------------------------
 
     def _new(self) -> Credentials:
         if self.record.new is None:

@@ -41,7 +41,7 @@ def entry_of(inventory: Inventory, name: str) -> str:
     raise KeyturnError(f"Could not rotate {name}", refusal.why, refusal.hint)
 
 
-# -- read ------------------------------------------------------------------------------------------------------
+# -- read ----------------------------------------------------------------------------------------------------
 
 
 def key_entries(entries: Entries) -> Entries:
@@ -81,20 +81,21 @@ def require_no_previous_key(context: Context, entry: str, name: str) -> None:
     other = masked_key_id(previous.access_key_id)
     raise ChangeRefused(
         f"Could not release {name}",
-        f"the vault also holds {other} of the same user, from a rotation without a record, and it would be lost",
+        f"the vault also holds {other} of the same user, from a rotation without a record, "
+        "and it would be lost",
         f"If only {other} works, return to it: keyturn rotate {name} --undo; "
         f"else delete it: keyturn rotate {name} --drop {previous.access_key_id[-4:]}",
     )
 
 
-# -- edit ------------------------------------------------------------------------------------------------------
+# -- edit ----------------------------------------------------------------------------------------------------
 
 
 def replace_key(
     context: Context, record: Record, old_key: Credentials, new_key: Credentials, created: datetime | None
 ) -> None:
-    """Replace `old_key` with `new_key` in every vault entry that holds it, keep it as `previous`, and read the
-    entries back.
+    """Replace `old_key` with `new_key` in every vault entry that holds it, keep it as `previous`, and read
+    the entries back.
 
     :param created: creation time of `new_key`, or None if it is unknown.
     :raises KeyturnError: if the vault refuses, or returns another value.
@@ -108,7 +109,7 @@ def replace_key(
             for name, entry in key_entries(entries).items()
             if entry.get("key_id") == old_key.access_key_id
         ]
-        # A restored vault may hold another key or none in these entries. Both keys of the user are known here.
+        # A restored vault may hold another key or none in these entries. Both keys of the user are known.
         stale += [
             name
             for name in required
@@ -182,7 +183,7 @@ def restore_rotated_keys(context: Context) -> tuple[str, ...]:
 
 
 def _current_key(record: Record) -> Credentials | None:
-    """Return the key that clients must get according to the record, or None if the record does not hold it."""
+    """Return the key that clients must get according to the record, or None if the record lacks it."""
     if record.step is Step.UNDONE or not record.step.is_at_least(Step.STORED):
         return record.old if record.old.secret_access_key else None
     return record.new
