@@ -208,10 +208,15 @@ class MemoryRotation:
     def _progress(self, name: str, **more: Any) -> Progress:
         rotation = self._rotations[name]
         return Progress(
-            profile=name, user=f"arn:aws:iam::444455556666:user/{name}", old_id=rotation.old.key_id, step=rotation.step,
-            new_id=rotation.new.key_id if rotation.new else None, is_undoing=rotation.is_undoing,
-            deletable_from=self._deletable_from(rotation), **more,
-        )  # fmt: skip
+            profile=name,
+            user=f"arn:aws:iam::444455556666:user/{name}",
+            old_id=rotation.old.key_id,
+            step=rotation.step,
+            new_id=rotation.new.key_id if rotation.new else None,
+            is_undoing=rotation.is_undoing,
+            deletable_from=self._deletable_from(rotation),
+            **more,
+        )
 
     def _deletable_from(self, rotation: RunningRotation) -> datetime | None:
         return (

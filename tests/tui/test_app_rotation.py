@@ -226,7 +226,10 @@ async def test_what_somebody_else_did_at_aws_is_said_in_the_place_of_what_was_re
         await wait_for(driver, "If you stop here")
         rotations.wait = 0.0
         again = "keyturn rotate ci-deploy"
-        hint = f"Go back to AKIA…4WQP: {again} --undo; or have AKIA…NEW2 switched on there, then: {again} --resume"
+        hint = (
+            f"Go back to AKIA…4WQP: {again} --undo; or have AKIA…NEW2 switched on there, "
+            f"then: {again} --resume"
+        )
         rotations.raises.append(RotationHalted("rotation of ci-deploy", "AKIA…NEW2 is inactive at AWS", hint))
         await driver.type("\r")
         await wait_for(driver, "AKIA…NEW2 is inactive at AWS")

@@ -20,7 +20,7 @@ SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 USER = "arn:aws:iam::444455556666:user/team/ci-user"
 
 
-# -- the old key of a rotation ----------------------------------------------------------------------------------------
+# -- the old key of a rotation -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_all_warnings_about_the_old_key_are_shown() -> None:
     assert old_key(DeletionFacts.of(KEY_ID, None, ()), Profile("ci"), NOW).warnings == ()
 
 
-# -- a key whose secret never arrived ---------------------------------------------------------------------------------
+# -- a key whose secret never arrived ------------------------------------------------------------
 
 
 def test_a_key_without_a_secret_is_named_and_the_one_in_use_stays() -> None:
@@ -82,7 +82,7 @@ def test_a_key_without_a_secret_is_named_and_the_one_in_use_stays() -> None:
     assert key_to_delete.facts[1].startswith("AKIA…4WQP is not affected and stays in use")
 
 
-# -- the key in the other slot ----------------------------------------------------------------------------------------
+# -- the key in the other slot -------------------------------------------------------------------
 
 
 def key_at_aws(**changes: Any) -> dict[str, Any]:
@@ -122,10 +122,13 @@ def test_the_other_key_is_named_with_its_status_and_age(changes: dict[str, Any],
     [
         ({"known": True}, "Last used: never, according to AWS."),
         ({"known": False}, "Last used: unknown."),
-        ({"last_used": "2026-01-13T14:05:10Z", "last_used_by": "s3, eu-west-1"}, "Last used: 60d ago (s3, eu-west-1)."),
+        (
+            {"last_used": "2026-01-13T14:05:10Z", "last_used_by": "s3, eu-west-1"},
+            "Last used: 60d ago (s3, eu-west-1).",
+        ),
         ({"last_used": "2026-01-13T14:05:10Z"}, "Last used: 60d ago."),
     ],
-)  # fmt: skip
+)
 def test_the_last_use_of_the_other_key_is_said(changes: dict[str, Any], words: str) -> None:
     assert other_key(status(key_at_aws(**changes), HELD), NOW).facts[1].endswith(words)
 
@@ -156,7 +159,7 @@ def test_a_refusal_names_the_rotation(refused: dict[str, Any]) -> None:
     assert caught.value.hint
 
 
-# -- a use in words ---------------------------------------------------------------------------------------------------
+# -- a use in words ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -109,12 +109,26 @@ def test_the_list_of_steps_in_the_middle_of_a_rotation() -> None:
     assert dialog_title(EVERY["spreads"], 74, UNICODE) == "Rotate access key: ci-deploy ── step 4 of 7"
 
 
-@pytest.mark.parametrize(("name", "marks"), [
-    ("ready", "       "), ("begins", "~~~    "), ("refused", "X      "), ("verifies", "+++~   "),
-    ("spreads", "+++:   "), ("refused later", "++++X  "), ("stored", "++++>  "), ("off", "++++++>"),
-    ("done", "+++++++"), ("back", "~  "), ("back, later", "++>"), ("undone", "+++"), ("found created", "+++>   "),
-    ("found deactivated", "++++++>"), ("found undoing", ">  "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "marks"),
+    [
+        ("ready", "       "),
+        ("begins", "~~~    "),
+        ("refused", "X      "),
+        ("verifies", "+++~   "),
+        ("spreads", "+++:   "),
+        ("refused later", "++++X  "),
+        ("stored", "++++>  "),
+        ("off", "++++++>"),
+        ("done", "+++++++"),
+        ("back", "~  "),
+        ("back, later", "++>"),
+        ("undone", "+++"),
+        ("found created", "+++>   "),
+        ("found deactivated", "++++++>"),
+        ("found undoing", ">  "),
+    ],
+)
 def test_marks_tell_what_is_done_at_work_waiting_and_to_come(name: str, marks: str) -> None:
     lines = step_lines(EVERY[name], NOW, 74, ASCII)
     assert "".join(line[0][0][0] for line in lines) == marks
@@ -140,11 +154,21 @@ def test_no_line_is_wider_than_the_box_and_what_matters_most_stays(
 @pytest.mark.parametrize(
     ("name", "keys"),
     [
-        ("ready", "Enter Esc"), ("refused", "Enter Esc"), ("full", "D Enter Esc"), ("begins", "Esc"), ("lost", "D Enter Esc"),
-        ("intent", "Enter Esc"), ("created", "Enter u Esc"), ("spreads", "Esc"), ("off", "D u Enter Esc"), ("done", "Enter"),
-        ("back, later", "Enter Esc"), ("found deactivated", "D u Enter Esc"), ("found undoing", "Enter Esc"),
+        ("ready", "Enter Esc"),
+        ("refused", "Enter Esc"),
+        ("full", "D Enter Esc"),
+        ("begins", "Esc"),
+        ("lost", "D Enter Esc"),
+        ("intent", "Enter Esc"),
+        ("created", "Enter u Esc"),
+        ("spreads", "Esc"),
+        ("off", "D u Enter Esc"),
+        ("done", "Enter"),
+        ("back, later", "Enter Esc"),
+        ("found deactivated", "D u Enter Esc"),
+        ("found undoing", "Enter Esc"),
     ],
-)  # fmt: skip
+)
 def test_the_keys_of_each_state(name: str, keys: str) -> None:
     assert " ".join(key for key, _ in available_keys(EVERY[name])) == keys
 
@@ -232,19 +256,29 @@ def test_a_confirmed_way_back_shows_at_once() -> None:
     assert RotationView(DEPLOY, is_undo_starting=True).has_started
 
 
-# -- rows -------------------------------------------------------------------------------------------------------------
+# -- rows ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("step", "is_undoing", "done"),
     [
-        (None, False, 0), (Step.INTENT, False, 1), (Step.CREATED, False, 3), (Step.VERIFIED, False, 4),
-        (Step.STORED, False, 4), (Step.DELIVERED, False, 5), (Step.DEACTIVATED, False, 6), (Step.DONE, False, 7),
+        (None, False, 0),
+        (Step.INTENT, False, 1),
+        (Step.CREATED, False, 3),
+        (Step.VERIFIED, False, 4),
+        (Step.STORED, False, 4),
+        (Step.DELIVERED, False, 5),
+        (Step.DEACTIVATED, False, 6),
+        (Step.DONE, False, 7),
         (Step.UNDONE, False, 0),
-        (Step.CREATED, True, 2), (Step.VERIFIED, True, 2), (Step.STORED, True, 0), (Step.DELIVERED, True, 0),
-        (Step.DEACTIVATED, True, 0), (Step.UNDONE, True, 3),
+        (Step.CREATED, True, 2),
+        (Step.VERIFIED, True, 2),
+        (Step.STORED, True, 0),
+        (Step.DELIVERED, True, 0),
+        (Step.DEACTIVATED, True, 0),
+        (Step.UNDONE, True, 3),
     ],
-)  # fmt: skip
+)
 def test_the_number_of_steps_that_are_done(step: Step | None, is_undoing: bool, done: int) -> None:
     progress = at(step, is_undoing=is_undoing) if step is not None else None
     assert done_count(RotationView(DEPLOY, progress=progress)) == done
@@ -270,7 +304,10 @@ def test_the_rows_of_both_ways(is_undoing: bool, rows: list[tuple[str, Step]]) -
 @pytest.mark.parametrize(
     ("view_shown", "texts"),
     [
-        (view(), {1: "a new key at AWS", 5: f"old key {OLD_SHOWN} (reversible)", 6: f"old key {OLD_SHOWN}, after"}),
+        (
+            view(),
+            {1: "a new key at AWS", 5: f"old key {OLD_SHOWN} (reversible)", 6: f"old key {OLD_SHOWN}, after"},
+        ),
         (view(Step.INTENT), {1: "the new key"}),
         (view(progress=at(Step.INTENT, orphans=(NEW, OLD))), {1: f"new key {NEW_SHOWN}"}),
         (view(Step.DELIVERED), {1: f"new key {NEW_SHOWN}", 5: f"old key {OLD_SHOWN} (reversible)"}),
@@ -278,9 +315,12 @@ def test_the_rows_of_both_ways(is_undoing: bool, rows: list[tuple[str, Step]]) -
         (view(Step.DONE), {5: f"old key {OLD_SHOWN} is inactive"}),
         (waiting("stored"), {1: "a new key at AWS", 5: "the old key (reversible)"}),
         (waiting("undoing"), {0: "the old key, until", 2: "the new key, no longer used"}),
-        (view(progress=at(Step.STORED, is_undoing=True)), {0: f"old key {OLD_SHOWN}", 2: f"new key {NEW_SHOWN}"}),
+        (
+            view(progress=at(Step.STORED, is_undoing=True)),
+            {0: f"old key {OLD_SHOWN}", 2: f"new key {NEW_SHOWN}"},
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_rows_name_the_keys(view_shown: RotationView, texts: dict[int, str]) -> None:
     rows = step_rows(view_shown)
     assert {nth: rows[nth].description[: len(text)] for nth, text in texts.items()} == texts
@@ -290,20 +330,23 @@ def test_a_deleted_key_is_named_without_a_condition() -> None:
     assert step_rows(view(Step.DONE))[6].description == f"old key {OLD_SHOWN}"
 
 
-# -- the title --------------------------------------------------------------------------------------------------------
+# -- the title -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("name", "title"),
     [
-        ("ready", "Rotate access key: ci-deploy"), ("begins", "Rotate access key: ci-deploy"),
+        ("ready", "Rotate access key: ci-deploy"),
+        ("begins", "Rotate access key: ci-deploy"),
         ("intent", "Rotate access key: ci-deploy -- step 2 of 7"),
-        ("off", "Rotate access key: ci-deploy -- step 7 of 7"), ("done", "Rotate access key: ci-deploy -- done"),
+        ("off", "Rotate access key: ci-deploy -- step 7 of 7"),
+        ("done", "Rotate access key: ci-deploy -- done"),
         ("back", "Undo rotation: ci-deploy -- step 1 of 3"),
         ("back, later", "Undo rotation: ci-deploy -- step 3 of 3"),
-        ("undone", "Undo rotation: ci-deploy -- done"), ("found undoing", "Undo rotation: ci-deploy -- step 1 of 3"),
+        ("undone", "Undo rotation: ci-deploy -- done"),
+        ("found undoing", "Undo rotation: ci-deploy -- step 1 of 3"),
     ],
-)  # fmt: skip
+)
 def test_the_title_says_which_key_and_how_far(name: str, title: str) -> None:
     assert dialog_title(EVERY[name], 74, ASCII) == title
     assert dialog_title(EVERY[name], 74, UNICODE) == title.replace("--", "──")
@@ -317,7 +360,7 @@ def test_a_long_name_leaves_room_for_how_far_it_is(room: int, shown: str) -> Non
     assert dialog_title(view_shown, room, UNICODE) == f"Rotate access key: {shown} ── step 5 of 7"
 
 
-# -- lines ------------------------------------------------------------------------------------------------------------
+# -- lines ---------------------------------------------------------------------------------------
 
 
 def marks_and_roles(view_shown: RotationView, width: int = 74) -> list[tuple[str, str]]:
@@ -358,22 +401,34 @@ LATER = "after 24 h earliest"
         (view(Step.CREATED, failed=True), [*DONE_THREE, "failed", "", "", LATER]),
         (view(Step.VERIFIED, reached_at=REACHED), ["14:03:40"] * 3 + ["14:03:50", "next", "", LATER]),
         (view(Step.CREATED, Phase.RUNNING), [*DONE_THREE, "running", "", "", LATER]),
-        (view(Step.CREATED, Phase.RUNNING, is_stopping=True), [*DONE_THREE, "stops after this", "", "", LATER]),
-        (view(Step.CREATED, Phase.WAITING, until=NOW + 6 * SECOND), [*DONE_THREE, "retry in 6 s", "", "", LATER]),
+        (
+            view(Step.CREATED, Phase.RUNNING, is_stopping=True),
+            [*DONE_THREE, "stops after this", "", "", LATER],
+        ),
+        (
+            view(Step.CREATED, Phase.WAITING, until=NOW + 6 * SECOND),
+            [*DONE_THREE, "retry in 6 s", "", "", LATER],
+        ),
         (view(Step.CREATED, Phase.WAITING, until=NOW - SECOND), [*DONE_THREE, "retry in 1 s", "", "", LATER]),
         (view(Step.CREATED, Phase.WAITING), [*DONE_THREE, "retry in 1 s", "", "", LATER]),
         (view(Step.CREATED, Phase.WAITING, is_stopping=True), [*DONE_THREE, "retry in 1 s", "", "", LATER]),
         (view(Step.DEACTIVATED), ["done"] * 6 + ["needs confirmation"]),
-        (view(progress=at(Step.DEACTIVATED, deletable_from=NOW + 24 * HOUR)), ["done"] * 6 + ["from 15 Mar 14:05Z"]),
+        (
+            view(progress=at(Step.DEACTIVATED, deletable_from=NOW + 24 * HOUR)),
+            ["done"] * 6 + ["from 15 Mar 14:05Z"],
+        ),
         (view(progress=at(Step.DEACTIVATED, deletable_from=NOW)), ["done"] * 6 + ["can be deleted now"]),
-        (view(progress=at(Step.DEACTIVATED, deletable_from=NOW + SECOND)), ["done"] * 6 + ["from 14 Mar 14:05Z"]),
+        (
+            view(progress=at(Step.DEACTIVATED, deletable_from=NOW + SECOND)),
+            ["done"] * 6 + ["from 14 Mar 14:05Z"],
+        ),
         (view(progress=at(Step.DEACTIVATED), phase=Phase.RUNNING), ["done"] * 6 + ["running"]),
         (view(Step.DONE), ["done"] * 7),
         (view(progress=at(Step.VERIFIED, is_undoing=True)), ["done", "done", "next"]),
         (view(progress=at(Step.STORED, is_undoing=True), phase=Phase.RUNNING), ["running", "", ""]),
         (view(progress=at(Step.UNDONE)), ["", "", "", "", "", "", LATER]),
     ],
-)  # fmt: skip
+)
 def test_the_note_of_each_step(view_shown: RotationView, expected: list[str]) -> None:
     assert notes(view_shown) == expected
 
@@ -390,8 +445,14 @@ def test_a_narrow_step_has_its_note_or_else_its_text(width: int) -> None:
     assert {tuple(cell_len(text) for text, _ in line) for line in lines} == {(2, 14, width - 16)}
     if width == 36:
         assert [line[2][0].strip() for line in lines] == [
-            "14:05:10", "14:05:10", "14:05:10", "running", "new key in the vaul…", "old key AKIA…4WQP (…", "after 24 h earliest",
-        ]  # fmt: skip
+            "14:05:10",
+            "14:05:10",
+            "14:05:10",
+            "running",
+            "new key in the vaul…",
+            "old key AKIA…4WQP (…",
+            "after 24 h earliest",
+        ]
 
 
 def test_a_step_has_no_text_where_there_is_no_room() -> None:
@@ -399,10 +460,20 @@ def test_a_step_has_no_text_where_there_is_no_room() -> None:
     assert {line[2][0] for line in step_lines(EVERY["stored"], NOW, 9, UNICODE)} == {""}
 
 
-@pytest.mark.parametrize(("width", "roles"), [
-    (74, {0: ["good", "good", "text", "muted"], 3: ["working", "working", "text", "working"], 4: ["muted"] * 4}),
-    (36, {0: ["good", "good", "muted"], 3: ["working"] * 3, 4: ["muted"] * 3}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("width", "roles"),
+    [
+        (
+            74,
+            {
+                0: ["good", "good", "text", "muted"],
+                3: ["working", "working", "text", "working"],
+                4: ["muted"] * 4,
+            },
+        ),
+        (36, {0: ["good", "good", "muted"], 3: ["working"] * 3, 4: ["muted"] * 3}),
+    ],
+)
 def test_the_colours_of_a_step(width: int, roles: dict[int, list[str]]) -> None:
     lines = step_lines(EVERY["verifies"], NOW, width, UNICODE)
     assert {nth: [role for _, role in lines[nth]] for nth in roles} == roles
@@ -416,9 +487,18 @@ def test_the_steps_are_numbered_from_one() -> None:
 
 @pytest.mark.parametrize(
     ("height", "head", "gaps", "steps", "shared_with"),
-    [(20, 2, 4, 7, 1), (16, 2, 4, 7, 1), (15, 2, 0, 7, 1), (12, 2, 0, 7, 1), (11, 2, 0, 7, 0), (10, 0, 0, 7, 0),
-     (9, 0, 0, 7, 0), (8, 0, 0, 1, 0), (1, 0, 0, 1, 0)],
-)  # fmt: skip
+    [
+        (20, 2, 4, 7, 1),
+        (16, 2, 4, 7, 1),
+        (15, 2, 0, 7, 1),
+        (12, 2, 0, 7, 1),
+        (11, 2, 0, 7, 0),
+        (10, 0, 0, 7, 0),
+        (9, 0, 0, 7, 0),
+        (8, 0, 0, 1, 0),
+        (1, 0, 0, 1, 0),
+    ],
+)
 def test_as_much_is_shown_as_there_is_room_for(
     height: int, *, head: int, gaps: int, steps: int, shared_with: int
 ) -> None:
@@ -483,18 +563,72 @@ def aged(days: int | None, state: RotationState, limit: int | None = 90) -> Prof
 @pytest.mark.parametrize(
     ("profile", "words"),
     [
-        (aged(94, RotationState.OVERDUE), f"IAM user ci-user, account 444455556666. In use: key {OLD_SHOWN}, 94 days old. Policy: rotate every 90 days (▲ overdue 4d)."),
-        (aged(1, RotationState.OK), f"IAM user ci-user, account 444455556666. In use: key {OLD_SHOWN}, 1 day old. Policy: rotate every 90 days (ok, due 89d)."),
-        (aged(0, RotationState.OK), f"IAM user ci-user, account 444455556666. In use: key {OLD_SHOWN}, 0 days old. Policy: rotate every 90 days (ok, due 90d)."),
-        (aged(None, RotationState.UNKNOWN), f"IAM user ci-user, account 444455556666. In use: key {OLD_SHOWN}. Policy: rotate every 90 days (unknown)."),
-        (replace(aged(2, RotationState.OFF, None), account=None), f"IAM user ci-user, account unknown. In use: key {OLD_SHOWN}, 2 days old. Policy: none (off)."),
-        (replace(aged(2, RotationState.OK), key=Key(OLD)), f"Account 444455556666. In use: key {OLD_SHOWN}, 2 days old. Policy: rotate every 90 days (ok, due 88d)."),
-        (replace(aged(2, RotationState.OK), key=Key(OLD, user="b" * 60)), f"IAM user {'b' * 60}, account 444455556666. In use: key {OLD_SHOWN}, 2 days old. Policy: rotate every 90 days (ok, due 88d)."),
-        (replace(aged(2, RotationState.OK), key=Key(OLD, user="b" * 61)), f"IAM user {'b' * 59}…, account 444455556666. In use: key {OLD_SHOWN}, 2 days old. Policy: rotate every 90 days (ok, due 88d)."),
-        (replace(aged(2, RotationState.OK), key=None), "Account 444455556666. In use: the old key. Policy: rotate every 90 days."),
-        (replace(aged(2, RotationState.OK), key=Key(OLD, user="a/\x1b")), f"IAM user \\x1b, account 444455556666. In use: key {OLD_SHOWN}, 2 days old. Policy: rotate every 90 days (ok, due 88d)."),
+        (
+            aged(94, RotationState.OVERDUE),
+            (
+                f"IAM user ci-user, account 444455556666. In use: key {OLD_SHOWN}, 94 days "
+                "old. Policy: rotate every 90 days (▲ overdue 4d)."
+            ),
+        ),
+        (
+            aged(1, RotationState.OK),
+            (
+                f"IAM user ci-user, account 444455556666. In use: key {OLD_SHOWN}, 1 day old. "
+                "Policy: rotate every 90 days (ok, due 89d)."
+            ),
+        ),
+        (
+            aged(0, RotationState.OK),
+            (
+                f"IAM user ci-user, account 444455556666. In use: key {OLD_SHOWN}, 0 days old. "
+                "Policy: rotate every 90 days (ok, due 90d)."
+            ),
+        ),
+        (
+            aged(None, RotationState.UNKNOWN),
+            (
+                f"IAM user ci-user, account 444455556666. In use: key {OLD_SHOWN}. Policy: "
+                "rotate every 90 days (unknown)."
+            ),
+        ),
+        (
+            replace(aged(2, RotationState.OFF, None), account=None),
+            (f"IAM user ci-user, account unknown. In use: key {OLD_SHOWN}, 2 days old. Policy: none (off)."),
+        ),
+        (
+            replace(aged(2, RotationState.OK), key=Key(OLD)),
+            (
+                f"Account 444455556666. In use: key {OLD_SHOWN}, 2 days old. Policy: rotate "
+                "every 90 days (ok, due 88d)."
+            ),
+        ),
+        (
+            replace(aged(2, RotationState.OK), key=Key(OLD, user="b" * 60)),
+            (
+                f"IAM user {'b' * 60}, account 444455556666. In use: key {OLD_SHOWN}, 2 days "
+                "old. Policy: rotate every 90 days (ok, due 88d)."
+            ),
+        ),
+        (
+            replace(aged(2, RotationState.OK), key=Key(OLD, user="b" * 61)),
+            (
+                f"IAM user {'b' * 59}…, account 444455556666. In use: key {OLD_SHOWN}, 2 days "
+                "old. Policy: rotate every 90 days (ok, due 88d)."
+            ),
+        ),
+        (
+            replace(aged(2, RotationState.OK), key=None),
+            "Account 444455556666. In use: the old key. Policy: rotate every 90 days.",
+        ),
+        (
+            replace(aged(2, RotationState.OK), key=Key(OLD, user="a/\x1b")),
+            (
+                f"IAM user \\x1b, account 444455556666. In use: key {OLD_SHOWN}, 2 days old. "
+                "Policy: rotate every 90 days (ok, due 88d)."
+            ),
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_head_says_whose_key_it_is_and_how_old(profile: Profile, words: str) -> None:
     assert head(profile) == words
 
@@ -511,7 +645,7 @@ def test_the_head_gives_no_status_while_a_rotation_waits() -> None:
     assert "94 days old. Policy: rotate every 90 days." in text
 
 
-# -- words ------------------------------------------------------------------------------------------------------------
+# -- words ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -566,7 +700,7 @@ def test_the_words_begin_with_a_capital() -> None:
     assert state_summary(view(progress=lost_new)).startswith("The new key is in use")
 
 
-# -- keys -------------------------------------------------------------------------------------------------------------
+# -- keys ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -579,11 +713,14 @@ def test_the_words_begin_with_a_capital() -> None:
         (view(failed=True), {"Enter": "Try again", "Esc": "Close"}),
         (view(Step.CREATED), {"Enter": "Continue", "u": "Undo…", "Esc": "Close"}),
         (view(Step.CREATED, failed=True), {"Enter": "Try again", "u": "Undo…", "Esc": "Close"}),
-        (view(progress=at(Step.INTENT, orphans=(NEW,), is_undoing=True)), {"D": "Delete the lost key…", "Enter": "Check again", "Esc": "Close"}),
+        (
+            view(progress=at(Step.INTENT, orphans=(NEW,), is_undoing=True)),
+            {"D": "Delete the lost key…", "Enter": "Check again", "Esc": "Close"},
+        ),
         (view(Step.DONE), {"Enter": "Close"}),
         (view(progress=at(Step.UNDONE, is_undoing=True)), {"Enter": "Close"}),
     ],
-)  # fmt: skip
+)
 def test_the_keys_and_their_words(view_shown: RotationView, keys: dict[str, str]) -> None:
     assert dict(available_keys(view_shown)) == keys
 

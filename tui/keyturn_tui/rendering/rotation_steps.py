@@ -89,13 +89,17 @@ class RotationView:
         return self.progress.orphans if self.progress is not None else ()
 
     @property
+    def uses_new(self) -> bool:
+        """Return True if sessions are made from the new key."""
+        return self.step not in (None, Step.UNDONE) and self.step.is_at_least(Step.STORED)
+
+    @property
     def old(self) -> str:
         """The old key, masked, or `the old key` if its id is unknown."""
         if self.progress is not None:
             return masked_key_id(self.progress.old_id)
-        key = self.profile.key
-        is_old = self.step is None or not self.step.is_at_least(Step.STORED)
-        return masked_key_id(key.key_id) if key and is_old and not self.is_undoing else "the old key"
+        is_known = not self.uses_new and not self.is_undoing
+        return masked_key_id(self.profile.key.key_id) if self.profile.key and is_known else "the old key"
 
     @property
     def new(self) -> str:
@@ -103,16 +107,12 @@ class RotationView:
         if self.progress is not None:
             return masked_key_id(self.progress.new_id) if self.progress.new_id else "the new key"
         key = self.profile.key
-        is_new = self.step is not None and self.step.is_at_least(Step.STORED)
-        return masked_key_id(key.key_id) if key and is_new else "the new key"
+        return masked_key_id(key.key_id) if key and self.uses_new else "the new key"
 
     @property
     def in_use(self) -> str:
         """The key that sessions are made from."""
-        step = self.step
-        if step is not None and step is not Step.UNDONE and step.is_at_least(Step.STORED):
-            return self.new
-        return self.old
+        return self.new if self.uses_new else self.old
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +172,11 @@ def step_rows(view: RotationView) -> tuple[StepRow, ...]:
 
 def done_count(view: RotationView) -> int:
     """Return the number of completed rows."""
-    step = view.step
     if not view.is_undoing:
-        return _DONE.get(step, 0) if step is not None else 0
-    if step is None or (step.is_at_least(Step.STORED) and step is not Step.UNDONE):
+        return _DONE.get(view.step or Step.UNDONE, 0)
+    if view.step is None or view.uses_new:
         return 0
-    return 3 if step is Step.UNDONE else 2
+    return 3 if view.step is Step.UNDONE else 2
 
 
 def dialog_title(view: RotationView, room: int, glyphs: Glyphs) -> str:

@@ -1,4 +1,5 @@
-"""A rotation is killed at every system call it makes, and gone on with: a key that works is on disk, none is forgotten."""
+"""A rotation is killed at every system call it makes, and gone on with: a key that works is on disk, none is
+forgotten."""
 
 from __future__ import annotations
 
