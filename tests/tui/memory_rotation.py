@@ -20,6 +20,7 @@ from keyturn.model.errors import (
     NeedsConfirmation,
     NeedsMfa,
     NotFound,
+    Remedy,
     RotationHalted,
     WrongMfaCode,
 )
@@ -73,7 +74,7 @@ class MemoryRotation:
         if profile.key is None or not profile.managed:
             raise KeyturnError(f"rotation of {name}", "it has no long-term key of its own")
         if self.other_slot is not None:
-            hint = f"See which is idle: keyturn rotate {name} --status"
+            hint = ("See which is idle: ", Remedy("rotate", name, "--status"))
             raise RotationHalted(f"rotation of {name}", "both key slots of the user are used", hint)
         rotation = self._rotations[name] = RunningRotation(profile.key, Step.INTENT)
         if self.loses_reply:

@@ -12,7 +12,7 @@ import pytest
 from rich.cells import cell_len
 
 from keyturn.aws.api import LastUse
-from keyturn.model.errors import RotationHalted, Unreachable
+from keyturn.model.errors import Remedy, RotationHalted, Unreachable
 from keyturn.model.profile import Key, VaultState
 from keyturn.operations.rotation.record import Step
 from keyturn.operations.rotation.rotation_client import RotationClient
@@ -164,7 +164,8 @@ async def test_what_goes_wrong_stays_in_the_dialog_and_enter_tries_again(
     rotations = service.rotation
     rotations.wants_code = True
     service.vault = VaultState.LOCKED
-    hint = "Go on: keyturn rotate ci-deploy --resume, or back: keyturn rotate ci-deploy --undo"
+    resume, undo = (Remedy("rotate", "ci-deploy", option) for option in ("--resume", "--undo"))
+    hint = ("Go on: ", resume, ", or back: ", undo)
     async with drive(service, NARROW) as driver:
         await driver.go("ci-deploy")
         await driver.type("R\r")
@@ -225,11 +226,8 @@ async def test_what_somebody_else_did_at_aws_is_said_in_the_place_of_what_was_re
         await driver.type("\x1b")
         await wait_for(driver, "If you stop here")
         rotations.wait = 0.0
-        again = "keyturn rotate ci-deploy"
-        hint = (
-            f"Go back to AKIA…4WQP: {again} --undo; or have AKIA…NEW2 switched on there, "
-            f"then: {again} --resume"
-        )
+        resume, undo = (Remedy("rotate", "ci-deploy", option) for option in ("--resume", "--undo"))
+        hint = ("Go back to AKIA…4WQP: ", undo, "; or have AKIA…NEW2 switched on there, then: ", resume)
         rotations.raises.append(RotationHalted("rotation of ci-deploy", "AKIA…NEW2 is inactive at AWS", hint))
         await driver.type("\r")
         await wait_for(driver, "AKIA…NEW2 is inactive at AWS")

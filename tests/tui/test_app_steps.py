@@ -7,10 +7,11 @@ from datetime import timedelta
 import pytest
 
 from keyturn.aws.api import LastUse
+from keyturn.model.errors import THEN_RUN, Hint, Remedy, parts_of
 from keyturn.model.profile import Profile
 from keyturn.operations.rotation.delete_key import DeletionFacts
 from keyturn.profiles.status import why_not_rotatable
-from keyturn_tui.controllers.rotation import hint_with_keys
+from keyturn_tui.controllers.rotation import words_with_keys
 from keyturn_tui.dialogs.confirm import deletion_lines
 from keyturn_tui.rendering.key_deletion import old_key
 from keyturn_tui.rendering.profile_cells import Line
@@ -24,18 +25,26 @@ def plain(lines: list[Line]) -> str:
     return "\n".join("".join(text for text, _ in line).rstrip() for line in lines)
 
 
+RESUME, UNDO = (Remedy("rotate", "ci", option) for option in ("--resume", "--undo"))
+
+
 @pytest.mark.parametrize(
     ("hint", "worded"),
     [
-        ("Go on: keyturn rotate ci --resume, or back: keyturn rotate ci --undo", "Go on: Enter, or back: u"),
-        ("Have it on in the console, then run: keyturn rotate ci --undo", "Have it on in the console, then press u"),
-        ("to delete it: keyturn rotate ci --drop 9ZLM", "to delete it: D"),
-        ("`keyturn rotate ci --policy` prints it", "`keyturn rotate ci --policy` prints it"),
-        ("Adopt it first: keyturn adopt ci", "Adopt it first: keyturn adopt ci"),
+        (UNDO, "Press u"),
+        (("Go on: ", RESUME, ", or back: ", UNDO), "Go on: Enter, or back: u"),
+        (("Have it on in the console, then ", THEN_RUN, UNDO), "Have it on in the console, then press u"),
+        (("to delete it: ", Remedy("rotate", "ci", "--drop 9ZLM")), "to delete it: D"),
+        (Remedy("rotate", "ci", "--finish --confirm 4WQP"), "Press D"),
+        (("It is: ", Remedy("rotate", "ci", "--policy")), "It is: keyturn rotate ci --policy"),
+        (("To start one: ", Remedy("rotate", "ci")), "To start one: keyturn rotate ci"),
+        (("Adopt it first: ", Remedy("adopt", "ci")), "Adopt it first: keyturn adopt ci"),
+        (Remedy("rotate", "other", "--undo"), "Run: keyturn rotate other --undo"),
+        ("Check the disk", "Check the disk"),
     ],
-)  # fmt: skip
-def test_hints_name_keys_of_the_dialog(hint: str, worded: str) -> None:
-    assert hint_with_keys(hint, "ci") == worded
+)
+def test_hints_name_keys_of_the_dialog(hint: Hint, worded: str) -> None:
+    assert words_with_keys(parts_of(hint), "ci") == worded
 
 
 def test_the_facts_before_a_deletion() -> None:

@@ -11,7 +11,15 @@ import click
 from keyturn.cli.options import as_json, opens_vault, yes
 from keyturn.cli.output import columns, emit, say, warn
 from keyturn.cli.prompts import VaultUnlocker, ask_line, confirm, on_terminal
-from keyturn.model.errors import AgentUnavailable, KeyturnError, NeedsUnlock, RotationHalted, UsageError
+from keyturn.model.errors import (
+    THEN_RUN,
+    AgentUnavailable,
+    KeyturnError,
+    NeedsUnlock,
+    Remedy,
+    RotationHalted,
+    UsageError,
+)
 from keyturn.model.json_codec import from_table, to_table
 from keyturn.model.labels import rotation_words
 from keyturn.model.profile import Profile
@@ -87,7 +95,7 @@ class _RotateCommand:
             raise KeyturnError(
                 f"Could not rotate {self.name}",
                 "AWS created no new key, or it was deleted",
-                f"{progress.summary()}. Try again: keyturn rotate {self.name}",
+                (*progress.summary_parts(), ". Try again: ", Remedy("rotate", self.name)),
             )
         return self._say_end(progress)
 
@@ -154,11 +162,8 @@ class _RotateCommand:
         if self.json_:
             emit({"rotation": to_table(progress), "stands": progress.summary()})
         if progress.orphans:
-            raise RotationHalted(
-                f"Rotation of {self.name} stopped",
-                "a new key was created, but AWS's response with its secret was lost",
-                progress.summary(),
-            )
+            why = "a new key was created, but AWS's response with its secret was lost"
+            raise RotationHalted(f"Rotation of {self.name} stopped", why, progress.summary_parts())
         return progress
 
     def _advance(self) -> Progress:
@@ -166,10 +171,8 @@ class _RotateCommand:
         try:
             return self._run(self._rotation.advance)
         except (AgentUnavailable, NeedsUnlock) as error:
-            error.hint = (
-                f"{error.hint.rstrip('.')}. The rotation is pending, and nothing is lost; "
-                f"then run: keyturn rotate {self.name} --resume"
-            )
+            resume = Remedy("rotate", self.name, "--resume")
+            error.add_hint("The rotation is pending, and nothing is lost; then ", THEN_RUN, resume)
             raise
 
     def _say_end(self, progress: Progress) -> int:

@@ -113,6 +113,11 @@ class KeyturnError(Exception):
     def hint(self, hint: Hint) -> None:
         self.hint_parts = parts_of(hint)
 
+    def add_hint(self, *parts: str | Remedy) -> None:
+        """Add a sentence to the hint."""
+        end = " " if self.hint.endswith(".") else ". "
+        self.hint_parts = (*self.hint_parts, end, *parts)
+
     @property
     def remedies(self) -> tuple[Remedy, ...]:
         """The commands in the hint."""

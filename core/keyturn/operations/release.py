@@ -14,11 +14,13 @@ from keyturn.awsconfig import diff
 from keyturn.awsconfig.document import Document, FileKind, header_for
 from keyturn.awsconfig.writer import Edit
 from keyturn.model.errors import (
+    THEN_RUN,
     ChangeRefused,
     FileChanged,
     KeyturnError,
     NeedsConfirmation,
     NeedsUnlock,
+    Remedy,
     RotationHalted,
     WriteNotConfirmed,
 )
@@ -193,7 +195,7 @@ def _require_no_rotation(context: Context, name: str) -> None:
     record = record_store.pending_record(context, name)
     if record is not None:
         why = f"a rotation of its key is pending at step {record.step}"
-        raise RotationHalted(f"Could not release {name}", why, progress_of(record).summary())
+        raise RotationHalted(f"Could not release {name}", why, progress_of(record).summary_parts())
     definition = context.read().definitions.get(name)
     vault_keys.require_no_previous_key(
         context, definition.key if definition is not None and definition.key else name, name
@@ -302,7 +304,7 @@ def _file_changes(
             raise ChangeRefused(
                 f"Could not release {name}",
                 f"the original place of {masked_key_id(key['key_id'])} is unknown, so the key would be lost",
-                "It stays in the vault. To back it up, run: keyturn vault export FILE",
+                ("It stays in the vault. To back it up, ", THEN_RUN, Remedy("vault export", flag="FILE")),
             )
     return tuple(changes)
 

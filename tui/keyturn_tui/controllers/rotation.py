@@ -4,14 +4,13 @@ decisions."""
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from keyturn.model.errors import KeyturnError, RotationHalted
+from keyturn.model.errors import RUN, THEN_RUN, KeyturnError, Parts, RotationHalted
 from keyturn.model.profile import Profile
 from keyturn.model.text import safe
 from keyturn.operations.rotation.progress import Progress, StepWaits
@@ -32,6 +31,7 @@ RotationCall = Callable[[str | None], Progress]
 _KEYS = {
     "--resume": "Enter", "--undo": "u", "--finish": "D", "--drop": "D", "--status": "D",
 }  # fmt: skip
+_PRESS = {RUN: "Press ", THEN_RUN: "press "}
 
 
 class RotationController:
@@ -235,13 +235,11 @@ class RotationController:
         if not isinstance(error, KeyturnError):
             return error_text(error)
         latest = self.view.progress
-        if latest is not None and error.hint == latest.summary():
-            hint = ""  # the summary above already says it
-        elif self.view.slots_full:
-            hint = "Press D to see the other key."
-        else:
-            hint = hint_with_keys(error.hint, self._name)
-        return KeyturnError(error.what, error.why, hint).line()
+        if latest is not None and error.hint_parts == latest.summary_parts():
+            return error.line(lambda _: "")  # the summary above already says it
+        if self.view.slots_full:
+            return error.line(lambda _: "Press D to see the other key.")
+        return error.line(partial(words_with_keys, name=self._name))
 
     def _show_summary(self) -> None:
         """Show the result on the status line after the dialog was closed."""
@@ -260,14 +258,17 @@ class RotationController:
             self._draw()
 
 
-def hint_with_keys(hint: str, name: str) -> str:
-    """Replace `keyturn rotate` commands in a hint with the dialog's keys."""
-    command_pattern = (
-        rf"`?keyturn rotate {re.escape(name)}( --(?!policy)\w+)( --confirm \S+| [A-Z0-9]{{4}}\b)?`?"
-    )
-    hint_text = re.sub(command_pattern, lambda found: _KEYS.get(found[1].strip(), found[0]), hint)
-    return re.sub(
-        r"\b([Rr])un: (Enter|u|D)\b",
-        lambda found: f"{'P' if found[1] == 'R' else 'p'}ress {found[2]}",
-        hint_text,
-    )
+def words_with_keys(parts: Parts, name: str) -> str:
+    """Word a hint with the dialog's keys in place of the commands that they run: "Press u" for "Run: keyturn
+    rotate NAME --undo"."""
+    texts: list[str] = []
+    for part in parts:
+        if isinstance(part, str):
+            texts.append(part)
+            continue
+        is_here = (part.operation, part.profile) == ("rotate", name)
+        key = _KEYS.get(part.flag.partition(" ")[0]) if is_here else None
+        if key and texts:
+            texts[-1] = _PRESS.get(texts[-1], texts[-1])
+        texts.append(key or part.command())
+    return "".join(texts)

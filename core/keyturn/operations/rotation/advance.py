@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from keyturn.model.errors import AwsRefused, NotFound, RotationHalted
+from keyturn.model.errors import THEN_RUN, AwsRefused, NotFound, Remedy, RotationHalted
 from keyturn.model.text import masked_key_id
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
@@ -58,24 +58,20 @@ def _restore_previous_key(context: Context, name: str, code: str | None) -> Prog
     entry = vault_keys.entry_of(context.read(), name)
     key, previous = context.key(entry), vault_keys.previous_keys(context).get(entry)
     if previous is None:
-        raise NotFound(f"No pending rotation of {name}", "", f"To start one: keyturn rotate {name}")
+        raise NotFound(f"No pending rotation of {name}", "", ("To start one: ", Remedy("rotate", name)))
     key_signer = KeySigner(context, name, code)
     current_id, previous_id = (masked_key_id(each.access_key_id) for each in (key, previous))
-    what, command = f"Could not undo the rotation of {name}", f"keyturn rotate {name}"
-    drop_command = f"{command} --drop {previous.access_key_id[-4:]}"
+    what, undo = f"Could not undo the rotation of {name}", Remedy("rotate", name, "--undo")
+    drop = Remedy("rotate", name, f"--drop {previous.access_key_id[-4:]}")
     if key_signer.is_known(key):
-        raise RotationHalted(
-            what,
-            f"{current_id} works and is in use, and there is no rotation record",
-            f"To delete {previous_id}: {drop_command}",
-        )
+        why = f"{current_id} works and is in use, and there is no rotation record"
+        raise RotationHalted(what, why, (f"To delete {previous_id}: ", drop))
     if not key_signer.is_known(previous):
-        raise RotationHalted(
-            what,
-            f"AWS accepts neither {current_id} nor {previous_id}",
-            f"Reactivate one of them in the console, then run: {command} --undo. If both are deleted, remove "
-            f"{previous_id} from the vault: {drop_command}",
-        )
+        hint = (
+            "Reactivate one of them in the console, then ", THEN_RUN, undo,
+            f". If both are deleted, remove {previous_id} from the vault: ", drop,
+        )  # fmt: skip
+        raise RotationHalted(what, f"AWS accepts neither {current_id} nor {previous_id}", hint)
     record = Record(
         nonce="",
         profile=name,
@@ -90,11 +86,8 @@ def _restore_previous_key(context: Context, name: str, code: str | None) -> Prog
         actions = StepActions(context, record, key_signer)
         error = actions.verification_error(previous)
         if error is not None:
-            raise RotationHalted(
-                what,
-                f"AWS does not accept {previous_id} every time ({error.why})",
-                f"Try again: {command} --undo",
-            )
+            why = f"AWS does not accept {previous_id} every time ({error.why})"
+            raise RotationHalted(what, why, ("Try again: ", undo))
         actions.restore_old()
         if key.access_key_id not in key_signer.list_keys((previous,), record.user_name):
             vault_keys.forget_previous_key(context, key.access_key_id)
@@ -161,8 +154,10 @@ def _undo_impossible(record: Record) -> RotationHalted:
         record,
         f"{record.masked_old_id} is deleted at AWS or cannot be reactivated, "
         "so the rotation cannot be undone",
-        f"To continue with the new key: keyturn rotate {record.profile} --resume",
+        ("To continue with the new key: ", Remedy("rotate", record.profile, "--resume")),
     )
+    hint = ("To continue with the new key: ", Remedy("rotate", record.profile, "--resume"))
+    return rotation_halted(record, why, hint)
 
 
 def _undo_without_new(actions: StepActions, observed: ObservedKeys) -> Progress:
@@ -178,7 +173,7 @@ def _undo_without_new(actions: StepActions, observed: ObservedKeys) -> Progress:
         raise rotation_halted(
             record,
             f"{new} was deleted at AWS, and {old} is {status.lower() if status else 'deleted too'}",
-            f"Reactivate {old} in the console, then run: keyturn rotate {record.profile} --undo",
+            (f"Reactivate {old} in the console, then ", THEN_RUN, Remedy("rotate", record.profile, "--undo")),
         )
     return replace(
         actions.undo_without_new(), note=f"{new} was deleted at AWS, outside keyturn; {old} is in use again"

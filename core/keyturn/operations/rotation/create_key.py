@@ -16,7 +16,9 @@ from keyturn.model.errors import (
     AwsError,
     AwsRefused,
     FileChanged,
+    Hint,
     KeyturnError,
+    Remedy,
     RotationHalted,
     Unreachable,
     VaultError,
@@ -100,9 +102,7 @@ def _reread_entries(context: Context, name: str, key: Credentials) -> tuple[str,
         is_same = False
     if not is_same:
         raise FileChanged(
-            f"Rotation of {name} stopped",
-            "its key was changed or released in between",
-            f"Run: keyturn show {name}",
+            f"Rotation of {name} stopped", "its key was changed or released in between", Remedy("show", name)
         )
     return tuple(
         entry
@@ -114,7 +114,7 @@ def _reread_entries(context: Context, name: str, key: Credentials) -> tuple[str,
 def _require_no_pending_rotation(record: Record | None, name: str) -> None:
     if record is None or record.step.is_last:
         return
-    summary = progress_of(record).summary()
+    summary = progress_of(record).summary_parts()
     raise RotationHalted(f"Rotation of {name} is pending", f"step {record.step}", summary)
 
 
@@ -130,17 +130,15 @@ def _require_no_key_copies(inventory: Inventory, key: Credentials, name: str) ->
             f"Could not rotate {name}",
             f"the same key is a plaintext key in the shared files, for {', '.join(copies)}, "
             "and would stop working there",
-            f"Adopt it first: keyturn adopt {copies[0]}",
+            ("Adopt it first: ", Remedy("adopt", copies[0])),
         )
 
 
 def _with_permission_hint(refusal: AwsRefused, name: str, permission: str) -> AwsRefused:
     """Add the missing permission to the hint of an `AccessDenied` error."""
     if refusal.code == "AccessDenied" and not isinstance(refusal, WrongMfaCode):
-        refusal.hint = (
-            f"{permission} is not allowed for the user. "
-            f"To print the required IAM policy: keyturn rotate {name} --policy"
-        )
+        text = f"{permission} is not allowed for the user. To print the required IAM policy: "
+        refusal.hint = (text, Remedy("rotate", name, "--policy"))
     return refusal
 
 
@@ -167,11 +165,11 @@ def _require_free_slot(
     why = recent_use_reason(other, uses[other.key_id], now)
     if other.key_id in entries_by_id:
         entry = entries_by_id[other.key_id]
-        hint = f"keyturn manages both. Release one, then delete it at AWS: keyturn release {entry}"
+        hint: Hint = ("keyturn manages both. Release one, then delete it at AWS: ", Remedy("release", entry))
     elif why:
         hint = f"{other_id} may be in use: {why}. Find what uses it, deactivate it at AWS, then delete it"
     else:
-        hint = f"{other_id} is idle; to delete it: keyturn rotate {name} --drop {other.key_id[-4:]}"
+        hint = (f"{other_id} is idle; to delete it: ", Remedy("rotate", name, f"--drop {other.key_id[-4:]}"))
     raise rotation_halted(record, f"both access key slots of the user are in use: {key_texts}", hint)
 
 
@@ -261,11 +259,8 @@ def _handle_create_error(context: Context, record: Record, error: AwsError) -> P
         return progress_of(record, wait=5.0, note=f"{error.what}: {error.why}")
     record_store.save_step(context, record.with_step(Step.UNDONE, context.clock()), Step.INTENT)
     if isinstance(error, AwsRefused) and error.code == "LimitExceeded":
-        raise rotation_halted(
-            record,
-            "both access key slots of the user are in use: another key was created in between",
-            f"Run: keyturn rotate {record.profile} --status",
-        ) from None
+        why = "both access key slots of the user are in use: another key was created in between"
+        raise rotation_halted(record, why, Remedy("rotate", record.profile, "--status")) from None
     if isinstance(error, AwsRefused):
         raise _with_permission_hint(error, record.profile, "iam:CreateAccessKey") from None
     raise error

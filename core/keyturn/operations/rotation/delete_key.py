@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from keyturn.aws.api import LastUse, ListedKey
-from keyturn.model.errors import AwsError, KeyturnError, NeedsConfirmation, NotFound, RotationHalted
+from keyturn.model.errors import AwsError, KeyturnError, NeedsConfirmation, NotFound, Remedy, RotationHalted
 from keyturn.model.json_codec import stored
 from keyturn.model.profile import Credentials
 from keyturn.model.text import iso, masked_key_id, span
@@ -70,11 +70,8 @@ def _require_deletion_step(record: Record) -> None:
     if record.step is not Step.DEACTIVATED or record.is_undoing:
         option = "--undo" if record.is_undoing else "--resume"
         undo = " of the undo" if record.is_undoing else ""
-        raise rotation_halted(
-            record,
-            f"it is at step {record.step}{undo}; the old key is deleted last",
-            f"Continue first: keyturn rotate {record.profile} {option}",
-        )
+        why = f"it is at step {record.step}{undo}; the old key is deleted last"
+        raise rotation_halted(record, why, ("Continue first: ", Remedy("rotate", record.profile, option)))
 
 
 def _deletion_facts(context: Context, record: Record, key_signer: KeySigner) -> DeletionFacts:
@@ -114,11 +111,8 @@ def finish(context: Context, name: str, code: str | None = None, last_four: str 
     with context.log_failure(name, "rotate"), record_store.user_lock(context, record.user):
         record = record_store.reload_record(context, record)
         if next_step(record, key_signer.observe(record)) not in (NextStep.DELETE, NextStep.CLOSE):
-            raise rotation_halted(
-                record,
-                f"{record.masked_old_id} is not inactive any more",
-                f"Deactivate it first: keyturn rotate {name} --resume",
-            )
+            why = f"{record.masked_old_id} is not inactive any more"
+            raise rotation_halted(record, why, ("Deactivate it first: ", Remedy("rotate", name, "--resume")))
         return StepActions(context, record, key_signer).delete_old()
 
 
@@ -127,15 +121,12 @@ def _require_confirmation(what: str, name: str, facts: DeletionFacts, last_four:
     if last_four == expected:
         return
     if last_four is not None:
-        raise NeedsConfirmation(
-            what,
-            f"{last_four} are not its last four characters",
-            f"Check the key: keyturn rotate {name} --status",
-        )
-    command = f"keyturn rotate {name} --finish --confirm {expected}"
+        hint = ("Check the key: ", Remedy("rotate", name, "--status"))
+        raise NeedsConfirmation(what, f"{last_four} are not its last four characters", hint)
+    command = Remedy("rotate", name, f"--finish --confirm {expected}")
     if facts.warnings:
-        raise RotationHalted(what, "; ".join(facts.warnings), f"To delete it anyway: {command}")
-    raise NeedsConfirmation(what, "it cannot be undone", f"Run: {command}")
+        raise RotationHalted(what, "; ".join(facts.warnings), ("To delete it anyway: ", command))
+    raise NeedsConfirmation(what, "it cannot be undone", command)
 
 
 @operation("rotate-drop")
@@ -182,7 +173,8 @@ def _delete_of_user(key_signer: KeySigner, user: str, key: Credentials, last_fou
     try:
         key_signer.delete(keys, user_name(user), target.key_id)
     except KeyturnError as error:
-        error.hint = f"{masked_key_id(target.key_id)} may be deactivated, but is not deleted. {error.hint}"
+        text = f"{masked_key_id(target.key_id)} may be deactivated, but is not deleted. "
+        error.hint = (text, *error.hint_parts)
         raise
     vault_keys.forget_previous_key(context, target.key_id)
     if record is not None and record.step is Step.INTENT:
@@ -223,7 +215,7 @@ def _find_key(name: str, listed: dict[str, ListedKey], last_four: str) -> Listed
         raise NotFound(
             f"Access key of {name} not found",
             f"the user has no key that ends in {last_four}",
-            f"Run: keyturn rotate {name} --status",
+            Remedy("rotate", name, "--status"),
         )
     if len(matches) > 1:
         raise RotationHalted(
@@ -246,11 +238,8 @@ def _require_not_in_vault(context: Context, record: Record | None, target: Liste
             what, f"the vault holds it, for {', '.join(entries)}", "Rotate it, or release it first"
         )
     if record is not None and target.key_id in record.keys:
-        raise RotationHalted(
-            what,
-            "it belongs to the pending rotation",
-            f"To delete the old key: keyturn rotate {record.profile} --finish; to undo: --undo",
-        )
+        hint = ("To delete the old key: ", Remedy("rotate", record.profile, "--finish"), "; to undo: --undo")
+        raise RotationHalted(what, "it belongs to the pending rotation", hint)
 
 
 def _require_orphan(key_signer: KeySigner, record: Record, target: ListedKey) -> None:
@@ -258,10 +247,9 @@ def _require_orphan(key_signer: KeySigner, record: Record, target: ListedKey) ->
     moment has been used, or will be."""
     target_id = masked_key_id(target.key_id)
     if target not in orphans(record, key_signer.observe(record)):
+        why = f"{target_id} existed before the pending rotation"
         raise rotation_halted(
-            record,
-            f"{target_id} existed before the pending rotation",
-            f"Finish that first: keyturn rotate {record.profile} --status",
+            record, why, ("Finish that first: ", Remedy("rotate", record.profile, "--status"))
         )
     use = key_signer.last_use(record.signers(key_signer.context.clock()), target.key_id)
     if use.at is not None:

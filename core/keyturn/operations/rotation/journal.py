@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from keyturn.model.errors import FileChanged, VaultCorrupt, VaultError, VaultNewer
+from keyturn.model.errors import FileChanged, Remedy, VaultCorrupt, VaultError, VaultNewer
 from keyturn.system.files import discard, lock_for_change
 from keyturn.vault.files import (
     check_private,
@@ -99,7 +99,7 @@ class Journal:
                 raise FileChanged(
                     "Rotation stopped",
                     "another process has continued it",
-                    "Run: keyturn rotate PROFILE --status",
+                    Remedy("rotate", "PROFILE", "--status"),
                 )
             plain = _encode(serial + 1, record)
             sealed = self._vault.seal(plain)
@@ -208,9 +208,9 @@ class Journal:
 
 _FALLBACK_PREFIX = "rotation-"
 _HINT = (
-    "Nothing was overwritten. To move it aside: keyturn vault restore; "
-    "then check: keyturn rotate PROFILE --status"
-)
+    "Nothing was overwritten. To move it aside: ", Remedy("vault restore"),
+    "; then check: ", Remedy("rotate", "PROFILE", "--status"),
+)  # fmt: skip
 
 
 def _file_names(folder: Path) -> list[str]:

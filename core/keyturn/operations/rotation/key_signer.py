@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from keyturn.aws.api import Aws, LastUse, ListedKey
-from keyturn.model.errors import AwsRefused, KeyturnError, NeedsInteraction, RotationHalted
+from keyturn.model.errors import (
+    THEN_RUN,
+    AwsRefused,
+    KeyturnError,
+    NeedsInteraction,
+    Parts,
+    Remedy,
+    RotationHalted,
+)
 from keyturn.model.profile import Credentials, Kind
 from keyturn.model.text import masked_key_id
 from keyturn.operations.context import Context
@@ -125,18 +133,15 @@ class KeySigner:
                 f"AWS does not accept {masked_key_id(key.access_key_id)} any more: "
                 "it is inactive or deleted, or was rotated elsewhere"
             )
-            hint = (
-                f"To store the current key: keyturn release {self.profile}, correct the file, "
-                f"keyturn adopt {self.profile}"
-            )
+            release, adopt = Remedy("release", self.profile), Remedy("adopt", self.profile)
+            advice: Parts = ("To store the current key: ", release, ", correct the file, ", adopt)
             if any(
                 entry.get("key_id") == key.access_key_id and "previous" in entry
                 for entry in vault_keys.key_entries(self.context.vault.keys()).values()
             ):
-                hint = (
-                    f"The vault holds the previous key. To return to it: keyturn rotate {self.profile} --undo"
-                )
-            raise KeyturnError(what, why, hint) from None
+                undo = Remedy("rotate", self.profile, "--undo")
+                advice = ("The vault holds the previous key. To return to it: ", undo)
+            raise KeyturnError(what, why, advice) from None
         if arn.endswith(":root"):
             raise KeyturnError(
                 what,
@@ -202,7 +207,7 @@ def summary_as_hint(record: Record, drift: KeyDrift | None = None) -> Iterator[N
     except (NeedsInteraction, RotationHalted):
         raise
     except KeyturnError as error:
-        error.hint = str(drift) if drift else progress_of(record).summary()
+        error.hint = drift.parts() if drift else progress_of(record).summary_parts()
         raise
 
 
@@ -210,9 +215,8 @@ def _no_working_key(context: Context, record: Record) -> RotationHalted:
     """Return the error for AWS accepting none of the keys that could sign."""
     keys = " nor ".join(masked_key_id(key_id) for key_id in record.keys)
     file = record_store.path_of(context, record)
-    return rotation_halted(
-        record,
-        f"AWS accepts neither {keys}: the key in use was deleted or deactivated",
-        f"Reactivate one of them in the console, then run: keyturn rotate {record.profile} --resume, or "
-        f"--undo. If both are deleted, move {file} away to end the rotation",
-    )
+    hint = (
+        "Reactivate one of them in the console, then ", THEN_RUN, Remedy("rotate", record.profile, "--resume"),
+        f", or --undo. If both are deleted, move {file} away to end the rotation",
+    )  # fmt: skip
+    return rotation_halted(record, why, hint)

@@ -4,11 +4,11 @@ step."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from keyturn.model.errors import RotationHalted
+from keyturn.model.errors import Hint, Parts, Remedy, RotationHalted, words
 from keyturn.model.json_codec import stored
 from keyturn.model.text import masked_key_id
 from keyturn.operations.rotation.record import Record, Step
@@ -23,8 +23,8 @@ class StepText:
 
     keys: str
     """The keys that exist, and the one in use. `{old}` and `{new}` are their masked ids."""
-    commands: str = ""
-    """Continues `keys` on the command line. `{again}` is the command without its option."""
+    commands: Parts = ()
+    """Continues `keys` on the command line. The commands have no profile yet."""
     app: str = "."
     """Continues `keys` in the app."""
     completed: str = ""
@@ -33,14 +33,15 @@ class StepText:
     """The step as a step of the undo. An undo does not report the others."""
 
 
-_RESUME_OR_UNDO = (
-    "; nothing is lost. To continue: {again} --resume; to undo: {again} --undo",
+_RESUME, _UNDO, _FINISH = (Remedy("rotate", flag=flag) for flag in ("--resume", "--undo", "--finish"))
+_RESUME_OR_UNDO: tuple[Parts, str] = (
+    ("; nothing is lost. To continue: ", _RESUME, "; to undo: ", _UNDO),
     ". Nothing is lost; R resumes or undoes it.",
 )
 STEP_TEXTS: Mapping[Step, StepText] = {
     Step.INTENT: StepText(
         "{old} works and is in use",
-        ". It is unknown if {new} was created. To check: {again} --resume",
+        (". It is unknown if {new} was created. To check: ", _RESUME),
         ". A new key may exist at AWS; R checks for it.",
     ),
     Step.CREATED: StepText(
@@ -64,7 +65,7 @@ STEP_TEXTS: Mapping[Step, StepText] = {
     ),
     Step.DEACTIVATED: StepText(
         "{new} is in use",
-        ", {old} is deactivated. To reactivate it: {again} --undo; to delete it: {again} --finish",
+        (", {old} is deactivated. To reactivate it: ", _UNDO, "; to delete it: ", _FINISH),
         "; {old} is inactive and can be reactivated.",
         "the old key is deactivated; it can be reactivated",
     ),
@@ -107,21 +108,26 @@ class Progress:
 
     def summary(self) -> str:
         """Return a sentence that says which keys exist and which command comes next."""
+        return words(self.summary_parts())
+
+    def summary_parts(self) -> Parts:
+        """Return the summary as words and commands."""
         old = masked_key_id(self.old_id)
         new = masked_key_id(self.new_id) if self.new_id else "a new key"
-        command = f"keyturn rotate {self.profile}"
         if self.drift:
-            return self.drift
+            return (self.drift,)
         if self.orphans:
-            orphan_ids = ", ".join(masked_key_id(key) for key in self.orphans)
-            return (
-                f"{old} works and is in use. {orphan_ids} exists at AWS, but its secret is lost. "
-                f"To delete it: {command} --drop {self.orphans[0][-4:]}"
-            )
+            ids = ", ".join(masked_key_id(key) for key in self.orphans)
+            text = f"{old} works and is in use. {ids} exists at AWS, but its secret is lost. To delete it: "
+            return (text, Remedy("rotate", self.profile, f"--drop {self.orphans[0][-4:]}"))
         if self.is_undoing and not self.is_finished:
-            return f"{old} and {new} may both exist; nothing is lost. To continue the undo:  {command} --undo"
-        text = STEP_TEXTS[self.step]
-        return (text.keys + text.commands).format(old=old, new=new, again=command)
+            text = f"{old} and {new} may both exist; nothing is lost. To continue the undo:  "
+            return (text, replace(_UNDO, profile=self.profile))
+        step_text = STEP_TEXTS[self.step]
+        return tuple(
+            part.format(old=old, new=new) if isinstance(part, str) else replace(part, profile=self.profile)
+            for part in (step_text.keys, *step_text.commands)
+        )
 
 
 def progress_of(record: Record, **fields: Any) -> Progress:
@@ -138,7 +144,7 @@ def progress_of(record: Record, **fields: Any) -> Progress:
     )
 
 
-def rotation_halted(record: Record, why: str, hint: str) -> RotationHalted:
+def rotation_halted(record: Record, why: str, hint: Hint) -> RotationHalted:
     """Return the error for a rotation that waits for the user."""
     return RotationHalted(f"Rotation of {record.profile} stopped", why, hint)
 
@@ -163,5 +169,7 @@ class StepWaits:
         if progress.step is not self.step:
             self.step, self.since = progress.step, now
         if progress.wait and (now - self.since).total_seconds() > TIMEOUT:
-            raise RotationHalted(f"Rotation of {progress.profile} stopped", progress.note, progress.summary())
+            raise RotationHalted(
+                f"Rotation of {progress.profile} stopped", progress.note, progress.summary_parts()
+            )
         return progress.wait

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from keyturn.model.errors import NeedsUnlock, NotFound, VaultCorrupt, VaultNewer
+from keyturn.model.errors import NeedsUnlock, NotFound, Remedy, VaultCorrupt, VaultNewer
 from keyturn.model.json_codec import to_table
 from keyturn.operations.context import Context, credentials_in, key_entry
 from keyturn.operations.rotation.journal import Journal, record_name
@@ -81,7 +81,7 @@ def require_pending_record(context: Context, name: str) -> Record:
     """
     record = pending_record(context, name)
     if record is None:
-        raise NotFound(f"No pending rotation of {name}", "", f"To start one: keyturn rotate {name}")
+        raise NotFound(f"No pending rotation of {name}", "", ("To start one: ", Remedy("rotate", name)))
     return record
 
 
@@ -132,7 +132,7 @@ def reload_record(context: Context, record: Record) -> Record:
     current = record_of_user(context, record.user)
     if current is None or current.nonce != record.nonce or current.step.is_last:
         raise rotation_halted(
-            record, "another process has finished it", f"Run: keyturn rotate {record.profile} --status"
+            record, "another process has finished it", Remedy("rotate", record.profile, "--status")
         )
     reconciled = _reconcile_with_vault(context, current)
     return current if reconciled is current else save_step(context, reconciled, current.step)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from keyturn.aws.api import ListedKey
-from keyturn.model.errors import AwsError, AwsRefused, ClockSkew, KeyturnError, Unreachable
+from keyturn.model.errors import THEN_RUN, AwsError, AwsRefused, ClockSkew, KeyturnError, Remedy, Unreachable
 from keyturn.model.profile import Credentials, Delivery
 from keyturn.model.text import masked_key_id
 from keyturn.operations.context import Context
@@ -62,11 +62,8 @@ class StepActions:
                 return error
             if identity.arn != self.record.user:
                 key_id = masked_key_id(key.access_key_id)
-                raise rotation_halted(
-                    self.record,
-                    f"{key_id} belongs to {identity.arn}, not to {self.record.user}",
-                    progress_of(self.record).summary(),
-                )
+                why = f"{key_id} belongs to {identity.arn}, not to {self.record.user}"
+                raise rotation_halted(self.record, why, progress_of(self.record).summary_parts())
         return None
 
     def store(self) -> Progress:
@@ -96,13 +93,12 @@ class StepActions:
                 f"{old} is a plaintext key in the shared files now, for {', '.join(copies)}, "
                 "and would stop working there"
             )
-            command = f"keyturn rotate {record.profile}"
-            raise rotation_halted(
-                record,
-                why,
-                f"Adopt it: keyturn adopt {copies[0]}; then continue: {command} --resume; "
-                f"or undo: {command} --undo",
-            )
+            hint = (
+                "Adopt it: ", Remedy("adopt", copies[0]),
+                "; then continue: ", Remedy("rotate", record.profile, "--resume"),
+                "; or undo: ", Remedy("rotate", record.profile, "--undo"),
+            )  # fmt: skip
+            raise rotation_halted(record, why, hint)
         try:
             self.key_signer.set_status((self._new(),), record.user_name, record.old.access_key_id, "Inactive")
         except AwsRefused as error:
@@ -122,10 +118,8 @@ class StepActions:
         try:
             return self.close()
         except KeyturnError as error:
-            error.hint = (
-                f"{self.record.masked_old_id} is deleted at AWS. Free disk space or fix the permissions, "
-                f"then run: keyturn rotate {self.record.profile} --resume"
-            )
+            text = f"{self.record.masked_old_id} is deleted at AWS. Free disk space or fix the permissions, then "
+            error.hint = (text, THEN_RUN, Remedy("rotate", self.record.profile, "--resume"))
             raise
 
     def close(self) -> Progress:
@@ -206,11 +200,8 @@ class StepActions:
 
     def _new(self) -> Credentials:
         if self.record.new is None:
-            raise rotation_halted(
-                self.record,
-                "the record has no new key",
-                f"Run: keyturn rotate {self.record.profile} --status",
-            )
+            hint = Remedy("rotate", self.record.profile, "--status")
+            raise rotation_halted(self.record, "the record has no new key", hint)
         return self.record.new
 
     def _log(self, message: str) -> None:

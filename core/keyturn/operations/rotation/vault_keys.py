@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from keyturn.model.errors import ChangeRefused, KeyturnError
+from keyturn.model.errors import ChangeRefused, KeyturnError, Remedy
 from keyturn.model.profile import Credentials, Key
 from keyturn.model.text import masked_key_id
 from keyturn.operations.context import Context, credentials_in, key_entry
@@ -35,9 +35,7 @@ def entry_of(inventory: Inventory, name: str) -> str:
         return profile.key
     if not row.managed and not row.plaintext_key:
         inventory.require_definitions()
-    refusal = why_not_rotatable(row) or Refusal(
-        "it has no access key of its own", f"Run: keyturn show {name}"
-    )
+    refusal = why_not_rotatable(row) or Refusal("it has no access key of its own", Remedy("show", name))
     raise KeyturnError(f"Could not rotate {name}", refusal.why, refusal.hint)
 
 
@@ -79,13 +77,12 @@ def require_no_previous_key(context: Context, entry: str, name: str) -> None:
     if previous is None:
         return
     other = masked_key_id(previous.access_key_id)
-    raise ChangeRefused(
-        f"Could not release {name}",
-        f"the vault also holds {other} of the same user, from a rotation without a record, "
-        "and it would be lost",
-        f"If only {other} works, return to it: keyturn rotate {name} --undo; "
-        f"else delete it: keyturn rotate {name} --drop {previous.access_key_id[-4:]}",
-    )
+    why = f"the vault also holds {other} of the same user, from a rotation without a record, and it would be lost"
+    hint = (
+        f"If only {other} works, return to it: ", Remedy("rotate", name, "--undo"),
+        "; else delete it: ", Remedy("rotate", name, f"--drop {previous.access_key_id[-4:]}"),
+    )  # fmt: skip
+    raise ChangeRefused(f"Could not release {name}", why, hint)
 
 
 # -- edit ----------------------------------------------------------------------------------------------------
@@ -131,7 +128,7 @@ def replace_key(
             raise KeyturnError(
                 f"Rotation of {record.profile} stopped",
                 "the vault did not return the key that was written",
-                "Run: keyturn vault status",
+                Remedy("vault status"),
             )
         context.update_index(edit_index)
 

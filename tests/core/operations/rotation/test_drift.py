@@ -9,6 +9,8 @@ from datetime import timedelta
 
 import pytest
 
+from keyturn.model import errors
+from keyturn.model.errors import Remedy
 from keyturn.operations.rotation.drift import KeyDrift, find_drift
 from keyturn.operations.rotation.record import Record, Step
 from keyturn.operations.rotation.state_machine import NextStep, ObservedKeys, next_step
@@ -41,7 +43,7 @@ def expect(found: KeyDrift | None, subject: str, words: str, followed_by: set[st
     assert found is not None
     assert found.why.startswith(subject)
     assert words in found.why
-    assert commands(found.hint) == followed_by
+    assert commands(errors.words(found.hint)) == followed_by
 
 
 # -- no drift ------------------------------------------------------------------------------------------------
@@ -89,7 +91,7 @@ def test_a_deleted_new_key_leads_back_to_an_old_one_that_works(step: Step) -> No
     found = find_drift(record_at(step), observed("Active", None))
     expect(found, NEW_SHOWN, "was deleted at AWS", {RESUME})
     assert found is not None
-    assert OLD_SHOWN in found.hint
+    assert OLD_SHOWN in errors.words(found.hint)
 
 
 @pytest.mark.parametrize("step", OPEN)
@@ -98,7 +100,7 @@ def test_a_deleted_new_key_leads_back_once_the_old_one_is_reactivated(step: Step
     found = find_drift(record_at(step), observed(old, None))
     expect(found, NEW_SHOWN, "was deleted at AWS", {UNDO})
     assert found is not None
-    assert OLD_SHOWN in found.hint
+    assert OLD_SHOWN in errors.words(found.hint)
 
 
 @pytest.mark.parametrize("step", OPEN)
@@ -140,7 +142,7 @@ def test_a_deleted_old_key_leads_on_with_the_new_one(step: Step, is_undoing: boo
     found = find_drift(record_at(step, is_undoing=is_undoing), observed(None, "Active"))
     expect(found, OLD_SHOWN, "is deleted at AWS", {RESUME})
     assert found is not None
-    assert NEW_SHOWN in found.hint
+    assert NEW_SHOWN in errors.words(found.hint)
     assert ("the vault uses it" in found.why) is (step in BEFORE_STORED)
 
 
@@ -153,7 +155,7 @@ def test_an_old_key_that_is_not_active_before_it_was_deactivated_leads_on_or_bac
     found = find_drift(record_at(step, age=YOUNG), observed(status, new))
     expect(found, OLD_SHOWN, f"is already {status.lower()} at AWS", {RESUME, UNDO})
     assert found is not None
-    assert NEW_SHOWN in found.hint
+    assert NEW_SHOWN in errors.words(found.hint)
     assert ("the vault uses it" in found.why) is (step in BEFORE_STORED)
 
 
@@ -206,4 +208,5 @@ def test_a_way_back_that_is_lost_has_drift_to_show(in_vault: Mapping[str, str]) 
 
 
 def test_drift_reads_as_the_reason_and_then_the_hint() -> None:
-    assert str(KeyDrift("AKIA…9ZLM is gone", f"Go back: {UNDO}")) == f"AKIA…9ZLM is gone. Go back: {UNDO}"
+    drift = KeyDrift("AKIA…9ZLM is gone", ("Go back: ", Remedy("rotate", "ci", "--undo")))
+    assert str(drift) == f"AKIA…9ZLM is gone. Go back: {UNDO}"
