@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any, NoReturn, final
 
-from keyturn.model.errors import VaultCorrupt, WrongPassphrase
+from keyturn.model.errors import RUN, Remedy, VaultCorrupt, WrongPassphrase
 from keyturn.model.secret import MASK, Secret
 
 #: The next step for a damaged file.
-RESTORE_HINT = "Run: keyturn vault restore. Nothing was overwritten"
+RESTORE_HINT = (RUN, Remedy("vault restore"), ". Nothing was overwritten")
 #: The first line of every age file (https://age-encryption.org/v1).
 MAGIC = b"age-encryption.org/v1\n"
 #: Maximum header length in bytes; a header for one recipient takes a few hundred. The library's time grows

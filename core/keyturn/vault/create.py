@@ -10,7 +10,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.model.errors import UsageError, VaultCorrupt, VaultExists, WrongPassphrase
+from keyturn.model.errors import THEN_RUN, Remedy, UsageError, VaultCorrupt, VaultExists, WrongPassphrase
 from keyturn.model.secret import Secret
 from keyturn.system.files import sync_dir
 from keyturn.system.temp_files import is_in_use
@@ -32,7 +32,7 @@ class Export:
 
 
 _EXPORT_NAME = "the export"
-_EXPORT_HINT = "Check that the file is complete and from `keyturn vault export`"
+_EXPORT_HINT = ("Check that the file is complete and from `", Remedy("vault export"), "`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def _require_absent(folder: Path) -> None:
             "Could not create the vault", f"{folder} is a dangling symbolic link", "Remove or fix the link"
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        hint = "Use it, or move the folder away. If it does not open, run: keyturn vault status"
+        hint = ("Use it, or move the folder away. If it does not open, ", THEN_RUN, Remedy("vault status"))
         raise VaultExists("Could not create the vault", f"a vault already exists in {folder}", hint)
 
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from keyturn.model.errors import UnsafeFile, VaultCorrupt, VaultError, VaultNewer
+from keyturn.model.errors import THEN_RUN, Remedy, UnsafeFile, VaultCorrupt, VaultError, VaultNewer
 from keyturn.system import files
 from keyturn.system.files import discard, private_dir, sync_dir
 from keyturn.system.temp_files import OWN_FILE
@@ -49,7 +49,12 @@ def read_keys(folder: Path, identity: age.Identity, expected: int) -> tuple[byte
     document = documents.decode(identity.open(sealed, KEYS_FILE), documents.KEYS, KEYS_FILE)
     if document.generation < expected:
         why = f"an old copy: generation {document.generation}, but {expected} existed already"
-        hint = "Put the newer file back, or run: keyturn vault restore (uses the newest generation here)"
+        hint = (
+            "Put the newer file back, or ",
+            THEN_RUN,
+            Remedy("vault restore"),
+            " (uses the newest generation here)",
+        )
         raise VaultCorrupt(KEYS_FILE, why, hint)
     return sealed, document
 

@@ -12,7 +12,15 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from keyturn.model.errors import KeyringAbsent, KeyringDenied, KeyringLocked, VaultCorrupt, VaultError
+from keyturn.model.errors import (
+    KeyringAbsent,
+    KeyringDenied,
+    KeyringLocked,
+    Parts,
+    Remedy,
+    VaultCorrupt,
+    VaultError,
+)
 from keyturn.model.secret import Secret
 from keyturn.system import child_process
 
@@ -23,19 +31,15 @@ SECONDS = 3.0
 MAC_SECONDS = 60.0
 
 _NAME = "System keyring"
-_OTHER_SLOTS_HINT = "`keyturn vault unlock` also accepts the passphrase or the recovery key"
-_DENIED_HINT = f"Allow keyturn to use it, then try again; {_OTHER_SLOTS_HINT}"
+_OTHER_SLOTS: Parts = ("`", Remedy("vault unlock"), "` also accepts the passphrase or the recovery key")
 _ERRORS: dict[str, tuple[type[VaultError], str]] = {
     "locked": (
         KeyringLocked,
-        (
-            "Unlock it (log in to the desktop, or `gnome-keyring-daemon --unlock`), then try again; "
-            f"{_OTHER_SLOTS_HINT}"
-        ),
+        "Unlock it (log in to the desktop, or `gnome-keyring-daemon --unlock`), then try again; ",
     ),
-    "denied": (KeyringDenied, _DENIED_HINT),
-    "absent": (KeyringAbsent, f"A passphrase works without a keyring; {_OTHER_SLOTS_HINT}"),
-    "corrupt": (VaultCorrupt, f"The entry was changed; {_OTHER_SLOTS_HINT}"),
+    "denied": (KeyringDenied, "Allow keyturn to use it, then try again; "),
+    "absent": (KeyringAbsent, "A passphrase works without a keyring; "),
+    "corrupt": (VaultCorrupt, "The entry was changed; "),
 }
 
 
@@ -107,13 +111,17 @@ class SystemKeyring:
                 "keyturn.vault.keyring_child", json.dumps(request).encode(), seconds, child_environ
             )
         except child_process.ChildFailed as failure:
-            raise KeyringAbsent(_NAME, failure.why, _ERRORS["absent"][1]) from None
+            raise _error("absent", failure.why) from None
         try:
             answer: dict[str, Any] = json.loads(reply)
         except ValueError:
             # Some desktop library printed to standard output.
-            raise KeyringDenied(_NAME, "unexpected response", _DENIED_HINT) from None
+            raise _error("denied", "unexpected response") from None
         if "refused" in answer:
-            error, hint = _ERRORS[answer["refused"]]
-            raise error(_NAME, answer["why"], hint)
+            raise _error(answer["refused"], answer["why"])
         return answer
+
+
+def _error(kind: str, why: str) -> VaultError:
+    error, advice = _ERRORS[kind]
+    return error(_NAME, why, (advice, *_OTHER_SLOTS))

@@ -16,7 +16,7 @@ import re
 import unicodedata
 from typing import Any
 
-from keyturn.model.errors import UsageError, VaultCorrupt, VaultError, WrongPassphrase
+from keyturn.model.errors import RUN, Remedy, UsageError, VaultCorrupt, VaultError, WrongPassphrase
 from keyturn.model.secret import Secret
 from keyturn.system import child_process
 
@@ -36,7 +36,7 @@ _HEADER = re.compile(
 )
 #: Bytes: a nonce and the tag of an empty last chunk.
 _SHORTEST_BODY = 32
-_RESET = "Use the recovery key to set a new passphrase. Run: keyturn vault reset-passphrase"
+_RESET = ("Use the recovery key to set a new passphrase. ", RUN, Remedy("vault reset-passphrase"))
 
 _SEAL, _OPEN = b"S", b"O"
 _DONE, _WRONG, _DAMAGED, _BUSY = b"+", b"-", b"!", b"~"

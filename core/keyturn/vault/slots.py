@@ -28,8 +28,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keyturn.model.errors import (
+    RUN,
     KeyringAbsent,
     KeyringDenied,
+    Remedy,
     UsageError,
     VaultCorrupt,
     VaultError,
@@ -60,8 +62,8 @@ _LINES = re.compile(
     r"(?P<recipient>age1[02-9ac-hj-np-z]{58})\n"
 )
 _CHECK = re.compile(r"^# check ([0-9a-f]{16})\n", re.MULTILINE)
-_RESET = "Use the recovery key to set a new passphrase. Run: keyturn vault reset-passphrase"
-RECIPIENT_HINT = "Run: keyturn vault restore --recovery-key-fd N. Nothing was overwritten"
+_RESET = ("Use the recovery key to set a new passphrase. ", RUN, Remedy("vault reset-passphrase"))
+RECIPIENT_HINT = (RUN, Remedy("vault restore", flag="--recovery-key-fd N"), ". Nothing was overwritten")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ def by_keyring(folder: Path, current: RecipientFile, port: KeyringPort | None) -
     :raises VaultCorrupt: if the entry is not the identity of `recipient.txt`; the error says which of the two
         is wrong.
     """
-    hint = "Use the passphrase or the recovery key. Run: keyturn vault unlock"
+    hint = ("Use the passphrase or the recovery key. ", RUN, Remedy("vault unlock"))
     if KEYRING not in current.slots:
         raise KeyringAbsent("System keyring", "this vault has no keyring slot", hint)
     stored = require_keyring(port).get(current.entry)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from keyturn.model.errors import NeedsUnlock, NeedsVault, VaultCorrupt, VaultError
+from keyturn.model.errors import RUN, NeedsUnlock, NeedsVault, Remedy, VaultCorrupt, VaultError
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.system.files import lock_for_change
@@ -314,7 +314,7 @@ class Vault:
                 return self._identity
         if not vault_create.exists(self.folder):
             raise _no_vault()
-        raise NeedsUnlock("Vault is locked", "", "Run: keyturn vault unlock")
+        raise NeedsUnlock("Vault is locked", "", Remedy("vault unlock"))
 
     def _recipient_file(self) -> RecipientFile:
         if not vault_create.exists(self.folder):
@@ -364,4 +364,6 @@ class Vault:
 
 
 def _no_vault() -> NeedsVault:
-    return NeedsVault("No vault yet", "", "Run: keyturn vault init --slot keyring (or --slot passphrase)")
+    return NeedsVault(
+        "No vault yet", "", (RUN, Remedy("vault init", flag="--slot keyring"), " (or --slot passphrase)")
+    )
