@@ -14,8 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: The error: what, why, hint. The full path raises the same (:mod:`keyturn.vault.vault`).
-LOCKED = ("Vault is locked", "", "Run: keyturn vault unlock")
+#: The line of the error that the full path raises (:mod:`keyturn.vault.vault`).
+LOCKED = "Vault is locked. Run: keyturn vault unlock"
 #: Lines of `recipient.txt` for a vault that only a passphrase opens (:mod:`keyturn.vault.slots`).
 _RECIPIENT_LINES = (b"# keyturn vault, format 1\n", b"\n# slots passphrase\n")
 _AGE_HEADER = b"age-encryption.org/v1\n"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from keyturn.agent.protocol import Agent
+    from keyturn.model.errors import AgentUnavailable, Parts
     from keyturn.model.secret import Secret
     from keyturn.storage.paths import Paths
 
@@ -38,10 +39,6 @@ STALE_SECONDS = 10.0
 
 #: Printed once on stderr when credentials are printed to a terminal.
 TTY_NOTE = "keyturn: These are plaintext credentials. They stay in this terminal's scrollback.\n"
-
-
-#: Hint for an agent that runs but is of no use.
-RESTART_HINT = "Run: keyturn agent stop && keyturn vault unlock"
 
 
 class NoAgent(Exception):
@@ -225,8 +222,7 @@ def credential_process(argv: Sequence[str], environ: Mapping[str, str]) -> int |
     except NoAgent:
         return None
     except TimeoutError as error:
-        why = str(error) or f"no answer within {TIMEOUT:g} s"
-        _write(2, f"keyturn: Agent does not respond: {why}. {RESTART_HINT}\n".encode())
+        _write(2, f"keyturn: {_unresponsive_error(error, TIMEOUT).line()}\n".encode())
         return 1
     document = wire.document_in(answer)
     if document is None:
@@ -252,8 +248,7 @@ def _answer_without_agent(profile: str, environ: Mapping[str, str]) -> int | Non
         return _from_forwarded_socket(path, profile)
     if not is_locked(environ, profile):
         return None
-    what, _, hint = LOCKED
-    _write(2, f"keyturn: {what}. {hint}\n".encode())
+    _write(2, f"keyturn: {LOCKED}\n".encode())
     return 4
 
 
@@ -385,18 +380,30 @@ def require_responsive(socket: Path) -> None:
 
 
 def _find_agent(socket: Path, line: bytes, timeout: float) -> bytes:
-    from keyturn.model.errors import AgentHangs, AgentUnavailable
+    from keyturn.model.errors import AgentUnavailable, Remedy
 
     try:
         return ask(str(socket), line, timeout)
     except NoAgent as error:
-        raise AgentUnavailable("Agent is not running", "", "Run: keyturn vault unlock") from error
-    except AgentUnresponsive as error:
-        raise AgentHangs("Agent does not respond", str(error), RESTART_HINT) from error
+        raise AgentUnavailable("Agent is not running", "", Remedy("vault unlock")) from error
     except TimeoutError as error:
-        raise AgentUnavailable(
-            "Agent does not respond", f"no answer within {timeout:g} s", RESTART_HINT
-        ) from error
+        raise _unresponsive_error(error, timeout) from error
+
+
+def _unresponsive_error(error: TimeoutError, timeout: float) -> AgentUnavailable:
+    from keyturn.model.errors import AgentHangs, AgentUnavailable
+
+    what = "Agent does not respond"
+    if isinstance(error, AgentUnresponsive):
+        return AgentHangs(what, str(error), restart_hint())
+    return AgentUnavailable(what, f"no answer within {timeout:g} s", restart_hint())
+
+
+def restart_hint() -> Parts:
+    """Return the hint for an agent that runs but is of no use."""
+    from keyturn.model.errors import RUN, Remedy
+
+    return (RUN, Remedy("agent stop"), " && ", Remedy("vault unlock"))
 
 
 def start(

@@ -25,7 +25,7 @@ from keyturn.agent.protocol import (
     result_line,
 )
 from keyturn.agent.wire import REQUEST_LIMIT
-from keyturn.model.errors import AgentUnavailable, KeyturnError, UsageError
+from keyturn.model.errors import AgentUnavailable, KeyturnError, Remedy, UsageError
 from keyturn.model.text import iso
 from keyturn.system.clock import Clock, system_clock
 from keyturn.system.unix_peer import peer_uid
@@ -313,7 +313,7 @@ class AgentServer:
             if is_remote:
                 require_forwardable(request)
             if self._is_expired():
-                raise AgentUnavailable("Agent is shutting down", "", "Run: keyturn vault unlock")
+                raise AgentUnavailable("Agent is shutting down", "", Remedy("vault unlock"))
         except KeyturnError as error:
             self._answer(sock, error_line(error))
             return

@@ -19,8 +19,8 @@ from typing import TypeVar
 import click
 
 from keyturn.agent import rpc_client
-from keyturn.agent.fast_lock_check import LOCKED
 from keyturn.model.errors import (
+    RUN,
     KeyringAbsent,
     KeyringDenied,
     KeyringLocked,
@@ -28,6 +28,7 @@ from keyturn.model.errors import (
     NeedsMfa,
     NeedsUnlock,
     NeedsVault,
+    Remedy,
     UsageError,
     WrongPassphrase,
 )
@@ -173,7 +174,7 @@ class VaultUnlocker:
             self.service.unlock(self.passphrase(""))
             return
         if not on_terminal():
-            raise NeedsUnlock(*LOCKED)
+            raise NeedsUnlock("Vault is locked", "", Remedy("vault unlock"))
         self._unlock_by_prompt()
 
     def unlock_by_keyring(self) -> None:
@@ -207,7 +208,9 @@ class VaultUnlocker:
         """
         if not on_terminal():
             raise NeedsVault(
-                "No vault yet", "", "Run: keyturn vault init --slot keyring, or --slot passphrase"
+                "No vault yet",
+                "",
+                (RUN, Remedy("vault init", flag="--slot keyring"), ", or --slot passphrase"),
             )
         backend = self.service.keyring_backend()
         if backend is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from keyturn.model.errors import KeyturnError, UsageError
+from keyturn.model.errors import RUN, KeyturnError, Remedy, UsageError
 from keyturn.operations import adopt, configure, deliver, release
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import get_credentials, refresh
@@ -47,13 +47,13 @@ def dispatch(context: Context, name: str, arguments: Mapping[str, Any]) -> objec
         raise UsageError(
             f"Unknown operation: {name}",
             "this keyturn is of another version",
-            "Run: keyturn agent stop, then try again",
+            (RUN, Remedy("agent stop"), ", then try again"),
         )
     own_files = shared_files(context)
     if arguments.get("files", own_files) != own_files:
         raise KeyturnError(
             "The agent uses other files", f"it was started for the AWS files {own_files[0]} and {own_files[1]}",
-            "Run: keyturn agent stop, then try again in this shell",
+            (RUN, Remedy("agent stop"), ", then try again in this shell"),
         )  # fmt: skip
     try:
         return operation.run(context, arguments)

@@ -9,9 +9,18 @@ import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from keyturn.agent.fast_lock_check import LOCKED
 from keyturn.awsconfig.document import FileKind
-from keyturn.model.errors import KeyturnError, NeedsUnlock, NeedsVault, VaultCorrupt, VaultError, VaultExists
+from keyturn.model.errors import (
+    RUN,
+    THEN_RUN,
+    KeyturnError,
+    NeedsUnlock,
+    NeedsVault,
+    Remedy,
+    VaultCorrupt,
+    VaultError,
+    VaultExists,
+)
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.operations.context import Context, key_entry
@@ -46,12 +55,12 @@ def create(context: Context, slot: str, passphrase: Secret | None, *, anew: bool
 def locked_error(context: Context, state: VaultState) -> KeyturnError:
     """Return the error for an operation that needs the vault open."""
     if state is VaultState.ABSENT:
-        hint = "Run: keyturn vault init, or press r or m in the app"
-        return missing_error(context) or NeedsVault("No vault yet", "", hint)
+        advice = (RUN, Remedy("vault init"), ", or press r or m in the app")
+        return missing_error(context) or NeedsVault("No vault yet", "", advice)
     if state is VaultState.BROKEN:
-        hint = "Nothing was overwritten. Run: keyturn vault status"
+        hint = ("Nothing was overwritten. ", RUN, Remedy("vault status"))
         return VaultCorrupt("Vault is unreadable", "", hint)
-    return NeedsUnlock(*LOCKED)
+    return NeedsUnlock("Vault is locked", "", Remedy("vault unlock"))
 
 
 def missing_error(context: Context) -> VaultCorrupt | None:
@@ -66,7 +75,13 @@ def missing_error(context: Context) -> VaultCorrupt | None:
     return VaultCorrupt(
         "Vault is missing",
         f"{context.paths.vault_dir} does not exist, and {_who_needs(names)} its keys",
-        "Restore the folder from a backup, or run: keyturn vault import FILE. To start without these keys: keyturn vault init --anew",
+        (
+            "Restore the folder from a backup, or ",
+            THEN_RUN,
+            Remedy("vault import", flag="FILE"),
+            ". To start without these keys: ",
+            Remedy("vault init", flag="--anew"),
+        ),
     )
 
 
@@ -239,7 +254,9 @@ def _open_existing(context: Context, export: Export) -> None:
         is_same = False
     if not is_same:
         why = "there is another vault already"
-        raise VaultExists("Could not import the vault", why, "Nothing was changed. See: keyturn vault status")
+        raise VaultExists(
+            "Could not import the vault", why, ("Nothing was changed. See: ", Remedy("vault status"))
+        )
     context.vault.unlock(recovery_key=export.identity.reveal())
 
 
