@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from keyturn.aws.errors import exception_text, native_error
-from keyturn.model.errors import ProfileBroken, Unreachable
+from keyturn.model.errors import ProfileBroken, Remedy, Unreachable
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 from keyturn.system.timeout import DeadlineExceeded, run_with_timeout
@@ -107,9 +107,7 @@ def from_profile(session: Session, profile: str, seconds: float) -> Credentials:
         why = "its credential_process or file returned invalid credentials"
         raise ProfileBroken(what, why, "Correct the profile's definition") from None
     if credentials is None:
-        raise ProfileBroken(
-            what, "no credentials found in the AWS provider chain", f"Run: keyturn show {profile}"
-        )
+        raise ProfileBroken(what, "no credentials found in the AWS provider chain", Remedy("show", profile))
     return credentials
 
 

@@ -16,11 +16,14 @@ from keyturn.model.errors import (
     AwsError,
     AwsRefused,
     ClockSkew,
+    Hint,
     NeedsLogin,
     NoResponse,
     ProfileBroken,
+    Remedy,
     Unreachable,
     WrongMfaCode,
+    parts_of,
 )
 from keyturn.model.redaction import redacted
 from keyturn.model.text import span
@@ -115,7 +118,7 @@ _SKEW_CODES = ("SignatureDoesNotMatch", "InvalidSignatureException", "RequestExp
           "RequestInTheFuture")  # fmt: skip
 _SET_CLOCK = "Set the clock (for example: timedatectl set-ntp true), then try again"
 
-_HINTS = {
+_HINTS: dict[str, Hint] = {
     "InvalidClientTokenId": "The key may be deleted, inactive, from another partition, or unknown in a region that is not enabled",
     "SignatureDoesNotMatch": "The secret does not belong to this key id. Correct the key pair at its source; if that is the vault, adopt it again",
     "ExpiredToken": "The session has expired; refresh it",
@@ -131,10 +134,18 @@ _HINTS = {
         ("InvalidIdentityToken", "IDPRejectedClaim", "IDPCommunicationError"),
         "Sign in again at your identity provider, or check its trust relationship with AWS",
     ),
-    "ValidationError": "Correct the value that AWS reports: keyturn show PROFILE, keyturn set PROFILE NAME=VALUE",
+    "ValidationError": (
+        "Correct the value that AWS reports: ",
+        Remedy("show", "PROFILE"),
+        ", ",
+        Remedy("set", "PROFILE", "NAME=VALUE"),
+    ),
     "AccessDenied": "Ask an administrator to change the role's trust policy or your permissions",
-    "MalformedPolicyDocument": "Correct the session policy: keyturn set PROFILE policy=FILE",
-    "PackedPolicyTooLarge": "Shorten the session policy or the tags: keyturn set PROFILE policy=FILE",
+    "MalformedPolicyDocument": ("Correct the session policy: ", Remedy("set", "PROFILE", "policy=FILE")),
+    "PackedPolicyTooLarge": (
+        "Shorten the session policy or the tags: ",
+        Remedy("set", "PROFILE", "policy=FILE"),
+    ),
 }
 
 #: Hint for other error codes.
@@ -156,14 +167,17 @@ def error_from_response(what: str, response: Mapping[str, Any], now: datetime) -
     if skew is not None and abs(skew) > SKEW and (code in _SKEW_CODES or _SKEW_MESSAGE.search(message)):
         return ClockSkew(what, describe_skew(skew), _SET_CLOCK, code=code, request_id=request_id)
     why = f"{code}: {message}" if message else code
-    hint = _HINTS.get(code, _DEFAULT_HINT)
+    hint: Hint = _HINTS.get(code, _DEFAULT_HINT)
     if code == "AccessDenied" and any(part in message.lower() for part in _MFA_MISSING):
-        hint = "Set the MFA device registered with AWS: keyturn set PROFILE mfa_serial=ARN"
+        hint = ("Set the MFA device registered with AWS: ", Remedy("set", "PROFILE", "mfa_serial=ARN"))
     if code == "RegionDisabledException":
         why = f"{code}: STS is not activated in this region"
-        hint = "Activate the region in the account, or choose another: keyturn set PROFILE region=REGION"
+        hint = (
+            "Activate the region in the account, or choose another: ",
+            Remedy("set", "PROFILE", "region=REGION"),
+        )
     if skew is not None and abs(skew) > SKEW:
-        hint = f"{hint}. Also, {describe_skew(skew)}" if hint else f"Also, {describe_skew(skew)}; set it"
+        hint = (*parts_of(hint), f". Also, {describe_skew(skew)}")
     return AwsRefused(what, why, hint, code=code, request_id=request_id)
 
 

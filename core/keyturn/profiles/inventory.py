@@ -12,7 +12,7 @@ from pathlib import Path
 
 from keyturn.awsconfig.document import Document, FileKind, header_for, parse, profile_of
 from keyturn.awsconfig.native_profiles import SharedConfig, native_profiles, read_files
-from keyturn.model.errors import KeyturnError, NotFound, UnparsableFile, UnsafeFile
+from keyturn.model.errors import KeyturnError, NotFound, Remedy, UnparsableFile, UnsafeFile
 from keyturn.model.profile import Credentials, FileProblem, Profile
 from keyturn.model.secret import Secret
 from keyturn.profiles import status
@@ -75,7 +75,7 @@ class Inventory:
         for row in self.rows():
             if row.name == name:
                 return row
-        raise NotFound(f"Profile not found: {name}", "", "Run: keyturn list")
+        raise NotFound(f"Profile not found: {name}", "", Remedy("list"))
 
     def settings(self, name: str) -> Mapping[str, object]:
         """Return the settings of a profile in both shared files, merged as botocore does."""

@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from keyturn.model.errors import UsageError
+from keyturn.model.errors import Remedy, UsageError
 from keyturn.model.profile import Delivery, Kind, Renew, Rotate
 from keyturn.providers import registry, sts_limits
 from keyturn.providers.base import Parser
@@ -89,7 +89,7 @@ def _check_key(definition: ManagedProfile, values: Mapping[str, str]) -> None:
         raise UsageError(
             f"Could not set session of {definition.name}",
             "it is delivered to the credentials file, to which a long-term key is never written",
-            f"Run first: keyturn deliver {definition.name} --to credential-process",
+            ("Run first: ", Remedy("deliver", definition.name, "--to credential-process")),
         )
 
 

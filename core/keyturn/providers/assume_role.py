@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from keyturn.aws.api import Aws, IssuedCredentials, RoleRequest
-from keyturn.model.errors import AwsRefused, NeedsMfa, ProfileBroken, WrongMfaCode
+from keyturn.model.errors import THEN_RUN, AwsRefused, NeedsMfa, ProfileBroken, Remedy, WrongMfaCode
 from keyturn.model.profile import Credentials, Kind, State, session_state
 from keyturn.model.text import span
 from keyturn.providers import sts_limits
@@ -158,7 +158,7 @@ def assume(
         raise NeedsMfa(
             f"Could not refresh {params.profile}",
             f"{refusal} and used up the code; one hour will be requested from now on",
-            f"Wait for the next code, then run: keyturn refresh {params.profile}",
+            ("Wait for the next code, then ", THEN_RUN, Remedy("refresh", params.profile)),
             profile=params.profile,
             serial=params.mfa_serial or "",
         ) from None
@@ -177,7 +177,7 @@ def policy_text(value: str, profile: str) -> str:
     if value.lstrip().startswith("{"):
         return value
     path = Path(os.path.expanduser(value))  # noqa: PTH111  # Path.expanduser raises if there is no home directory
-    what, hint = f"Policy of {profile} is invalid", f"Run: keyturn set {profile} policy=FILE"
+    what, hint = f"Policy of {profile} is invalid", Remedy("set", profile, "policy=FILE")
     if not path.is_absolute():
         raise ProfileBroken(what, f"{value} is neither JSON nor an absolute path", hint)
     try:
@@ -383,7 +383,7 @@ class AssumeRoleProvider(CredentialProvider):
                     raise
                 sources.codes.record_session_token_refusal(device.serial)
                 why = f"AWS denied its user a session with MFA ({error.why}) and used up the code"
-                hint = f"Wait for the next code, then run: keyturn refresh {profile}"
+                hint = ("Wait for the next code, then ", THEN_RUN, Remedy("refresh", profile))
                 raise NeedsMfa(
                     f"Could not refresh {profile}", why, hint, profile=profile, serial=device.serial
                 ) from None

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from keyturn.aws.api import Aws, AwsFactory, IssuedCredentials
 from keyturn.aws.deadline import Deadline
-from keyturn.model.errors import NeedsMfa, NoResponse, UsageError, WrongMfaCode
+from keyturn.model.errors import RUN, THEN_RUN, NeedsMfa, NoResponse, Remedy, UsageError, WrongMfaCode
 from keyturn.model.profile import Credentials, Profile, Session
 from keyturn.storage.index import ProfileState
 from keyturn.storage.managed_profiles import ManagedProfile, ManagedProfiles
@@ -200,7 +200,7 @@ class Sources:
             raise
         except NoResponse as error:
             why = f"{error.what}: {error.why}; the code may be used up"
-            hint = f"Wait for the next code, then run: keyturn refresh {profile}"
+            hint = ("Wait for the next code, then ", THEN_RUN, Remedy("refresh", profile))
             raise NeedsMfa(
                 f"Could not refresh {profile}", why, hint, profile=profile, serial=serial
             ) from None
@@ -300,7 +300,7 @@ def require_code(profile: str, serial: str, code: str | None) -> str:
         raise NeedsMfa(
             f"Could not refresh {profile}",
             f"an MFA code of {serial} is required",
-            f"Run: keyturn refresh {profile}, and type the code or add --mfa-code CODE",
+            (RUN, Remedy("refresh", profile), ", and type the code or add --mfa-code CODE"),
             profile=profile,
             serial=serial,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from keyturn.aws.api import IssuedCredentials
-from keyturn.model.errors import NotFound, ProfileBroken
+from keyturn.model.errors import NotFound, ProfileBroken, Remedy
 from keyturn.model.profile import Kind
 from keyturn.providers.base import CredentialProvider, SessionRequest, Sources, SourceSessions
 
@@ -31,7 +31,7 @@ class NativeProvider(CredentialProvider):
         """
         native = self.sources.natives.get(self.name)
         if native is None:
-            raise NotFound(f"Profile not found: {self.name}", "", "Run: keyturn list")
+            raise NotFound(f"Profile not found: {self.name}", "", Remedy("list"))
         if native.problem:
             raise ProfileBroken(
                 f"Profile {self.name} is invalid", native.problem, "Correct it in the shared files"

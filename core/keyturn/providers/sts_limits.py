@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from keyturn.model.errors import UsageError
+from keyturn.model.errors import Remedy, UsageError
 
 MIN_SECONDS = 900
 SESSION_TOKEN_DEFAULT = 43_200
@@ -48,7 +48,7 @@ def _check_seconds(seconds: int | None, default: int, longest: int, what: str) -
         return default
     if not MIN_SECONDS <= seconds <= longest:
         why = f"{seconds} s is not between {MIN_SECONDS} and {longest} s, which AWS allows for {what}"
-        raise UsageError("Invalid duration_seconds", why, "Run: keyturn set PROFILE duration=SECONDS")
+        raise UsageError("Invalid duration_seconds", why, Remedy("set", "PROFILE", "duration=SECONDS"))
     return seconds
 
 
