@@ -18,7 +18,7 @@ from keyturn.cli.prompts import VaultUnlocker
 from keyturn.delivery import credential_process, environment
 from keyturn.delivery.endpoint import http, launcher
 from keyturn.delivery.environment import Change, Shell
-from keyturn.model.errors import ChangeRefused, NotFound, UsageError
+from keyturn.model.errors import THEN_RUN, ChangeRefused, NotFound, Parts, Remedy, UsageError
 from keyturn.model.profile import Delivery, Kind, Profile
 from keyturn.model.secret import Secret
 from keyturn.profiles.settings import seconds_of
@@ -165,23 +165,21 @@ def require_endpoint_precedence(service: CredentialService, profile: str) -> Non
     )
 
 
-def _advice(service: CredentialService, default: Profile | None, delivered: str | None) -> str:
+def _advice(service: CredentialService, default: Profile | None, delivered: str | None) -> Parts:
     """Return the hint for a profile `default` that has credentials.
 
     :param delivered: the profile whose session is delivered to `default`.
     """
     if delivered is not None:
-        advice = f"run: keyturn deliver {delivered} --to credential-process"
-    else:
-        file = (
-            service.paths.display(default.origin.file) if default and default.origin else "the shared files"
-        )
-        first = f"run keyturn release {_DEFAULT}, then " if default and default.managed else ""
-        advice = (
-            f"{first}rename [{_DEFAULT}] in {file}, for example to [own] ([profile own] in the config file), "
-            "and set AWS_PROFILE=own in your shell (CMD does not get it)"
-        )
-    return f"Remove --endpoint, or {advice}"
+        return ("Remove --endpoint, or ", THEN_RUN, Remedy("deliver", delivered, "--to credential-process"))
+    file = service.paths.display(default.origin.file) if default and default.origin else "the shared files"
+    is_managed = default is not None and default.managed
+    first: Parts = ("run ", Remedy("release", _DEFAULT), ", then ") if is_managed else ()
+    advice = (
+        f"rename [{_DEFAULT}] in {file}, for example to [own] ([profile own] in the config file), "
+        "and set AWS_PROFILE=own in your shell (CMD does not get it)"
+    )
+    return ("Remove --endpoint, or ", *first, advice)
 
 
 def _has_default_credentials(default: Profile | None, profile: str) -> bool:

@@ -104,7 +104,7 @@ def show(*, profile: str, json_: bool) -> None:
         if row.name == profile:
             break
     else:
-        raise NotFound(f"Profile not found: {profile}", "", "Run: keyturn list")
+        raise NotFound(f"Profile not found: {profile}", "", Remedy("list"))
     if json_:
         emit({"profile": row_table(row, snapshot.vault, now)})
         return
@@ -274,7 +274,7 @@ def _choose_device(unlocker: VaultUnlocker, profile: str) -> str:
     devices = unlocker.run(lambda: unlocker.service.mfa_devices(profile))
     what, hint = (
         f"Could not choose an MFA device of {profile}",
-        f"Set one: keyturn set {profile} mfa_serial=SERIAL",
+        ("Set one: ", Remedy("set", profile, "mfa_serial=SERIAL")),
     )
     if not devices:
         raise NotFound(what, "IAM lists no device that shows codes", "Add one in the console, then try again")

@@ -25,6 +25,7 @@ from keyturn.model.errors import (
     NeedsInteraction,
     NeedsUnlock,
     NeedsVault,
+    Remedy,
     UsageError,
     VaultExists,
 )
@@ -59,7 +60,7 @@ def init(*, slot: str | None, passphrase_fd: int | None, recovery_out_fd: int | 
     """Create the vault. Shows the recovery key once, or writes it to --recovery-out-fd."""
     service = credential_service()
     if service.context.vault.state() is not VaultState.ABSENT:
-        raise VaultExists("Vault already exists", "", "Run: keyturn vault status")
+        raise VaultExists("Vault already exists", "", Remedy("vault status"))
     error = None if anew else vault_operations.missing_error(service.context)
     if error is not None:
         raise error
@@ -113,7 +114,7 @@ def unlock(unlocker: VaultUnlocker) -> None:
     service = unlocker.service
     state = service.snapshot().vault
     if state is VaultState.ABSENT:
-        raise NeedsVault("No vault yet", "", "Run: keyturn vault init")
+        raise NeedsVault("No vault yet", "", Remedy("vault init"))
     if state is VaultState.OPEN and not unlocker.has_given_secret:
         say("Vault is unlocked.")
         return
@@ -344,6 +345,8 @@ def _read_export(file: Path) -> bytes:
     could block forever."""
     what = f"Could not read {file}"
     if not file.is_file():
-        raise UsageError(what, "it is not a regular file", "Give a file written by: keyturn vault export")
+        raise UsageError(
+            what, "it is not a regular file", ("Give a file written by: ", Remedy("vault export"))
+        )
     with os_error_text(what), file.open("rb") as stream:
         return stream.read(EXPORT_LIMIT + 1)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol, Self
 
 from keyturn.delivery import credential_process
-from keyturn.model.errors import KeyturnError, NeedsUnlock
+from keyturn.model.errors import KeyturnError, NeedsUnlock, Remedy
 from keyturn.model.profile import Session, Snapshot, State, VaultState, session_state
 from keyturn.storage.index import Index
 from keyturn.storage.paths import Paths
@@ -83,7 +83,7 @@ class ServiceCredentialSource:
         self._obtained: datetime | None = service.now()
         if not service.uses_caller_credentials(profile) and service.snapshot().vault is VaultState.LOCKED:
             why = "the vault is locked"
-            raise NeedsUnlock(f"Could not start the endpoint for {profile}", why, "Run: keyturn vault unlock")
+            raise NeedsUnlock(f"Could not start the endpoint for {profile}", why, Remedy("vault unlock"))
 
     def fingerprint(self) -> SessionFingerprint:
         """Return the current state that a document depends on."""

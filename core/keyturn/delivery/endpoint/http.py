@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import IntEnum
 
 from keyturn.delivery import credential_process
-from keyturn.model.errors import KeyturnError, UsageError
+from keyturn.model.errors import THEN_RUN, KeyturnError, Remedy, UsageError
 from keyturn.model.secret import Secret
 from keyturn.model.text import iso
 
@@ -147,7 +147,7 @@ def credentials_response(name: str, document: str, now: datetime) -> bytes:
         raise UsageError(f"Endpoint cannot serve {name}", why, "Omit --endpoint")
     if credentials.expires <= now:
         raise KeyturnError(
-            f"Endpoint cannot serve {name}", "its session has expired", f"Run: keyturn refresh {name}"
+            f"Endpoint cannot serve {name}", "its session has expired", Remedy("refresh", name)
         )
     table = {
         "AccessKeyId": credentials.access_key_id,
@@ -163,7 +163,9 @@ def only_temporary(name: str) -> UsageError:
     """Return the error for a profile that delivers its long-term access key."""
     why = "it delivers its long-term access key, and an endpoint serves only temporary credentials"
     return UsageError(
-        f"Endpoint cannot serve {name}", why, f"Omit --endpoint, or run: keyturn set {name} session=temporary"
+        f"Endpoint cannot serve {name}",
+        why,
+        ("Omit --endpoint, or ", THEN_RUN, Remedy("set", name, "session=temporary")),
     )
 
 
