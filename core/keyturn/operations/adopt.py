@@ -16,7 +16,7 @@ from keyturn.awsconfig import diff, process_line
 from keyturn.awsconfig.document import Document, FileKind
 from keyturn.awsconfig.native_profiles import credential_items, dependants
 from keyturn.awsconfig.process_line import is_keyturn_process_line
-from keyturn.model.errors import ChangeRefused, FileChanged, KeyturnError, WriteNotConfirmed
+from keyturn.model.errors import RUN, ChangeRefused, FileChanged, KeyturnError, Remedy, WriteNotConfirmed
 from keyturn.model.json_codec import to_table
 from keyturn.model.key_ids import is_long_term
 from keyturn.model.profile import Delivery, DiffLine, Key, Kind, Plan, Profile
@@ -295,7 +295,7 @@ def _store_in_vault(
             raise KeyturnError(
                 "Could not adopt",
                 "the vault returned another key than the one stored",
-                "Run: keyturn vault status",
+                Remedy("vault status"),
             )
 
     def update_index(index: Index) -> Index:
@@ -378,7 +378,7 @@ def _verify(context: Context, adoption: AdoptionPlan) -> None:
             raise ChangeRefused(
                 f"Could not adopt {name}",
                 why,
-                f"Run: keyturn show {name}, and keyturn release {name} to undo",
+                (RUN, Remedy("show", name), ", and ", Remedy("release", name), " to undo"),
             )
 
 
@@ -403,7 +403,7 @@ def require_all_in_vault(
     """
     what = f"Could not adopt {name}"
     if entry is None:
-        raise KeyturnError(what, "it is already managed by keyturn", f"See: keyturn show {name}")
+        raise KeyturnError(what, "it is already managed by keyturn", ("See: ", Remedy("show", name)))
     stored_values = {
         (group["path"], group["section"]): dict(map(tuple, group["items"])) for group in entry["sections"]
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keyturn.awsconfig.document import Document, FileKind, remove_items, set_items
-from keyturn.model.errors import FileChanged, KeyturnError, NotFound
+from keyturn.model.errors import FileChanged, KeyturnError, NotFound, Remedy
 from keyturn.model.profile import VaultState
 from keyturn.operations import deliver
 from keyturn.operations.context import Context
@@ -176,7 +176,7 @@ def mfa_devices(context: Context, name: str) -> tuple[str, ...]:
         raise NotFound(
             f"Could not list the MFA devices of {name}",
             why,
-            f"Set it manually: keyturn set {name} mfa_serial=SERIAL",
+            ("Set it manually: ", Remedy("set", name, "mfa_serial=SERIAL")),
         )
     context.require_open()
     key = context.key(entry)
@@ -187,6 +187,6 @@ def mfa_devices(context: Context, name: str) -> tuple[str, ...]:
     try:
         serials = aws.list_mfa_devices(key, user)
     except KeyturnError as error:
-        error.hint = f"Set the device manually: keyturn set {name} mfa_serial=SERIAL"
+        error.hint = ("Set the device manually: ", Remedy("set", name, "mfa_serial=SERIAL"))
         raise
     return tuple(serial for serial in serials if sts_limits.shows_codes(serial))

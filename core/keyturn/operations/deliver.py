@@ -17,6 +17,7 @@ from keyturn.model.errors import (
     FileChanged,
     KeyturnError,
     NotFound,
+    Remedy,
     UsageError,
     WriteNotConfirmed,
 )
@@ -145,7 +146,7 @@ def managed_profile(inventory: Inventory, name: str) -> ManagedProfile:
     definition = inventory.definitions.get(name)
     if definition is None:
         inventory.row(name)
-        raise NotFound(f"{name} is not managed by keyturn", "", f"Adopt it first: keyturn adopt {name}")
+        raise NotFound(f"{name} is not managed by keyturn", "", ("Adopt it first: ", Remedy("adopt", name)))
     return definition
 
 

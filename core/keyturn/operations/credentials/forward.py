@@ -7,7 +7,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from keyturn.delivery import credential_process
-from keyturn.model.errors import ChangeRefused, KeyturnError, NeedsInteraction, NotFound
+from keyturn.model.errors import THEN_RUN, ChangeRefused, KeyturnError, NeedsInteraction, NotFound, Remedy
 from keyturn.operations.context import Context
 from keyturn.operations.credentials.get_credentials import credential_document
 from keyturn.profiles.inventory import Inventory
@@ -28,7 +28,7 @@ def get_forwarded_credentials(context: Context, name: str, min_left: timedelta |
     try:
         document = credential_document(context, name, min_left, None, is_remote=True)
     except NeedsInteraction as error:
-        hint = f"On the machine that forwards it, run: keyturn refresh {name}"
+        hint = ("On the machine that forwards it, ", THEN_RUN, Remedy("refresh", name))
         raise NeedsInteraction(error.what, error.why, hint) from None
     credentials, _ = credential_process.parse(document)
     if credentials.session_token is None or credentials.expires is None:
@@ -44,7 +44,9 @@ def _require_named(context: Context, name: str) -> None:
         names = config.load(context.paths.config_file).forward
     except (KeyturnError, OSError):
         why = "config.toml of the forwarding machine is invalid"
-        raise ChangeRefused(f"Could not forward {name}", why, "See the problem there: keyturn list") from None
+        raise ChangeRefused(
+            f"Could not forward {name}", why, ("See the problem there: ", Remedy("list"))
+        ) from None
     if name not in names:
         hint = "Add it to `forward` in config.toml of the forwarding machine"
         raise NotFound(f"Profile not found: {name}", "it is not forwarded to this machine", hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from keyturn.delivery import credential_process
-from keyturn.model.errors import UsageError
+from keyturn.model.errors import THEN_RUN, Remedy, UsageError
 from keyturn.model.profile import State, session_state
 from keyturn.model.text import span
 from keyturn.operations.context import Context
@@ -106,5 +106,5 @@ def _too_short(name: str, min_left: timedelta, left: timedelta) -> UsageError:
     return UsageError(
         f"Could not get credentials of {name}",
         why,
-        f"Request less, or run: keyturn set {name} duration=DURATION",
+        ("Request less, or ", THEN_RUN, Remedy("set", name, "duration=DURATION")),
     )

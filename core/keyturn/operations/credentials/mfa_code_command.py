@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keyturn.aws.deadline import MAX_SECONDS, Deadline
-from keyturn.model.errors import KeyturnError, NeedsMfa
+from keyturn.model.errors import KeyturnError, NeedsMfa, Remedy
 from keyturn.operations.context import Context
 from keyturn.providers import mfa_command
 from keyturn.storage.config import Command, Config
@@ -114,7 +114,7 @@ class CommandMfaCodes:
 
     @staticmethod
     def _needs_code(profile: str, serial: str, why: str) -> NeedsMfa:
-        hint = f"Type a code: keyturn refresh {profile}"
+        hint = ("Type a code: ", Remedy("refresh", profile))
         return NeedsMfa(f"Could not refresh {profile}", why, hint, profile=profile, serial=serial)
 
     def _wait_for_unused_code(self, serial: str, seconds: float) -> bool:

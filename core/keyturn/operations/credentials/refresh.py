@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from keyturn.awsconfig.process_line import is_keyturn_process_line
 from keyturn.delivery import credential_process
-from keyturn.model.errors import FileChanged, KeyturnError, NeedsInteraction, NotFound
+from keyturn.model.errors import THEN_RUN, FileChanged, Hint, KeyturnError, NeedsInteraction, NotFound, Remedy
 from keyturn.model.profile import Credentials, Delivery, Kind, Profile, Refreshed, Renew, State, session_state
 from keyturn.model.text import span
 from keyturn.operations import deliver, key_metadata
@@ -38,7 +38,7 @@ def require_refreshable(row: Profile) -> None:
         return
     if row.plaintext_key:
         why = "it is a plaintext long-term key, which does not expire"
-        raise KeyturnError(what, why, f"Adopt it to get sessions: keyturn adopt {row.name}")
+        raise KeyturnError(what, why, ("Adopt it to get sessions: ", Remedy("adopt", row.name)))
     if row.kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION):
         why = "its temporary keys were written by another tool"
         raise KeyturnError(what, why, "Run that tool again, or configure a role or a key instead")
@@ -156,10 +156,10 @@ def _document(context: Context, inventory: Inventory, name: str) -> str:
     return credential_process.document(cached.issued.credentials, account)
 
 
-def _hint(inventory: Inventory, name: str) -> str:
+def _hint(inventory: Inventory, name: str) -> Hint:
     if is_keyturn_process_line(str(inventory.settings(name).get("credential_process", "")), name):
-        return f"To restore its settings from the vault, run: keyturn release {name}"
-    return f"Run: keyturn adopt {name}"
+        return ("To restore its settings from the vault, ", THEN_RUN, Remedy("release", name))
+    return Remedy("adopt", name)
 
 
 def renewed_session(
@@ -186,7 +186,7 @@ def renewed_session(
         if valid is not None:
             return valid
         raise NeedsInteraction(
-            f"Could not get credentials of {name}", "its renewal is off", f"Run: keyturn refresh {name}"
+            f"Could not get credentials of {name}", "its renewal is off", Remedy("refresh", name)
         )
     try:
         fetched = refresher.fetch(name, code, only_if_due=is_cached_enough)

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from keyturn.aws.api import IssuedCredentials
-from keyturn.model.errors import AgentUnavailable, FileChanged, KeyturnError
+from keyturn.model.errors import AgentUnavailable, FileChanged, KeyturnError, Remedy
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 from keyturn.model.text import from_iso, iso
@@ -109,7 +109,7 @@ def require_own_environment(context: Context, inventory: Inventory, name: str) -
     """
     if context.serves_others and inventory.caller_credential_source(name):
         why = f"{name} uses the caller's credentials"
-        raise AgentUnavailable("The agent cannot do this", why, f"Run: keyturn refresh {name}")
+        raise AgentUnavailable("The agent cannot do this", why, Remedy("refresh", name))
 
 
 @dataclass
@@ -186,7 +186,7 @@ def read_unchanged(context: Context, before: Inventory, name: str, fetched: Fetc
 
 
 def _changed_meanwhile(name: str, why: str) -> FileChanged:
-    return FileChanged(f"Could not refresh {name}", why, f"Run: keyturn refresh {name}")
+    return FileChanged(f"Could not refresh {name}", why, Remedy("refresh", name))
 
 
 # MFA sessions
