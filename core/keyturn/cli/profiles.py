@@ -12,7 +12,7 @@ import click
 from keyturn.cli.options import as_json, credential_service, opens_vault, yes
 from keyturn.cli.output import columns, emit, say, warn
 from keyturn.cli.prompts import VaultUnlocker, ask_line, confirm, on_terminal
-from keyturn.model.errors import Remedy, NeedsInteraction, NotFound, UsageError
+from keyturn.model.errors import NeedsInteraction, NotFound, Remedy, UsageError
 from keyturn.model.labels import ROLE_WORDS, kind_words, rotation_words
 from keyturn.model.profile import Delivery, Key, Profile, RotationState, State, VaultState, state_of
 from keyturn.model.text import countdown, iso, safe
