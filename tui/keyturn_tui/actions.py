@@ -8,7 +8,7 @@ from enum import StrEnum
 from textual.binding import Binding, BindingType
 
 from keyturn.awsconfig import process_line
-from keyturn.model.errors import KeyturnError
+from keyturn.model.errors import KeyturnError, parts_of, words
 from keyturn.model.profile import Profile, RotationState, State, VaultState, state_of
 from keyturn.profiles.status import Refusal, why_not_adoptable, why_not_rotatable
 from keyturn_tui.rendering.profile_cells import View
@@ -305,7 +305,7 @@ def why_not_manageable(profile: Profile) -> str | None:
 
 
 def _text_of(profile: Profile, refusal: Refusal | None) -> str | None:
-    return f"{profile.name}: {refusal.why}. {refusal.hint}" if refusal is not None else None
+    return f"{profile.name}: {refusal.why}. {words(parts_of(refusal.hint))}" if refusal is not None else None
 
 
 def needs_rotation(profile: Profile) -> bool:

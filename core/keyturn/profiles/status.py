@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from keyturn.awsconfig.process_line import is_keyturn_process_line
+from keyturn.model.errors import Hint, Remedy
 from keyturn.model.key_ids import account_of
 from keyturn.model.profile import (
     DEFAULT_ROTATION_DAYS,
@@ -358,7 +359,7 @@ class Refusal:
 
     why: str
     """A clause about the profile, which is `it`."""
-    hint: str
+    hint: Hint
     """Next step; empty if there is none."""
 
 
@@ -376,7 +377,7 @@ def why_not_adoptable(row: Profile) -> Refusal | None:
         )
     if row.kind is Kind.IAM_KEY or (row.kind is Kind.ROLE and (row.chain or row.credential_source)):
         return None
-    refresh = f"Refresh it without adopting: keyturn refresh {row.name}"
+    refresh = ("Refresh it without adopting: ", Remedy("refresh", row.name))
     return Refusal(
         f"a profile of type {row.kind} has no long-term secret in the shared files",
         "Add credentials to it first" if row.kind is Kind.UNKNOWN else refresh,
@@ -391,11 +392,13 @@ def why_not_rotatable(row: Profile) -> Refusal | None:
     if row.plaintext_key:
         return Refusal(
             "its key is a plaintext key in the shared files, where a new one could get lost",
-            f"Adopt it first: keyturn adopt {row.name}",
+            ("Adopt it first: ", Remedy("adopt", row.name)),
         )
     if row.source and not row.credential_source and (row.managed or row.kind is Kind.ROLE):
-        return Refusal("it has no access key of its own", f"Rotate its source: keyturn rotate {row.source}")
-    return Refusal("the vault has no access key for it", f"Run: keyturn show {row.name}")
+        return Refusal(
+            "it has no access key of its own", ("Rotate its source: ", Remedy("rotate", row.source))
+        )
+    return Refusal("the vault has no access key for it", Remedy("show", row.name))
 
 
 def row_table(row: Profile, vault: VaultState, now: datetime) -> dict[str, Any]:

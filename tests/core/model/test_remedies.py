@@ -28,7 +28,7 @@ ERRORS = {
     name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)
 }
 #: Functions and methods that take a hint, and its position among their arguments.
-TAKES_HINT = {**dict.fromkeys(ERRORS, 2), "rotation_halted": 2, "KeyDrift": 1, "add_hint": 0}
+TAKES_HINT = {**dict.fromkeys(ERRORS, 2), "rotation_halted": 2, "KeyDrift": 1, "Refusal": 1, "add_hint": 0}
 COMMAND = re.compile(rf"\bkeyturn ({'|'.join(map(re.escape, keyturn.commands))})\b")
 
 
@@ -150,7 +150,7 @@ def test_there_are_remedies() -> None:
 def test_a_remedy_is_a_command_of_the_command_line(path: str, call: ast.Call) -> None:
     operation = argument(call, 0, "operation")
     assert isinstance(operation, ast.Constant)
-    command = COMMANDS[operation.value]
+    command = COMMANDS[str(operation.value)]
     arguments = {each.name for each in command.params if isinstance(each, click.Argument)}
     if argument(call, 1, "profile") is not None:
         assert arguments & {"profile", "profiles"}

@@ -156,8 +156,6 @@ def _undo_impossible(record: Record) -> RotationHalted:
         "so the rotation cannot be undone",
         ("To continue with the new key: ", Remedy("rotate", record.profile, "--resume")),
     )
-    hint = ("To continue with the new key: ", Remedy("rotate", record.profile, "--resume"))
-    return rotation_halted(record, why, hint)
 
 
 def _undo_without_new(actions: StepActions, observed: ObservedKeys) -> Progress:

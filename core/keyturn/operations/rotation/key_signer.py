@@ -219,4 +219,6 @@ def _no_working_key(context: Context, record: Record) -> RotationHalted:
         "Reactivate one of them in the console, then ", THEN_RUN, Remedy("rotate", record.profile, "--resume"),
         f", or --undo. If both are deleted, move {file} away to end the rotation",
     )  # fmt: skip
-    return rotation_halted(record, why, hint)
+    return rotation_halted(
+        record, f"AWS accepts neither {keys}: the key in use was deleted or deactivated", hint
+    )
