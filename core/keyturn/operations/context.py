@@ -19,6 +19,7 @@ from keyturn.model.errors import AwsError, KeyturnError, NeedsInteraction, NotFo
 from keyturn.model.profile import Credentials, Failure, VaultState
 from keyturn.model.redaction import redacted
 from keyturn.model.secret import Secret
+from keyturn.model.text import safe
 from keyturn.profiles import inventory
 from keyturn.storage.activity import ActivityEntry, ActivityLog
 from keyturn.storage.index import Index, IndexFile, ProfileState
@@ -182,14 +183,21 @@ class Context:
             self.record_failure(profile, event, error)
             raise
 
-    def clear_failure(self, profile: str, *events: str) -> None:
-        """Delete the failure of a profile if one of `events` caused it."""
+    def clear_failure(self, profile: str, event: str) -> None:
+        """Delete the failure of a profile if `event` caused it, which the activity log tells. An unreadable
+        log leaves the failure, because it must not prevent what was done.
+        """
         failure = self.profile_state(profile).failure
-        if failure is not None and any(
-            f"{event} of {profile}" in failure.line or f"Could not {event} {profile}" in failure.line
-            for event in events
-        ):
-            self.update_index(lambda index: index.update(profile, failure=None))
+        if failure is None:
+            return
+        with contextlib.suppress(OSError):
+            causes = [
+                entry.event
+                for entry in self.activity.read()
+                if not entry.ok and (entry.profile, entry.result) == (profile, safe(failure.line))
+            ]
+            if causes[-1:] == [event]:
+                self.update_index(lambda index: index.update(profile, failure=None))
 
     def wait_until_secrets_saved(self) -> None:
         """Wait until :attr:`unsaved_secret_lock` is free, for at most `SECRETS_SAVED_SECONDS`."""

@@ -102,7 +102,7 @@ def _advance_once(context: Context, record: Record, code: str | None) -> Progres
     with context.log_failure(record.profile, "rotate"), record_store.user_lock(context, record.user):
         record = record_store.reload_record(context, record)
         progress = _perform(StepActions(context, record, key_signer))
-        context.clear_failure(record.profile, "rotate", "rotation", "Rotation")
+        context.clear_failure(record.profile, "rotate")
         return progress
 
 

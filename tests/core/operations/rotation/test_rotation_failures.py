@@ -197,6 +197,17 @@ def test_the_failure_of_a_refused_rotation_is_cleared_by_the_next_step_that_succ
     assert home.service.context.profile_state(PROFILE).failure is None
 
 
+@pytest.mark.parametrize(("event", "stays"), [("deliver", True), ("rotate", False)])
+def test_a_step_that_succeeds_clears_failures_of_the_rotation_alone(
+    home: Home, event: str, *, stays: bool
+) -> None:
+    home.service.rotation.start(PROFILE)
+    error = KeyturnError(f"Could not rotate {PROFILE}", "x" * 3000)
+    home.service.context.record_failure(PROFILE, event, error)
+    home.service.rotation.advance(PROFILE)
+    assert (home.service.context.profile_state(PROFILE).failure is not None) is stays
+
+
 @pytest.mark.parametrize("seconds", [0, 7, 20, 41, 60])
 def test_the_old_key_is_untouched_until_the_new_one_answered_three_times_in_a_row(
     home: Home, seconds: int
