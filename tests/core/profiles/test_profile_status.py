@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from keyturn.model.errors import parts_of, words
 from keyturn.model.key_ids import account_of
 from keyturn.model.profile import (
     Delivery,
@@ -643,7 +644,7 @@ def test_a_profile_with_a_long_term_secret_or_a_role_can_be_adopted(row: Profile
 def test_a_profile_that_cannot_be_adopted_says_the_next_step(row: Profile, hint: str) -> None:
     refusal = status.why_not_adoptable(row)
     assert refusal is not None
-    assert refusal.hint == hint
+    assert words(parts_of(refusal.hint)) == hint
 
 
 _OTHERS_KEY = ("it has no access key of its own", "Rotate its source: keyturn rotate base")
@@ -677,4 +678,4 @@ def test_a_profile_with_its_own_key_in_the_vault_can_be_rotated(
     row: Profile, refusal: tuple[str, str] | None
 ) -> None:
     found = status.why_not_rotatable(row)
-    assert (found and (found.why, found.hint)) == refusal
+    assert (found and (found.why, words(parts_of(found.hint)))) == refusal
