@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +12,9 @@ from keyturn.awsconfig.parser import DEFAULT, Document, FileKind, Item, Section,
 from keyturn.awsconfig.section_names import duplicate_sections, entry_of
 from keyturn.model.errors import UnparsableFile
 from keyturn.model.profile import FileProblem, Origin
+from keyturn.system import files
 
-#: Missing, a dangling or looping link, or a socket.
+#: Missing, a dangling or looping link, or not a regular file.
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 
 
@@ -175,18 +174,11 @@ def read_regular(path: Path) -> bytes | None:
     :raises OSError: if it exists and cannot be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return files.read_regular(path)
     except OSError as error:
         if error.errno in _NO_FILE:
             return None
         raise
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read()
-    finally:
-        os.close(descriptor)
 
 
 def _warnings(config: Document | None, path: str) -> list[FileProblem]:

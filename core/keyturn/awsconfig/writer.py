@@ -5,27 +5,29 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Final, Literal
 
-from keyturn.awsconfig import stable_read, three_way_merge
-from keyturn.awsconfig.atomic_replace import Replacement, remove_if_unchanged
-from keyturn.awsconfig.file_lock import LockedFile, Mark, lock_file, mark_of
+from keyturn.awsconfig import three_way_merge
 from keyturn.awsconfig.loader import read_regular
 from keyturn.awsconfig.parser import Document, FileKind, parse
-from keyturn.awsconfig.stable_read import Version
-from keyturn.awsconfig.timing import (
-    ATTEMPT_LIMIT,
-    ATTEMPTS,
-    CONTENDED_WAIT,
-    CONTENTION_PERIOD,
-    LATE_WRITE_WAIT,
+from keyturn.awsconfig.shared_file import (
+    LockedFile,
+    Mark,
+    Replacement,
+    Target,
     Timing,
+    Version,
+    find,
+    lock_file,
+    mark_of,
+    open_version,
+    read_stable,
+    remove_if_unchanged,
 )
-from keyturn.awsconfig.write_target import Target, find
 from keyturn.model.errors import (
     ChangeRefused,
     FileBusy,
@@ -35,7 +37,19 @@ from keyturn.model.errors import (
     UnsafeFile,
     WriteNotConfirmed,
 )
-from keyturn.system.files import sync_dir
+from keyturn.system.files import sync_dir, translate_os_errors
+
+#: Seconds to watch for a program that read the file before it was replaced and writes it now.
+LATE_WRITE_WAIT = 0.030
+#: The same while others have just written it, in seconds, because they may be slowed down by each other and
+#: by keyturn.
+CONTENDED_WAIT = 0.300
+#: Seconds for which a program that wrote the file is expected to write it again.
+CONTENTION_PERIOD = 2.0
+#: Minimum number of attempts, and minimum seconds, for an edit that others undo. A slow disk and a busy
+#: writer can collide for a while.
+ATTEMPTS = 10
+ATTEMPT_LIMIT = 20.0
 
 Change = Callable[[Document], bytes]
 """An edit. It is called on the current file, and again if another program changes the file before the
@@ -123,7 +137,7 @@ class SharedFiles:
         with _translate_os_error(path):
             target = find(path)
             with lock_file(self.locks_dir, target, self.timing) as lock:
-                version = stable_read.read(target, FileKind.CONFIG, lock, (), self.timing)
+                version = read_stable(target, FileKind.CONFIG, lock, (), self.timing)
                 try:
                     self._remove(target, version, expect)
                 finally:
@@ -242,7 +256,7 @@ class _WriteAttempt:
 
     def _read(self, target: Target, lock: LockedFile) -> Version:
         timing = self.files.timing
-        version = stable_read.read(target, self.kind, lock, self.files.known_sections(self.path), timing)
+        version = read_stable(target, self.kind, lock, self.files.known_sections(self.path), timing)
         now = timing.wall()
         if (
             not version.is_ours
@@ -282,7 +296,7 @@ class _WriteAttempt:
 
     def _record_late_write(self, replacement: Replacement, after: bytes) -> None:
         """Save what was written into keyturn's version in the microseconds before the exchange was undone."""
-        ours = stable_read.open_version(replacement.path)
+        ours = open_version(replacement.path)
         try:
             theirs = None
             if ours.status is not None:
@@ -349,7 +363,7 @@ class _WriteAttempt:
         if mark is not None and mark == result.observed:
             return True
         if mark == result.mark:
-            now = stable_read.open_version(target.real)
+            now = open_version(target.real)
             now.close()
             if now.data == result.after:
                 return True
@@ -385,29 +399,26 @@ def _changed_error(path: Path) -> FileChanged:
     )
 
 
-@contextlib.contextmanager
-def _report_unconfirmed(path: Path, before: bytes | None, after: bytes) -> Iterator[None]:
+def _report_unconfirmed(
+    path: Path, before: bytes | None, after: bytes
+) -> contextlib.AbstractContextManager[None]:
     """Turn an `OSError` after the new version is in place into `WriteNotConfirmed`."""
-    try:
-        yield
-    except OSError as error:
-        why = f"the file was written, but the disk did not confirm it: {error.strerror}"
-        hint = "Check the disk and the file"
-        raise WriteNotConfirmed(
-            f"Write to {path} not confirmed", why, hint, before=before, after=after
-        ) from error
+    return translate_os_errors(
+        lambda error: WriteNotConfirmed(
+            f"Write to {path} not confirmed",
+            f"the file was written, but the disk did not confirm it: {error.strerror}",
+            "Check the disk and the file",
+            before=before,
+            after=after,
+        )
+    )
 
 
-@contextlib.contextmanager
-def _translate_os_error(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        why = error.strerror or type(error).__name__
+def _translate_os_error(path: Path) -> contextlib.AbstractContextManager[None]:
+    def translate(error: OSError) -> KeyturnError:
+        what, why = f"Could not write {path}", error.strerror or type(error).__name__
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise UnsafeFile(
-                f"Could not write {path}", why, "The file is unchanged; make it writable first"
-            ) from error
-        raise KeyturnError(
-            f"Could not write {path}", why, "The file is unchanged; fix the cause and try again"
-        ) from error
+            return UnsafeFile(what, why, "The file is unchanged; make it writable first")
+        return KeyturnError(what, why, "The file is unchanged; fix the cause and try again")
+
+    return translate_os_errors(translate)

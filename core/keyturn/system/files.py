@@ -15,6 +15,11 @@ from pathlib import Path
 
 from keyturn.model.errors import FileBusy, KeyturnError
 
+_AT_FDCWD = -100
+"""AT_FDCWD: resolve a relative path from the working directory."""
+_RENAME_EXCHANGE = 2
+#: Errors of a system, file system or container policy that does not support the exchange.
+_EXCHANGE_UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 #: Errors of a file system without hard links.
 LINK_UNSUPPORTED = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 LOCK_SECONDS = 10.0
@@ -224,6 +229,27 @@ def write_new(path: Path, content: bytes, prepare: Callable[[int], None] = lambd
     except BaseException:
         discard(path)
         raise
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Exchange the names of two files.
+
+    :returns: False if the system cannot do that in one step.
+    :raises OSError: if a file is missing, or the file system refuses.
+    """
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    if renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0:
+        return True
+    error = ctypes.get_errno()
+    if error in _EXCHANGE_UNSUPPORTED:
+        return False
+    raise OSError(error, os.strerror(error), str(first), None, str(second))
 
 
 def discard(path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.awsconfig.timing import Timing
+from keyturn.awsconfig.shared_file import Timing
 from keyturn.awsconfig.writer import SharedFiles
 
 Files = Callable[[int], bytes]

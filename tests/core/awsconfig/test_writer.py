@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from keyturn.awsconfig import atomic_replace, writer
+from keyturn.awsconfig import writer
 from keyturn.awsconfig.document import Document, FileKind, parse, set_items
 from keyturn.awsconfig.writer import SharedFiles
 from keyturn.model.errors import FileChanged, KeyturnError, UnparsableFile, UnsafeFile, UsageError
+from keyturn.system import files as system_files
 
 OLD = b"# mine\n[profile a]\nregion = eu-west-1\n"
 LINE = {"credential_process": '"/opt/keyturn" credential-process a'}
@@ -244,7 +245,7 @@ def test_a_planted_temporary_name_is_not_written_through(
     path, victim = folder / "config", folder / "victim"
     path.write_bytes(OLD)
     victim.write_bytes(b"untouched")
-    monkeypatch.setattr("keyturn.awsconfig.atomic_replace.secrets.token_hex", lambda _: "known")
+    monkeypatch.setattr("keyturn.awsconfig.shared_file.secrets.token_hex", lambda _: "known")
     (folder / f".keyturn-{os.getpid()}-known.tmp").symlink_to(victim)
     with pytest.raises(KeyturnError):
         edit(files, path)
@@ -260,7 +261,7 @@ def test_a_file_that_is_a_mount_point_is_refused_with_advice(
 
     path = folder / "config"
     path.write_bytes(OLD)
-    monkeypatch.setattr(atomic_replace, "exchange", busy)
+    monkeypatch.setattr(system_files, "exchange", busy)
     with pytest.raises(UnsafeFile, match="Mount its folder"):
         edit(files, path)
     assert path.read_bytes() == OLD

@@ -15,9 +15,7 @@ import pytest
 
 from keyturn.awsconfig import writer
 from keyturn.awsconfig.document import Document, FileKind, parse, set_items
-from keyturn.awsconfig.file_lock import lock_file
-from keyturn.awsconfig.timing import LOCK_LIMIT, READ_LIMIT
-from keyturn.awsconfig.write_target import find
+from keyturn.awsconfig.shared_file import LOCK_LIMIT, READ_LIMIT, find, lock_file
 from keyturn.awsconfig.writer import SharedFiles
 from keyturn.model.errors import FileBusy, FileChanged
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.awsconfig.atomic_replace import exchange
 from keyturn.awsconfig.document import FileKind, set_items
 from keyturn.service import CredentialService
 from keyturn.system import temp_files
+from keyturn.system.files import exchange
 from tests.core.operations.conftest import Bench
 
 #: Above the highest process ID of Linux.
@@ -114,7 +114,7 @@ def test_a_save_of_another_program_that_a_killed_write_had_in_hand_is_kept(
             exchange(first, second)
             os._exit(9)
 
-        monkeypatch.setattr("keyturn.awsconfig.atomic_replace.exchange", saved_and_killed)
+        monkeypatch.setattr("keyturn.system.files.exchange", saved_and_killed)
         bench.service.context.files.edit(
             bench.credentials, lambda doc: set_items(doc, "x", {"region": "eu"}), kind=FileKind.CREDENTIALS
         )

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from keyturn.awsconfig.atomic_replace import exchange
-from keyturn.awsconfig.timing import Timing
+from keyturn.awsconfig.shared_file import Timing
+from keyturn.system.files import exchange
 
 Step = Callable[[], None]
 
@@ -69,7 +69,7 @@ class Stepper:
             for name in _SYSTEM_CALLS:
                 patch.setattr(os, name, self._wrapped(name, getattr(os, name)))
             patch.setattr(fcntl, "flock", self._wrapped("flock", fcntl.flock))
-            patch.setattr("keyturn.awsconfig.atomic_replace.exchange", self._wrapped("exchange", exchange))
+            patch.setattr("keyturn.system.files.exchange", self._wrapped("exchange", exchange))
             yield
 
     def _wrapped(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:

@@ -140,7 +140,7 @@ def test_a_role_that_somebody_wrote_back_is_told_with_the_way_out(machine: Machi
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from keyturn.awsconfig import atomic_replace as replace
+from keyturn.system import files as replace
 from keyturn.awsconfig.document import FileKind, set_items
 from keyturn.awsconfig.writer import SharedFiles
 

@@ -16,7 +16,7 @@ from typing import Protocol
 import pytest
 
 from keyturn.awsconfig.document import FileKind, set_items
-from keyturn.awsconfig.timing import Timing
+from keyturn.awsconfig.shared_file import Timing
 from keyturn.awsconfig.writer import SharedFiles
 from keyturn.model.errors import FileBusy
 from keyturn.model.secret import Secret
@@ -30,9 +30,7 @@ from tests.resilience.concurrency import programs
 HOLDS_FILE = """
     import sys, time
     from pathlib import Path
-    from keyturn.awsconfig.file_lock import lock_file
-    from keyturn.awsconfig.timing import Timing
-    from keyturn.awsconfig.write_target import find
+    from keyturn.awsconfig.shared_file import Timing, find, lock_file
 
     with lock_file(Path(sys.argv[1]), find(Path(sys.argv[2])), Timing()):
         print("held", flush=True)

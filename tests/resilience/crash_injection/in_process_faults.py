@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from keyturn.awsconfig import atomic_replace
+from keyturn.system import files
 from tests.resilience.crash_injection.crash_home import Home
 from tests.resilience.crash_injection.traced_child import Outcome, Run, run_in_child
 
@@ -61,7 +61,7 @@ CALLS: tuple[tuple[Any, str], ...] = (
     (fcntl, "flock"),
     (io, "open"),
     (builtins, "open"),
-    (atomic_replace, "exchange"),
+    (files, "exchange"),
 )
 KILL = "kill"
 SHORT = "short"

@@ -17,7 +17,7 @@ from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
-from keyturn.awsconfig import atomic_replace
+from keyturn.system import files
 from tests.resilience.crash_injection.crash_home import NOW, Home
 from tests.resilience.crash_injection.traced_child import Run, run_in_child
 
@@ -44,7 +44,7 @@ CALLS: tuple[tuple[Any, str], ...] = (
             "rmdir",
         ]
     ),
-    (atomic_replace, "exchange"),
+    (files, "exchange"),
 )
 #: Parts that remain of contents that were not fsynced.
 LEFT: tuple[Callable[[bytes], bytes], ...] = (

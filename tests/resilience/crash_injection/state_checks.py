@@ -12,8 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from keyturn.awsconfig import atomic_replace
-from keyturn.system import temp_files
+from keyturn.system import files, temp_files
 from tests.resilience.crash_injection.crash_home import Corrupt, Home, Views
 from tests.resilience.crash_injection.file_writers import Operation, plain_verb
 from tests.resilience.crash_injection.traced_child import Outcome, run_in_child
@@ -29,7 +28,7 @@ CHANGES = (
         (os, name)
         for name in ("rename", "replace", "link", "unlink", "mkdir", "rmdir", "write", "open", "ftruncate")
     ),
-    (atomic_replace, "exchange"),
+    (files, "exchange"),
 )
 #: Share of runs that may miss their call, in percent, because a machine under load may take another path.
 MAX_MISSED_PERCENT = 1

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.awsconfig import atomic_replace
+from keyturn.awsconfig import shared_file
 from tests.resilience.crash_injection import file_writers, strace_runs
 from tests.resilience.crash_injection.crash_home import CONFIG, CREDENTIALS, SECRET, Home
 from tests.resilience.crash_injection.traced_child import run_in_child
@@ -297,7 +297,7 @@ def test_names_that_another_user_planted_in_a_shared_folder_are_not_written_thro
 
     def guessed(of: Home) -> int:
         (of.aws / f".keyturn-{os.getpid()}-known.tmp").symlink_to(victim)
-        atomic_replace.secrets.token_hex = lambda _: "known"  # type: ignore[attr-defined]  # of a module, in a child
+        shared_file.secrets.token_hex = lambda _: "known"  # type: ignore[attr-defined]  # of a module, in a child
         return file_writers.writer(file_writers._edit_credentials)(of)
 
     outcome = run_in_child(guessed, home)

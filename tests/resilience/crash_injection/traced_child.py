@@ -24,7 +24,7 @@ import pyrage  # noqa: F401  # the same
 
 from keyturn import service
 from keyturn.awsconfig import writer
-from keyturn.awsconfig.timing import Timing
+from keyturn.awsconfig.shared_file import Timing
 from keyturn.cli import main  # noqa: F401  # the verbs
 from keyturn.operations.context import Context
 from keyturn.vault import passphrase
@@ -163,7 +163,7 @@ def _set_up(home: Home) -> None:
         (service.CredentialService, "from_environ", classmethod(here)),
         (service, "clock_for", lambda _: lambda: NOW),
         (service, "program", lambda _: "/opt/keyturn/bin/keyturn"),
-        (writer, "Pace", instant_timing),
+        (writer, "Timing", instant_timing),
         (Context, "later", staticmethod(at_once)),
         (passphrase, "seal", weak_age.seal),
     ]

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from keyturn.awsconfig import stable_read
 from keyturn.awsconfig.document import FileKind, set_items
-from keyturn.awsconfig.stable_read import is_being_written
 from keyturn.awsconfig.writer import SharedFiles
+from keyturn.system import open_files
+from keyturn.system.open_files import is_being_written
 
 Reading = Callable[[Path], bool | None]
 OLD = b"[default]\nregion = eu-west-1\n"
@@ -64,7 +64,7 @@ def test_a_refused_lease_on_a_network_file_system_stops_no_edit(
         return real(descriptor, command, argument)
 
     monkeypatch.setattr(fcntl, "fcntl", no_delegation)
-    monkeypatch.setattr(stable_read, "_file_system", lambda _: number)
+    monkeypatch.setattr(open_files, "_file_system", lambda _: number)
     path = tmp_path / "config"
     path.write_bytes(OLD)
     os.utime(path, (1, 1))
@@ -79,7 +79,7 @@ def test_the_file_system_is_told_as_the_system_tells_it(tmp_path: Path) -> None:
     path.write_bytes(OLD)
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        found = stable_read._file_system(descriptor)
+        found = open_files._file_system(descriptor)
     finally:
         os.close(descriptor)
     done = subprocess.run(["stat", "-f", "-c", "%t", path], capture_output=True, text=True, check=True)
