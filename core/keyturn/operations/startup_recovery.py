@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -64,7 +63,7 @@ def clear_versions(files: Iterable[Path], history: History, now: float, report: 
     for file in files:
         folders.setdefault(Path(os.path.realpath(file)).parent, []).append(file)
     for folder, originals in sorted(folders.items()):
-        for path in temp_files.find_abandoned(folder, temp_files.SHARED_FILE, stat.S_ISREG, now):
+        for path in temp_files.find_abandoned(folder, temp_files.SHARED_FILE, now):
             try:
                 _clear_version(path, originals, history, report)
             except (OSError, KeyturnError) as error:

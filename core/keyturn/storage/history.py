@@ -23,7 +23,8 @@ from typing import Any, Protocol
 from keyturn.model.errors import NotFound, VaultCorrupt, VaultNewer
 from keyturn.system.clock import Clock
 from keyturn.system.files import lock_for_change
-from keyturn.vault.files import make_private, move_aside, put, read_regular, sweep, translate_os_errors
+from keyturn.system.temp_files import remove_under_lock
+from keyturn.vault.files import make_private, move_aside, put, read_regular, translate_os_errors
 
 VERSION = 1
 MAX_RECENT = 50
@@ -88,7 +89,7 @@ class History:
         with translate_os_errors("the history of the shared files"):
             make_private(self.folder)
             with lock_for_change(self.folder / "lock", what=_NAME):
-                sweep(self.folder)
+                remove_under_lock(self.folder)
                 number, entries = self._read_or_reset()
                 newest = next((entry for entry in reversed(entries) if entry.path == name), None)
                 if newest is not None and (newest.digest == digest or (not data and newest.size)):

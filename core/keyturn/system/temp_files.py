@@ -1,4 +1,4 @@
-"""Temporary files of keyturn that killed writers left behind."""
+"""Temporary files of keyturn that killed writers left behind: the forms of their names, and their removal."""
 
 from __future__ import annotations
 
@@ -8,18 +8,32 @@ import re
 import shutil
 import stat
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-#: keyturn's own temporary files, with the process id of the writer. Each name is listed, because users may
-#: keep files with similar names in the same folder.
-OWN_FILE = re.compile(
-    r"\.(?:keys\.age|keys\.\d\.age|sessions\.age|identity\.age|recipient\.txt|[0-9a-f]{64}\.age|index\.json"
-    r"|mfa\.json|activity\.jsonl|profiles\.toml)\.(\d+)\.[0-9a-f]{8}\.tmp"
+
+@dataclass(frozen=True, slots=True)
+class TempName:
+    """A form of temporary names that keyturn writes. The process id of the writer is in each."""
+
+    pattern: re.Pattern[str]
+    """Its only group is the process id."""
+    is_type: Callable[[int], bool]
+    """Predicate on the mode of the file; symlinks are not followed."""
+
+
+#: In keyturn's own folders. Each name is listed, because users may keep files with similar names there.
+OWN_FILE = TempName(
+    re.compile(
+        r"\.(?:keys\.age|keys\.\d\.age|sessions\.age|identity\.age|recipient\.txt|[0-9a-f]{64}\.age|index\.json"
+        r"|mfa\.json|activity\.jsonl|profiles\.toml)\.(\d+)\.[0-9a-f]{8}\.tmp"
+    ),
+    stat.S_ISREG,
 )
-#: A vault that is being created.
-OWN_FOLDER = re.compile(r"\.vault\.(\d+)\.[0-9a-f]{8}\.new")
-#: A version of a shared file, before or after it was exchanged with the current one.
-SHARED_FILE = re.compile(r"\.keyturn-(\d+)-[0-9a-f]{16}\.tmp")
+#: In the data folder: a vault that is being created.
+OWN_FOLDER = TempName(re.compile(r"\.vault\.(\d+)\.[0-9a-f]{8}\.new"), stat.S_ISDIR)
+#: Beside a shared file: a version of it, before or after it was exchanged with the current one.
+SHARED_FILE = TempName(re.compile(r"\.keyturn-(\d+)-[0-9a-f]{16}\.tmp"), stat.S_ISREG)
 #: A write takes milliseconds. Younger files are left alone, because if several machines or containers share a
 #: folder, a process of another one looks dead from here.
 MIN_AGE_SECONDS = 60.0
@@ -35,41 +49,54 @@ def remove_abandoned(folders: Iterable[Path], data_dir: Path, now: float) -> Non
     :param now: seconds since the epoch, by the clock of the file system.
     """
     for folder in folders:
-        for path in find_abandoned(folder, OWN_FILE, stat.S_ISREG, now):
+        for path in find_abandoned(folder, OWN_FILE, now):
             with contextlib.suppress(OSError):
                 path.unlink()
-    for path in find_abandoned(data_dir, OWN_FOLDER, stat.S_ISDIR, now):
+    remove_unfinished_vaults(data_dir, now)
+
+
+def remove_unfinished_vaults(data_dir: Path, now: float | None = None) -> None:
+    """Remove incomplete vaults of killed processes. Never raises.
+
+    :param now: see :func:`find_abandoned`.
+    """
+    for path in find_abandoned(data_dir, OWN_FOLDER, now):
         shutil.rmtree(path, ignore_errors=True)
 
 
-def find_abandoned(
-    folder: Path, pattern: re.Pattern[str], is_type: Callable[[int], bool], now: float
-) -> tuple[Path, ...]:
-    """Return the paths in `folder` that match `pattern` and `is_type`, belong to this user, are older than
+def remove_under_lock(folder: Path) -> None:
+    """Remove keyturn's own temporary files from a folder whose lock the caller holds: any writer is gone."""
+    for path in folder.glob(".*.tmp"):
+        if OWN_FILE.pattern.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def find_abandoned(folder: Path, form: TempName, now: float | None) -> tuple[Path, ...]:
+    """Return the paths in `folder` of one form that belong to this user, are older than
     :data:`MIN_AGE_SECONDS`, and whose writer no longer runs.
 
-    :param pattern: its only group is the process id of the writer.
-    :param is_type: predicate on the mode, such as `stat.S_ISREG`; symlinks are not followed.
+    :param now: seconds since the epoch, by the clock of the file system; None for paths of any age.
     """
     abandoned = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            match = pattern.fullmatch(entry.name)
-            if match is not None and _is_abandoned(Path(entry.path), int(match[1]), is_type, now):
+            match = form.pattern.fullmatch(entry.name)
+            if match is not None and _is_abandoned(Path(entry.path), int(match[1]), form, now):
                 abandoned.append(Path(entry.path))
     return tuple(abandoned)
 
 
-def _is_abandoned(path: Path, pid: int, is_type: Callable[[int], bool], now: float) -> bool:
+def _is_abandoned(path: Path, pid: int, form: TempName, now: float | None) -> bool:
     try:
         status = path.lstat()
     except OSError:
         return False
-    if status.st_uid != os.geteuid() or not is_type(status.st_mode):
+    if status.st_uid != os.geteuid() or not form.is_type(status.st_mode):
         return False
     # Use ctime (the rename by the writer), because the mtime of an exchanged version is that of its content.
     changed_at = status.st_ctime
-    return now - changed_at >= MIN_AGE_SECONDS and not is_in_use(pid, changed_at)
+    return (now is None or now - changed_at >= MIN_AGE_SECONDS) and not is_in_use(pid, changed_at)
 
 
 def is_in_use(pid: int, since: float) -> bool:

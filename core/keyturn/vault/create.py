@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 import secrets
 import shutil
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from pathlib import Path
 from keyturn.model.errors import THEN_RUN, Remedy, UsageError, VaultCorrupt, VaultExists, WrongPassphrase
 from keyturn.model.secret import Secret
 from keyturn.system.files import sync_dir
-from keyturn.system.temp_files import is_in_use
+from keyturn.system.temp_files import remove_unfinished_vaults
 from keyturn.vault import age, documents, slots
 from keyturn.vault import passphrase as passphrase_seal
 from keyturn.vault.documents import Document
@@ -89,7 +87,7 @@ def create(folder: Path, identity: age.Identity, first: Document, slot: SlotChoi
     new = RecipientFile(identity.recipient, slots.new_id(), (slot.name,), digests)
     make_private(folder.parent)
     with translate_os_errors("the new vault"):
-        _clear_remains(folder)
+        remove_unfinished_vaults(folder.parent)
         building = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.new")
         building.mkdir(mode=0o700)
         building.chmod(0o700)
@@ -129,19 +127,6 @@ def _require_absent(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         hint = ("Use it, or move the folder away. If it does not open, ", THEN_RUN, Remedy("vault status"))
         raise VaultExists("Could not create the vault", f"a vault already exists in {folder}", hint)
-
-
-def _clear_remains(folder: Path) -> None:
-    """Remove the temporary folders of killed processes. Each is named after the process that made it."""
-    name = re.compile(rf"\.{re.escape(folder.name)}\.(\d+)\.[0-9a-f]{{8}}\.new")
-    for remains in folder.parent.iterdir():
-        match = name.fullmatch(remains.name)
-        if match is None:
-            continue
-        # Its process may have renamed it into place since the folder was listed.
-        with contextlib.suppress(FileNotFoundError):
-            if not is_in_use(int(match[1]), remains.lstat().st_ctime):
-                shutil.rmtree(remains, ignore_errors=True)
 
 
 def write_export(

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from keyturn.model.errors import THEN_RUN, Remedy, UnsafeFile, VaultCorrupt, VaultError, VaultNewer
 from keyturn.system import files
-from keyturn.system.files import discard, private_dir, sync_dir
-from keyturn.system.temp_files import OWN_FILE
+from keyturn.system.files import private_dir, sync_dir
 from keyturn.vault import age, documents
 from keyturn.vault.age import RESTORE_HINT
 from keyturn.vault.documents import Document, Entries
@@ -219,13 +218,6 @@ def put(path: Path, content: bytes) -> None:
     with stage(path, content) as temporary:
         temporary.replace(path)
     sync_dir(path.parent)
-
-
-def sweep(folder: Path) -> None:
-    """Remove temporary files of killed processes. The caller must hold the folder's lock."""
-    for entry in folder.glob(".*.tmp"):
-        if OWN_FILE.fullmatch(entry.name):
-            discard(entry)
 
 
 def move_aside(path: Path) -> Path:

@@ -13,6 +13,7 @@ from keyturn.model.errors import RUN, NeedsUnlock, NeedsVault, Remedy, VaultCorr
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.system.files import lock_for_change
+from keyturn.system.temp_files import remove_under_lock
 from keyturn.vault import age, documents, files, restore
 from keyturn.vault import create as vault_create
 from keyturn.vault import slots as vault_slots
@@ -359,7 +360,7 @@ class Vault:
             files.translate_os_errors(f"the vault's {what}"),
             lock_for_change(self.folder / LOCK_FILE, what="Vault"),
         ):
-            files.sweep(self.folder)
+            remove_under_lock(self.folder)
             yield
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from keyturn.model.errors import FileChanged, Remedy, VaultCorrupt, VaultError, VaultNewer
 from keyturn.system.files import discard, lock_for_change
+from keyturn.system.temp_files import remove_under_lock
 from keyturn.vault.files import (
     check_private,
     make_private,
     move_aside,
     put,
     read_regular,
-    sweep,
     translate_os_errors,
 )
 from keyturn.vault.vault import Vault
@@ -125,7 +125,7 @@ class Journal:
         except VaultError:
             return False
         check_private(self._folder)
-        sweep(self._folder)
+        remove_under_lock(self._folder)
         return True
 
     def set_aside(self) -> tuple[str, ...]:
