@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keyturn.storage.socket_paths import socket_path
+from keyturn.storage.raw_paths import socket_path
 from keyturn_sandbox import Sandbox
 
 BIN = Path(sys.executable).parent

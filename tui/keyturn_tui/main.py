@@ -77,7 +77,7 @@ def _run_front_end(words: list[str]) -> int:
 def _run(words: list[str]) -> int:
     from pathlib import Path
 
-    from keyturn.storage.socket_paths import state_folder
+    from keyturn.storage.raw_paths import state_folder
     from keyturn.system import log
 
     log.open_log(Path(state_folder(os.environ)))
@@ -138,7 +138,7 @@ def _in_sandbox(words: list[str]) -> int:
 
     from keyturn.agent.shutdown import lock
     from keyturn.model.errors import UsageError
-    from keyturn.storage.socket_paths import socket_path
+    from keyturn.storage.raw_paths import socket_path
     from keyturn_sandbox import Sandbox
     from keyturn_sandbox.seed_managed import furnish
 
@@ -192,7 +192,7 @@ def _report(error: Exception) -> int:
 
     from keyturn.model.errors import KeyturnError
     from keyturn.model.text import safe
-    from keyturn.storage.socket_paths import state_folder
+    from keyturn.storage.raw_paths import state_folder
     from keyturn.system import log
 
     if isinstance(error, KeyturnError):

@@ -18,7 +18,7 @@ from keyturn.agent.server import AgentServer, ServicePort
 from keyturn.agent.wire import REQUEST_LIMIT
 from keyturn.model.errors import KeyturnError, UsageError
 from keyturn.model.secret import Secret
-from keyturn.storage.socket_paths import forward_path, socket_path, state_folder
+from keyturn.storage.raw_paths import forward_path, socket_path, state_folder
 from keyturn.system import log, secret_channel
 from keyturn.system.clock import clock_for
 from keyturn.system.hardening import harden_agent

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 
-from keyturn.storage.raw_paths import aws_file, config_folder, data_folder
-from keyturn.storage.socket_paths import state_folder
+from keyturn.storage.raw_paths import aws_file, config_folder, data_folder, state_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import sys
 import time
 
 from keyturn.agent import wire
-from keyturn.storage.socket_paths import forwarded_path, socket_path
+from keyturn.storage.raw_paths import config_folder, forwarded_path, socket_path
 from keyturn.system.unix_peer import peer_pid, peer_uid
 
 TYPE_CHECKING = False
@@ -241,7 +241,6 @@ def _answer_without_agent(profile: str, environ: Mapping[str, str]) -> int | Non
     """Answer without an agent and without the full path, if possible: over the forwarded socket if no profile
     is managed on this machine, or with the error that the vault is locked."""
     from keyturn.agent.fast_lock_check import LOCKED, is_locked
-    from keyturn.storage.raw_paths import config_folder
 
     path = forwarded_path(environ)
     if has_forwarded_socket(path) and not os.path.lexists(f"{config_folder(environ)}/profiles.toml"):

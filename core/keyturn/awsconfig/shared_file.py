@@ -66,7 +66,7 @@ class Timing:
     """Random number from 0 to 1 that keeps several writers out of step."""
 
 
-# -- the real file ----------------------------------------------------------------------------------------------
+# -- the real file -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ def _file_type(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "something else")
 
 
-# -- the lock among keyturn processes ---------------------------------------------------------------------------
+# -- the lock among keyturn processes ------------------------------------------------------------------------
 
 
 Mark = tuple[int, int, int, int]
@@ -285,7 +285,7 @@ def _owner_pid(descriptor: int) -> int | None:
         return None
 
 
-# -- a stable read ----------------------------------------------------------------------------------------------
+# -- a stable read -------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -460,7 +460,7 @@ def open_version(path: Path) -> Version:
         raise
 
 
-# -- an atomic replacement --------------------------------------------------------------------------------------
+# -- an atomic replacement -----------------------------------------------------------------------------------
 
 
 class Replacement:

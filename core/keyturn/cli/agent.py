@@ -14,7 +14,7 @@ from keyturn.cli.profiles import key_notices
 from keyturn.cli.prompts import VaultUnlocker
 from keyturn.model.errors import AgentHangs, AgentUnavailable
 from keyturn.model.profile import RotationState, VaultState
-from keyturn.storage.socket_paths import FORWARDED, forward_path
+from keyturn.storage.raw_paths import FORWARDED, forward_path
 
 
 @click.group()

@@ -40,7 +40,8 @@ class ActivityLog:
         that it records.
         """
         table = {
-            "at": iso(entry.at), "profile": entry.profile, "event": entry.event, "result": safe(redacted(entry.result)), "ok": entry.ok
+            "at": iso(entry.at), "profile": entry.profile, "event": entry.event,
+            "result": safe(redacted(entry.result)), "ok": entry.ok
         }  # fmt: skip
         line = (json.dumps(table, ensure_ascii=True) + "\n").encode("ascii")
         with contextlib.suppress(OSError):
@@ -56,18 +57,9 @@ class ActivityLog:
     def _prune(self, size: int, now: datetime) -> None:
         if size <= MAX_SIZE:
             return
-        recent = [
-            line for line in (files.read(self.path) or b"").splitlines(keepends=True) if _is_recent(line, now)
-        ]
+        lines = (files.read(self.path) or b"").splitlines(keepends=True)
+        recent = [line for line in lines if (entry := _decode(line)) and now - entry.at < RETENTION]
         files.replace(self.path, b"".join(recent))
-
-
-def _is_recent(line: bytes, now: datetime) -> bool:
-    try:
-        at = from_iso(json.loads(line)["at"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return False
-    return at is not None and now - at < RETENTION
 
 
 def _decode(line: bytes) -> ActivityEntry | None:

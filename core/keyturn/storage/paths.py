@@ -6,8 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.storage.raw_paths import aws_file, config_folder, data_folder, home
-from keyturn.storage.socket_paths import forwarded_path, socket_path, state_folder, working_folder
+from keyturn.storage.raw_paths import (
+    aws_file,
+    config_folder,
+    data_folder,
+    forwarded_path,
+    home,
+    socket_path,
+    state_folder,
+    working_folder,
+)
 
 
 @dataclass(frozen=True, slots=True)

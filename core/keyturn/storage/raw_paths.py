@@ -1,19 +1,59 @@
-"""Paths as plain strings, cheap enough for the fast path of clients.
-
-The socket and state folders are in :mod:`keyturn.storage.socket_paths`.
-"""
-# ruff: noqa: PTH111 - importing pathlib costs a tenth of the fast path's whole budget
+"""Paths as plain strings, cheap enough for the fast path of clients: folders, sockets, shared files."""
+# ruff: noqa: PTH109, PTH111, PTH112, PTH116 - importing pathlib costs a tenth of the fast path's whole budget
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
-
-from keyturn.storage.socket_paths import own_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+#: A Unix socket path is limited to 104 bytes on macOS and 108 on Linux. Longer paths move to the temporary
+#: folder.
+SOCKET_PATH_LIMIT = 100
+#: On the remote host; ssh replaces `%r` with the user's name (ssh_config(5), TOKENS).
+FORWARDED = "/tmp/keyturn-forwarded-%r.sock"  # noqa: S108 - the owner of socket and peer is checked
+
+
+def home_folder(environ: Mapping[str, str]) -> str:
+    """Return the home folder without a trailing slash: `HOME` if absolute, else the one in the password
+    database.
+    """
+    home = environ.get("HOME", "")
+    return (home if home.startswith("/") else os.path.expanduser("~")).rstrip("/")
+
+
+def own_folder(environ: Mapping[str, str]) -> str | None:
+    """Return the absolute folder that `KEYTURN_HOME` names for all files of keyturn, or None if it is not
+    set.
+
+    :raises UsageError: if it is relative to a deleted folder.
+    """
+    own = environ.get("KEYTURN_HOME", "")
+    if not own:
+        return None
+    if own == "~" or own.startswith("~/"):
+        own = f"{home_folder(environ)}{own[1:]}/"
+    if not own.startswith("/"):
+        own = f"{working_folder('KEYTURN_HOME')}/{own}"
+    return own.rstrip("/") or "/."
+
+
+def working_folder(variable: str) -> str:
+    """Return the base of a relative path in `variable`.
+
+    :raises UsageError: if the working directory was deleted.
+    """
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        from keyturn.model.errors import UsageError
+
+        why = "it is relative to a working directory that was deleted"
+        raise UsageError(variable, why, "Use an absolute path, or change to another directory") from None
 
 
 def home(environ: Mapping[str, str]) -> str:
@@ -49,3 +89,87 @@ def _xdg(environ: Mapping[str, str], variable: str, default: str) -> str:
         return f"{value}/keyturn"
     folder = "Library/Application Support" if sys.platform == "darwin" else default
     return f"{home(environ)}/{folder}/keyturn"
+
+
+def state_folder(environ: Mapping[str, str]) -> str:
+    """Return the folder of the index, the logs and, without a runtime folder, the socket."""
+    own = own_folder(environ)
+    if own is not None:
+        return f"{own}/state"
+    value = environ.get("XDG_STATE_HOME", "")
+    if value.startswith("/"):
+        return f"{value.rstrip('/')}/keyturn"
+    if sys.platform == "darwin":
+        return f"{home_folder(environ)}/Library/Application Support/keyturn"
+    return f"{home_folder(environ)}/.local/state/keyturn"
+
+
+def run_folder(environ: Mapping[str, str]) -> str:
+    """Return the preferred folder of the socket: under `KEYTURN_HOME`, else in the runtime folder, else in
+    the state folder.
+
+    A runtime folder that belongs to another user (as after `su`) or is writable by others is ignored.
+    """
+    own = own_folder(environ)
+    if own is not None:
+        return f"{own}/run"
+    runtime = environ.get("XDG_RUNTIME_DIR", "")
+    if runtime.startswith("/") and _is_private(runtime):
+        return f"{runtime.rstrip('/')}/keyturn"
+    return f"{state_folder(environ)}/run"
+
+
+def socket_path(environ: Mapping[str, str]) -> str:
+    """Return the agent's socket: `agent.sock` in :func:`run_folder`. If that path is too long for a
+    socket, return a path with a hash of it in this user's folder under the temporary folder.
+    """
+    return _in_run_folder(environ, "agent")
+
+
+def forward_path(environ: Mapping[str, str]) -> str:
+    """Return the agent's second socket, the local end of `ssh -R`, beside the first."""
+    return _in_run_folder(environ, "forward")
+
+
+def forwarded_path(environ: Mapping[str, str]) -> str:
+    """Return the socket path on a remote host: `KEYTURN_FORWARDED`, else a name directly in `/tmp`,
+    because sshd would not create a folder.
+    """
+    value = environ.get("KEYTURN_FORWARDED", "")
+    if value.startswith("/"):
+        return value
+    import pwd
+
+    try:
+        return FORWARDED.replace("%r", pwd.getpwuid(os.geteuid()).pw_name)
+    except KeyError:
+        return FORWARDED.replace("%r", str(os.geteuid()))
+
+
+def _in_run_folder(environ: Mapping[str, str], name: str) -> str:
+    run = run_folder(environ)
+    path = f"{run}/{name}.sock"
+    if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
+        return path
+    return _short_path(environ, run, "" if name == "agent" else f"-{name}")
+
+
+def _short_path(environ: Mapping[str, str], run: str, suffix: str) -> str:
+    import hashlib
+
+    digest = hashlib.sha256(os.fsencode(run)).hexdigest()[:16]
+    name = f"keyturn-{os.getuid()}/{digest}{suffix}.sock"
+    folder = environ.get("TMPDIR", "").rstrip("/")
+    if folder.startswith("/") and os.path.isdir(folder):
+        path = f"{folder}/{name}"
+        if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
+            return path
+    return f"/tmp/{name}"  # noqa: S108 - refused unless its folder is 0700 and owned by this user
+
+
+def _is_private(folder: str) -> bool:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022

@@ -1,4 +1,4 @@
-"""Atomic writes, guarded reads, locks and error texts for files: the only module that knows how they are done."""
+"""Atomic writes, guarded reads, locks and error texts for files. No other module opens a file to write it."""
 
 from __future__ import annotations
 

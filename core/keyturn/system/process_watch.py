@@ -20,17 +20,6 @@ class Watch(Protocol):
         """Stop waiting and close the descriptor."""
 
 
-class _Descriptor:
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def close(self) -> None:
-        os.close(self._fd)
-
-
 def watch_process(pid: int) -> Watch | None:
     """Return an object that becomes readable when process `pid` exits, or None if there is no such process.
     Executing another program in that process does not count as its end. A fork does not inherit the watch
@@ -50,7 +39,7 @@ def watch_process(pid: int) -> Watch | None:
 if sys.platform == "linux":
 
     def _watch(pid: int) -> Watch:
-        return _Descriptor(os.pidfd_open(pid))
+        return open(os.pidfd_open(pid), "rb", buffering=0)  # noqa: PTH123 - a descriptor, for the caller to close
 
 else:
 

@@ -23,15 +23,7 @@ def peer_uid(connection: _socket.socket) -> int | None:
 
     Linux: SO_PEERCRED. macOS and the BSDs: LOCAL_PEERCRED, which `getpeereid` reads.
     """
-    import _socket
-
-    try:
-        if sys.platform == "linux":
-            raw = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _UCRED_SIZE)
-        else:
-            raw = connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_SIZE)
-    except OSError:
-        return None
+    raw = _credentials(connection, _LOCAL_PEERCRED, _XUCRED_SIZE)
     return int.from_bytes(raw[4:8], sys.byteorder) if len(raw) >= 8 else None
 
 
@@ -41,13 +33,17 @@ def peer_pid(connection: _socket.socket) -> int | None:
 
     Linux: SO_PEERCRED. macOS: LOCAL_PEERPID.
     """
+    return int.from_bytes(_credentials(connection, _LOCAL_PEERPID, 4)[:4], sys.byteorder) or None
+
+
+def _credentials(connection: _socket.socket, local_option: int, local_size: int) -> bytes:
+    """Return what the kernel reports: `ucred` on Linux, elsewhere a local option; empty if it refuses."""
     import _socket
 
     try:
         if sys.platform == "linux":
-            raw = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _UCRED_SIZE)
-        else:
-            raw = connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID, 4)
+            return connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _UCRED_SIZE)
+        else:  # noqa: RET505 - the branch of another system
+            return connection.getsockopt(_SOL_LOCAL, local_option, local_size)
     except OSError:
-        return None
-    return int.from_bytes(raw[:4], sys.byteorder) or None
+        return b""

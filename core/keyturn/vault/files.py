@@ -133,8 +133,8 @@ def read_sessions(folder: Path, identity: age.Identity) -> Document:
 
 
 def write_sessions(folder: Path, identity: age.Identity, old: Document, entries: Entries) -> None:
-    """Write `entries` as the successor of `old`, the result of :func:`read_sessions`. The caller must hold the
-    vault's lock.
+    """Write `entries` as the successor of `old`, the result of :func:`read_sessions`. The caller must
+    hold the vault's lock.
 
     An unreadable file is moved aside.
     """

@@ -20,7 +20,7 @@ import tomli_w
 from keyturn.agent.protocol import _error_types
 from keyturn.delivery.endpoint import http
 from keyturn.model.errors import KeyturnError
-from keyturn.storage.socket_paths import forward_path
+from keyturn.storage.raw_paths import forward_path
 from tests.adversarial.hostile_input.corpus import as_argument, as_text
 from tests.adversarial.hostile_input.harmless_output import foreign
 from tests.adversarial.hostile_input.verbs import VerbRunner

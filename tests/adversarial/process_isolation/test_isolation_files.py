@@ -171,7 +171,7 @@ def test_a_planted_place_for_the_socket_is_refused_and_told_nothing(
 
 
 def _socket_of(user: User, extra: dict[str, str]) -> str:
-    code = "import os; from keyturn.storage.socket_paths import socket_path; print(socket_path(os.environ))"
+    code = "import os; from keyturn.storage.raw_paths import socket_path; print(socket_path(os.environ))"
     return user.run(user.installation.python, "-I", "-c", code, extra=extra).stdout.strip()
 
 

@@ -20,7 +20,7 @@ from keyturn.model.secret import Secret
 from keyturn.operations.credentials import session_cache
 from keyturn.service import CredentialService
 from keyturn.storage.paths import paths_for
-from keyturn.storage.socket_paths import forward_path
+from keyturn.storage.raw_paths import forward_path
 from tests.adversarial.secret_leaks.verb_flow import Flow, without_lent
 from tests.core.delivery.endpoint.exec_program import PRINT_ENVIRON, Program, read_reply
 from tests.core.vault.vault_user import session_names

@@ -24,7 +24,7 @@ from keyturn.agent import shutdown
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
-from keyturn.storage.socket_paths import socket_path
+from keyturn.storage.raw_paths import socket_path
 from keyturn.vault import passphrase
 from keyturn_sandbox import Sandbox
 from tests.adversarial.secret_leaks.canary_secrets import record_secrets

@@ -17,19 +17,25 @@ Files = Callable[[int], bytes]
 Verdict = tuple[str, Any]
 
 _NAMES = [
-    "a", "b", "c", "default", "foo bar", "Ünï", "x.y@z", "it's", 'q"q', "DOM\\user", "a#b", "a]b", "", "prod/eu", "日本",
+    "a", "b", "c", "default", "foo bar", "Ünï", "x.y@z", "it's", 'q"q', "DOM\\user", "a#b", "a]b", "",
+    "prod/eu", "日本",
 ]  # fmt: skip
 _HEADERS = [
-    "profile {}", 'profile "{}"', "profile '{}'", "profile  {}", "profile\t{}", " profile {} ", "{}", "[{}]", "profiles {}",
-    "profile-x {}", "sso-session {}", "services {}", "Profile {}", "profile {} extra", "profile {} ] [x", '"{}"', " {} ",
+    "profile {}", 'profile "{}"', "profile '{}'", "profile  {}", "profile\t{}", " profile {} ", "{}", "[{}]",
+    "profiles {}",
+    "profile-x {}", "sso-session {}", "services {}", "Profile {}", "profile {} extra", "profile {} ] [x",
+    '"{}"', " {} ",
 ]  # fmt: skip
 _KEYS = [
-    "region", "aws_access_key_id", "aws_secret_access_key", "role_arn", "source_profile", "Region", "REGION", "s3",
+    "region", "aws_access_key_id", "aws_secret_access_key", "role_arn", "source_profile", "Region", "REGION",
+    "s3",
     "credential_process", "x y", "sso_session", "ÄÖ", "output", "[odd", "k1", "k2", "k3", "K3",
 ]  # fmt: skip
 _VALUES = [
-    "v", "us-east-1", "us-east-1 # note", "", "a=b", "a:b", "%(x)s", "$HOME", '"quoted"', "[not a header]", "x  y", "#", "ü",
-    "\u00a0edge\u00a0", "a\u2028b=c", "a\x85b", "tab\there", "\x00", "\x0b", "z\x1cy = 1", "; c", "arn:aws:iam::1:role/x",
+    "v", "us-east-1", "us-east-1 # note", "", "a=b", "a:b", "%(x)s", "$HOME", '"quoted"', "[not a header]",
+    "x  y", "#", "ü",
+    "\u00a0edge\u00a0", "a\u2028b=c", "a\x85b", "tab\there", "\x00", "\x0b", "z\x1cy = 1", "; c",
+    "arn:aws:iam::1:role/x",
 ]  # fmt: skip
 _ENDS = ["\n", "\n", "\n", "\r\n", "\r\n", "\r"]
 

@@ -133,7 +133,8 @@ def test_keys_that_aws_is_sure_to_refuse_are_a_problem(machine: Machine, text: s
 def test_the_order_of_the_chain(machine: Machine) -> None:
     everything = (
         "role_arn = arn:aws:iam::111122223333:role/x\nsource_profile = base\nsso_session = my-sso\n"
-        "sso_account_id = 444455556666\nsso_role_name = Admin\nlogin_session = arn:aws:iam::777788889999:user/al\n"
+        "sso_account_id = 444455556666\nsso_role_name = Admin\n"
+        "login_session = arn:aws:iam::777788889999:user/al\n"
         f"credential_process = tool\n{KEYS}"
     )
     lines = everything.splitlines()
@@ -159,7 +160,8 @@ def test_accounts_and_roles_by_kind(machine: Machine) -> None:
         "duration_seconds = 3600\n"
         "[profile sso]\nsso_account_id = 444455556666\nsso_role_name = Admin\nsso_session = my-sso\n"
         f"[profile login]\nlogin_session = arn:aws:iam::777788889999:user/al\n{SSO}"
-        "[profile token]\nsso_session = my-sso\n[profile odd]\nrole_arn = nonsense\ncredential_source = Environment\n"
+        "[profile token]\nsso_session = my-sso\n[profile odd]\nrole_arn = nonsense\n"
+        "credential_source = Environment\n"
         "duration_seconds = soon\n"
     )
     assert (rows["role"].account, rows["role"].role) == (
@@ -228,13 +230,15 @@ def test_files_that_are_not_there_or_no_files_are_absent(machine: Machine, full_
 
 def test_what_aws_tools_pass_over_is_a_warning_with_its_line(machine: Machine) -> None:
     shared = machine.write(
-        "[profile foo bar]\nx = 1\n[profile it's]\n[ profile c ]\n[Profile d]\n[e]\nrole_arn = r\n[plugins]\ncli = x\n"
+        "[profile foo bar]\nx = 1\n[profile it's]\n[ profile c ]\n[Profile d]\n[e]\nrole_arn = r\n"
+        "[plugins]\ncli = x\n"
         '[profile f]\n[profile "f"]\n[sso-session]\n',
         "[DEFAULT]\nregion = x\n[a]\n",
     )
     assert shared.problems == ()
     assert [(Path(problem.path).name, problem.line) for problem in shared.warnings] == [
-        ("config", 1), ("config", 3), ("config", 4), ("config", 5), ("config", 6), ("config", 12), ("config", 11),
+        ("config", 1), ("config", 3), ("config", 4), ("config", 5), ("config", 6), ("config", 12), ("config",
+         11),
         ("credentials", 1),
     ]  # fmt: skip
     assert "replaces [profile f] on line 10" in shared.warnings[6].reason
@@ -303,7 +307,8 @@ def test_the_cache_of_a_role_with_every_argument_has_botocores_own_name(machine:
     table = {"Credentials": {"AccessKeyId": ASIA, "Expiration": "2026-03-01T13:00:00Z"}}
     machine.cache(f"cli/cache/{fetcher._create_cache_key()}.json", table)
     row = machine.rows(
-        "[profile r]\nrole_arn = arn:aws:iam::123456789012:role/A\ncredential_source = Environment\nexternal_id = e\n"
+        "[profile r]\nrole_arn = arn:aws:iam::123456789012:role/A\ncredential_source = Environment\n"
+        "external_id = e\n"
         "mfa_serial = m\nduration_seconds = 900\nrole_session_name = n\n"
     )["r"]
     assert (row.session, row.needs_person) == (Session(ASIA, None, NOW + timedelta(hours=1)), True)
@@ -348,7 +353,8 @@ def test_a_torn_or_strange_cache_counts_as_none(machine: Machine, text: str) -> 
 
 def test_adopt_takes_the_credential_settings_of_both_files_and_nothing_else(machine: Machine) -> None:
     shared = machine.write(
-        "[profile a]\nregion = x\noutput = json\nrole_arn = r\nsource_profile = b\nmfa_serial = m\nservices = s\n"
+        "[profile a]\nregion = x\noutput = json\nrole_arn = r\nsource_profile = b\nmfa_serial = m\n"
+        "services = s\n"
         "s3 =\n  max_queue_size = 9\nendpoint_url = http://x\naws_account_id = 111122223333\n",
         f"[a]\n{KEYS}aws_session_token = t\naws_expiration = never\n",
     )

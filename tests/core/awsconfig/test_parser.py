@@ -61,7 +61,8 @@ ROWS = [
     ("nested block with a bad line", b"[a]\ns3 =\n  k = v\n\n  # c\n  bad\n", 6),
     ("nested block split by U+2028", "[a]\ns3 =\n  k = v\u2028l = w\n".encode(), 0),
     ("nested block split by U+2028, badly", "[a]\ns3 =\n  k = v\u2028l\n".encode(), 3),
-    ("nested blocks split by other separators", b"[a]\ns3 =\n  k = v\x0bl = w\x0cm = x\x1cn = y\xc2\x85o = z\n", 0),
+    ("nested blocks split by other separators",
+     b"[a]\ns3 =\n  k = v\x0bl = w\x0cm = x\x1cn = y\xc2\x85o = z\n", 0),
     ("bad nested block in DEFAULT that nobody shows", b"[DEFAULT]\ns3 =\n  bad\n", 0),
     ("bad nested block in DEFAULT that is hidden", b"[DEFAULT]\ns3 =\n  bad\n[a]\ns3 = x\n", 0),
     ("bad nested block in DEFAULT that shows", b"[DEFAULT]\ns3 =\n  bad\n[a]\nr = x\n", 3),
@@ -134,7 +135,8 @@ def test_the_newline_is_that_of_the_first_line(data: bytes, newline: str) -> Non
         ('profile "foo bar"', "foo bar"), ("profile 'foo bar'", "foo bar"), ("profile foo bar", None),
         ("profile it's", None), ("profile DOM\\user", "DOMuser"), ('profile "DOM\\user"', "DOM\\user"),
         (" profile a ", None), ("profiles a", "a"), ("profile-x a", "a"), ("Profile a", None), ("a", None),
-        ("sso-session a", None), ("services a", None), ("DEFAULT", None), ("profile", None), ("profile a]b", "a]b"),
+        ("sso-session a", None), ("services a", None), ("DEFAULT", None), ("profile", None), ("profile a]b",
+         "a]b"),
     ],
 )  # fmt: skip
 def test_which_profile_a_header_of_the_config_file_names(section: str, profile: str | None) -> None:
@@ -151,7 +153,8 @@ def test_names_in_the_credentials_file_are_literal() -> None:
 @pytest.mark.parametrize(
     ("profile", "header"),
     [
-        ("default", "default"), ("a", "profile a"), ("foo bar", 'profile "foo bar"'), ("it's", 'profile "it\'s"'),
+        ("default", "default"), ("a", "profile a"), ("foo bar", 'profile "foo bar"'), ("it's",
+         'profile "it\'s"'),
         ("DOM\\user", 'profile "DOM\\\\user"'), ('q"q', 'profile "q\\"q"'), ("日本", "profile 日本"),
     ],
 )  # fmt: skip
@@ -193,8 +196,10 @@ def test_portable_names() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("k", "a\nb"), ("k", "a\rb"), ("k", "a\x00b"), ("k", "a\x85b"), ("k", "a\u2028b"), ("k", "a\x0bb"), ("k", "a\x1cb"),
-        ("k", " a"), ("k", "a "), ("k", "#a"), ("k", ";a"), ("k", "a #b"), ("k", "a\t;b"), ("k", "\x1b[0m"), ("k", "\ud800"),
+        ("k", "a\nb"), ("k", "a\rb"), ("k", "a\x00b"), ("k", "a\x85b"), ("k", "a\u2028b"), ("k", "a\x0bb"),
+         ("k", "a\x1cb"),
+        ("k", " a"), ("k", "a "), ("k", "#a"), ("k", ";a"), ("k", "a #b"), ("k", "a\t;b"), ("k", "\x1b[0m"),
+         ("k", "\ud800"),
         ("K", "a"), ("k k", "a"), ("k=", "a"), ("", "a"), ("k\n", "a"), ("ü", "a"), ("[k", "a"),
     ],
 )  # fmt: skip
@@ -218,7 +223,8 @@ EDITS = [
     ("value in place", b"[s]\n  k   :  old\t\nl=1\n", {"k": "new"}, b"[s]\n  k   :  new\nl=1\n"),
     ("no spaces stay no spaces", b"[s]\nk=old\n", {"k": "new"}, b"[s]\nk=new\n"),
     ("upper-case key stays", b"[s]\nKey = old\n", {"key": "new"}, b"[s]\nKey = new\n"),
-    ("a missing key follows the last one", b"[s]\nk = 1\n\n# next\n[t]\n", {"n": "2"}, b"[s]\nk = 1\nn = 2\n\n# next\n[t]\n"),
+    ("a missing key follows the last one", b"[s]\nk = 1\n\n# next\n[t]\n", {"n": "2"},
+     b"[s]\nk = 1\nn = 2\n\n# next\n[t]\n"),
     ("CRLF", b"[s]\r\nk = 1\r\n[t]\r\n", {"n": "2"}, b"[s]\r\nk = 1\r\nn = 2\r\n[t]\r\n"),
     ("no line end at the end", b"[s]\nk = 1", {"n": "2"}, b"[s]\nk = 1\nn = 2\n"),
     ("no line end at the end, in place", b"[s]\nk = 1", {"k": "2"}, b"[s]\nk = 2"),
@@ -227,7 +233,8 @@ EDITS = [
     ("indented like its neighbours", b"[s]\n  k = 1\n  [t]\n", {"n": "2"}, b"[s]\n  k = 1\n  n = 2\n  [t]\n"),
     ("an indented header below an empty section", b"[s]\n  [t]\n", {"n": "2"}, b"[s]\n  n = 2\n  [t]\n"),
     ("after a nested block", b"[s]\ns3 =\n  k = v\n[t]\n", {"n": "2"}, b"[s]\ns3 =\n  k = v\nn = 2\n[t]\n"),
-    ("a nested block becomes a text", b"[s]\nk =\n  a = b\n# c\n  c = d\nl = 1\n", {"k": "x"}, b"[s]\nk = x\n# c\nl = 1\n"),
+    ("a nested block becomes a text", b"[s]\nk =\n  a = b\n# c\n  c = d\nl = 1\n", {"k": "x"},
+     b"[s]\nk = x\n# c\nl = 1\n"),
     ("a comment inside a value stays", b"[s]\nk = 1\n  # c\n  2\n", {"k": "x"}, b"[s]\nk = x\n  # c\n"),
     ("an equal value stays as it is", b"[s]\nk   =   1  \n", {"k": "1"}, b"[s]\nk   =   1  \n"),
     ("an empty file", b"", {"t": "section"}, b"[t]\nt = section\n"),

@@ -182,7 +182,10 @@ PROBLEMS: list[tuple[str, str, str, str]] = [
     ),
     (
         "a circle back to a profile with keys",
-        "[profile a]\nrole_arn=r\nsource_profile=b\naws_access_key_id=A\n[profile b]\nrole_arn=r\nsource_profile=a\n",
+        (
+            "[profile a]\nrole_arn=r\nsource_profile=b\naws_access_key_id=A\n[profile b]\nrole_arn=r\n"
+            "source_profile=a\n"
+        ),
         "a",
         "Infinite loop",
     ),
@@ -252,8 +255,10 @@ def test_nested_blocks_where_a_text_belongs_are_a_problem_and_no_crash(machine: 
 def test_dependants_are_found_through_any_number_of_hops(machine: tuple[Path, Path]) -> None:
     role = "role_arn=r\nsource_profile="
     config = (
-        f"[profile c]\n{role}b\n[profile b]\n{role}a\n[profile a]\naws_access_key_id=A\naws_secret_access_key=s\n"
-        f"[profile other]\n{role}x\n[profile x]\ncredential_process=p\n[profile self]\n{role}self\naws_access_key_id=A\n"
+        f"[profile c]\n{role}b\n[profile b]\n{role}a\n[profile a]\naws_access_key_id=A\n"
+        f"aws_secret_access_key=s\n"
+        f"[profile other]\n{role}x\n[profile x]\ncredential_process=p\n[profile self]\n{role}self\n"
+        f"aws_access_key_id=A\n"
         f"aws_secret_access_key=s\n[profile lost]\n{role}gone\n[profile unused]\nsource_profile=a\n"
     )
     write(machine, config)

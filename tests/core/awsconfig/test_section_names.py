@@ -180,7 +180,8 @@ def test_an_empty_header_and_default_are_no_profiles_header(header: str) -> None
 
 #: Name, True if every AWS SDK reads it the same way.
 PORTABLE = [
-    ("default", True), ("a", True), ("A-1_.@%/:+x", True), ("9a", True), ("", False), ("-a", False), ("a b", False),
+    ("default", True), ("a", True), ("A-1_.@%/:+x", True), ("9a", True), ("", False), ("-a", False), ("a b",
+     False),
     ("a=b", False), ("profile-a", False), ("sso-session", False), ("services1", False), ("DEFAULT", False),
     ("my-profile", True), ("ü", False), ("a\n", False),
 ]  # fmt: skip

@@ -12,15 +12,20 @@ WITH_DEFAULT = b"[a]\nx = 1\n[DEFAULT]\nq = 1\n[b]\nz = 3\n"
 
 #: Name, base, theirs, ours, what comes of it.
 MERGES: list[tuple[str, bytes, bytes, bytes, bytes]] = [
-    ("both changed the top: ours stays", BASE, BASE.replace(b"top", b"theirs"), BASE.replace(b"top", b"ours"), BASE.replace(b"top", b"ours")),
+    ("both changed the top: ours stays", BASE, BASE.replace(b"top", b"theirs"), BASE.replace(b"top", b"ours"),
+     BASE.replace(b"top", b"ours")),
     ("only ours changed the top", BASE, BASE, BASE.replace(b"top", b"ours"), BASE.replace(b"top", b"ours")),
     ("theirs took the top away", BASE, BASE[6:], BASE + b"[c]\n", BASE[6:] + b"[c]\n"),
     ("a file that held only a comment", b"# only\n", b"# more\n", b"# only\n", b"# more\n"),
     ("a file that held nothing", b"", b"[a]\nx = 1\n", b"", b"[a]\nx = 1\n"),
-    ("a comment in [DEFAULT] is no change of it", WITH_DEFAULT, WITH_DEFAULT.replace(b"q = 1", b"# c\nq = 1"), WITH_DEFAULT, WITH_DEFAULT),
-    ("what stands after [DEFAULT] is joined", WITH_DEFAULT, WITH_DEFAULT.replace(b"z = 3", b"z = 4"), WITH_DEFAULT, WITH_DEFAULT.replace(b"z = 3", b"z = 4")),
-    ("theirs made a section that ours made too", BASE, BASE + b"[c]\nk = 1\n", BASE + b"[c]\nl = 2\n", BASE + b"[c]\nl = 2\nk = 1\n"),
-    ("both changed it to the same", BASE, BASE.replace(b"x = 1", b"x = 2"), BASE.replace(b"x = 1", b"x = 2"), BASE.replace(b"x = 1", b"x = 2")),
+    ("a comment in [DEFAULT] is no change of it", WITH_DEFAULT, WITH_DEFAULT.replace(b"q = 1", b"# c\nq = 1"),
+     WITH_DEFAULT, WITH_DEFAULT),
+    ("what stands after [DEFAULT] is joined", WITH_DEFAULT, WITH_DEFAULT.replace(b"z = 3", b"z = 4"),
+     WITH_DEFAULT, WITH_DEFAULT.replace(b"z = 3", b"z = 4")),
+    ("theirs made a section that ours made too", BASE, BASE + b"[c]\nk = 1\n", BASE + b"[c]\nl = 2\n",
+     BASE + b"[c]\nl = 2\nk = 1\n"),
+    ("both changed it to the same", BASE, BASE.replace(b"x = 1", b"x = 2"), BASE.replace(b"x = 1", b"x = 2"),
+     BASE.replace(b"x = 1", b"x = 2")),
 ]  # fmt: skip
 
 

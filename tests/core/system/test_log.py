@@ -93,13 +93,14 @@ def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
         "import threading; t = threading.Thread(target=lambda: 1 / len(canary[:0])); t.start(); t.join()",
         "import logging; logging.getLogger('botocore').warning('secret=%s', canary)",
         "import logging; logging.getLogger('x').warning('%d', canary)",
-        "import logging; log_ = logging.getLogger('botocore'); log_.setLevel(1); log_.debug('secret=%s', canary)",
+        "logger = logging.getLogger('botocore'); logger.setLevel(1); logger.debug('%s', canary)",
     ],
 )
 def test_nothing_of_an_error_goes_to_the_terminal(tmp_path: Path, operation: str) -> None:
-    program = "import logging; logging.basicConfig(level=1); logging.getLogger('x').addHandler(logging.StreamHandler());"
-    program += f"import sys; from pathlib import Path; from keyturn.system import log; log.open_log(Path({str(tmp_path)!r}))"
-    program += f"; log.open_log(Path('/nowhere')); canary = 'cana' + 'ry'; {operation}"
+    program = "import logging, sys; from pathlib import Path; from keyturn.system import log; "
+    program += "logging.basicConfig(level=1); logging.getLogger('x').addHandler(logging.StreamHandler()); "
+    program += f"log.open_log(Path({str(tmp_path)!r})); log.open_log(Path('/nowhere')); "
+    program += f"canary = 'cana' + 'ry'; {operation}"
     done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=False)
     assert "canary" not in done.stderr
     assert "Traceback" not in done.stderr

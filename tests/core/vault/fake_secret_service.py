@@ -27,7 +27,8 @@ _UNKNOWN = "org.freedesktop.DBus.Error.UnknownObject"
 _UNSUPPORTED = "org.freedesktop.DBus.Error.NotSupported"
 
 _BUS = """<busconfig><type>session</type><listen>unix:path={path}</listen><policy context="default">
-<allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/>{more}</policy></busconfig>"""
+<allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/>{more}</policy>
+</busconfig>"""
 
 #: Faults of a call; `dismiss` and `prompt` need a prompt in the protocol, at other calls they deny.
 FAULTS = ("deny", "gone", "garbage", "die", "dismiss")

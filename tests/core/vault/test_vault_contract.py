@@ -32,7 +32,10 @@ from tests.core.vault.vault_user import session_names
 
 
 def test_importing_the_vault_loads_neither_pyrage_nor_keyring() -> None:
-    code = "import sys, keyturn.vault.vault, keyturn.storage.history; print({'pyrage', 'keyring'} & set(sys.modules))"
+    code = (
+        "import sys, keyturn.vault.vault, keyturn.storage.history;"
+        " print({'pyrage', 'keyring'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

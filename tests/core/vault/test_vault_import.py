@@ -36,7 +36,8 @@ def second(home: Home, tmp_path: Path) -> Home:
 
 def undelivered(names: str) -> str:
     """Return the import says of profiles whose line is not in the shared files of that home."""
-    return f"AWS clients here do not resolve {names} yet. For each, run: keyturn deliver NAME --to credential-process"
+    command = "keyturn deliver NAME --to credential-process"
+    return f"AWS clients here do not resolve {names} yet. For each, run: {command}"
 
 
 def test_a_second_home_has_the_keys_and_the_definitions(home: Home, second: Home) -> None:
@@ -147,17 +148,18 @@ def test_an_import_that_the_disk_ended_half_way_can_be_done_again(
 
 
 _IDENTITY = "AGE-SECRET-KEY-1"
+_START = b'{"version":1,"kind":"export","generation":'
 HOSTILE_EXPORTS = {
     "empty": b"",
     "no object": b"[]",
     "keys in its place": b'{"version":1,"kind":"keys","generation":1,"entries":{}}',
     "no identity": b'{"version":1,"kind":"export","generation":1,"entries":{},"identity":"AGE-SECRET-KEY-1"}',
     "identity of a wrong type": b'{"version":1,"kind":"export","generation":1,"entries":{},"identity":{}}',
-    "definitions of a wrong type": b'{"version":1,"kind":"export","generation":1,"entries":{},"identity":"ID","definitions":[]}',
-    "entries of a wrong type": b'{"version":1,"kind":"export","generation":1,"entries":{"key/ci":"x"},"identity":"ID"}',
-    "a generation without end": b'{"version":1,"kind":"export","generation":' + b"9" * 4000 + b',"entries":{},"identity":"ID"}',
-    "a number that Python refuses": b'{"version":1,"kind":"export","generation":' + b"9" * 9000 + b"}",
-    "a version of a wrong type": b'{"version":"1","kind":"export","generation":1,"entries":{},"identity":"ID"}',
+    "definitions of a wrong type": _START + b'1,"entries":{},"identity":"ID","definitions":[]}',
+    "entries of a wrong type": _START + b'1,"entries":{"key/ci":"x"},"identity":"ID"}',
+    "a generation without end": _START + b"9" * 4000 + b',"entries":{},"identity":"ID"}',
+    "a number that Python refuses": _START + b"9" * 9000 + b"}",
+    "a version of a wrong type": _START.replace(b"1", b'"1"') + b'1,"entries":{},"identity":"ID"}',
     "deep": b"[" * 50_000,
 }  # fmt: skip
 

@@ -79,7 +79,8 @@ def refuse_everywhere(
             for how, is_permanent in _ways(call, ways, each(call)):
                 home.restore_stage(operation.stage)
                 outcome = strace_runs.inject(operation.run, home, call, how, is_permanent=is_permanent)
-                what = f"{how}{' for good' if is_permanent else ''} at {call.name} {call.number} ({call.line:.160})"
+                lasting = " for good" if is_permanent else ""
+                what = f"{how}{lasting} at {call.name} {call.number} ({call.line:.160})"
                 verdicts.judge(operation, expected, home, outcome, what)
 
 

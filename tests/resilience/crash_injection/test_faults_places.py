@@ -82,8 +82,12 @@ def _adopt_with_mounts(home: Home, mounts: str) -> tuple[int, str, list[str]]:
     top = str(Path(__file__).resolve().parents[3])
     words = [sys.executable, "-c", NAMESPACE_PROGRAM, top, str(home.root), mounts, *map(str, before)]
     outcome = subprocess.run(
-        ["unshare", "-m", *words], input=home.recovery_key.reveal() + "\n", text=True, capture_output=True, check=False
-    )  # fmt: skip
+        ["unshare", "-m", *words],
+        input=home.recovery_key.reveal() + "\n",
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     lines = [line for line in outcome.stderr.splitlines() if line.startswith("keyturn: ")]
     assert "Traceback" not in outcome.stderr, outcome.stderr
     assert len(lines) == 1, outcome.stderr
@@ -113,7 +117,8 @@ def test_a_full_disk_leaves_the_old_files(home: Home) -> None:
     """A file system of 64 KiB that is full to the last byte."""
     fill = (
         f"cp -a {home.aws} {home.root}/moved; mount -t tmpfs -o size=64k,mode=700 none {home.aws}; "
-        f"cp -a {home.root}/moved/. {home.aws}; rm -r {home.root}/moved; cat /dev/zero >{home.aws}/filler || true"
+        f"cp -a {home.root}/moved/. {home.aws}; rm -r {home.root}/moved; "
+        f"cat /dev/zero >{home.aws}/filler || true"
     )
     code, line, there = _adopt_with_mounts(home, fill + " 2>/dev/null")
     assert code == 1

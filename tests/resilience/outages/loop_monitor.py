@@ -25,7 +25,8 @@ from tests.support.own_code import is_ours
 
 #: Calls that may wait for another process. Each is an audit event of CPython.
 WAITS = frozenset({
-    "socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "subprocess.Popen", "os.fork",
+    "socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "subprocess.Popen",
+    "os.fork",
     "os.posix_spawn", "os.system", "fcntl.flock", "fcntl.lockf", "open", "os.listdir", "os.scandir",
     "os.rename", "os.remove", "os.mkdir", "os.truncate", "shutil.rmtree", "tempfile.mkstemp", "os.getxattr",
 })  # fmt: skip

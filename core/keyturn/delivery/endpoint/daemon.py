@@ -23,7 +23,7 @@ from keyturn.delivery.endpoint.server import EndpointServer, listen
 from keyturn.delivery.endpoint.token_file import TokenFile
 from keyturn.model.errors import KeyturnError
 from keyturn.model.secret import Secret
-from keyturn.storage.socket_paths import state_folder
+from keyturn.storage.raw_paths import state_folder
 from keyturn.system import log, process_watch, secret_channel
 from keyturn.system.clock import clock_for
 from keyturn.system.file_fingerprint import Fingerprint

@@ -13,7 +13,7 @@ from pathlib import Path
 from keyturn.agent.listener import private_folder
 from keyturn.model.errors import UnsafeFile
 from keyturn.model.secret import Secret
-from keyturn.storage.socket_paths import state_folder
+from keyturn.storage.raw_paths import state_folder
 
 _START, _END = "endpoint-", ".token"
 #: Suffix of a file that is still empty and not yet renamed.

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.storage.paths import paths_for
-from keyturn.storage.socket_paths import forward_path
+from keyturn.storage.raw_paths import forward_path
 from tests.end_to_end.conftest import person
 from tests.end_to_end.person import BIN, Person
 from tests.end_to_end.ssh_line import SshServer
