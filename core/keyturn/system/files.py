@@ -1,4 +1,4 @@
-"""Atomic writes, guarded reads, locks and error texts for files. No other module opens a file to write it."""
+"""Atomic writes, guarded reads, locks and error texts for files."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keyturn.model.errors import VaultCorrupt
@@ -98,19 +98,16 @@ def _without_damaged_slot(folder: Path, old: RecipientFile) -> RecipientFile:
     try:
         slots.read_sealed_identity(folder, old)
     except VaultCorrupt:
-        return RecipientFile(
-            old.recipient, old.vault_id, tuple(name for name in old.slots if name != PASSPHRASE)
-        )
+        return replace(old, slots=tuple(name for name in old.slots if name != PASSPHRASE), digests=())
     return old
 
 
 def _rebuild(folder: Path, identity: age.Identity) -> RecipientFile:
     """Return a recipient file for `identity`, with a passphrase slot if `identity.age` has a valid header."""
-    try:
+    new = RecipientFile(identity.recipient, slots.new_id())
+    with contextlib.suppress(VaultCorrupt):
         sealed = read_regular(folder / slots.IDENTITY_FILE, passphrase.IDENTITY_LIMIT)
-        if sealed is None:
-            return RecipientFile(identity.recipient, slots.new_id())
-        passphrase.check_header(sealed, slots.IDENTITY_FILE, passphrase.IDENTITY_LIMIT)
-    except VaultCorrupt:
-        return RecipientFile(identity.recipient, slots.new_id())
-    return RecipientFile(identity.recipient, slots.new_id(), (PASSPHRASE,), (slots.digest(sealed),))
+        if sealed is not None:
+            passphrase.check_header(sealed, slots.IDENTITY_FILE, passphrase.IDENTITY_LIMIT)
+            return replace(new, slots=(PASSPHRASE,), digests=(slots.digest(sealed),))
+    return new
