@@ -19,11 +19,6 @@ class Refusal(Exception):
     """HTTP status."""
     message: str
 
-    @property
-    def at_fault(self) -> str:
-        """Return `Sender` or `Receiver`, the `Type` element of the error document."""
-        return "Sender" if self.status < 500 else "Receiver"
-
 
 missing_authentication = partial(
     Refusal, "MissingAuthenticationToken", 403, "Request is missing Authentication Token"

@@ -23,15 +23,6 @@ class Change(Generic[T]):
     """Makes the alternation deterministic."""
     reads: int = 0
 
-    def visible(self, after: T, now: datetime) -> T:
-        """Return the value that a request at `now` sees; `after` is the true value."""
-        if now >= self.ends:
-            return after
-        if now < self.starts:
-            return self.before
-        self.reads += 1
-        return after if _flip(self.seed, self.reads) else self.before
-
 
 def _flip(seed: str, read: int) -> bool:
     """Return a deterministic pseudo-random bool. The first two results are False and True (previous state,
@@ -42,5 +33,14 @@ def _flip(seed: str, read: int) -> bool:
 
 
 def visible(change: Change[T] | None, after: T, now: datetime) -> T:
-    """Return the value that a request at `now` sees of a value that may have changed recently."""
-    return after if change is None else change.visible(after, now)
+    """Return what a request at `now` sees of a value that may have changed recently.
+
+    :param change: the last change, if there was one.
+    :param after: the true value.
+    """
+    if change is None or now >= change.ends:
+        return after
+    if now < change.starts:
+        return change.before
+    change.reads += 1
+    return after if _flip(change.seed, change.reads) else change.before

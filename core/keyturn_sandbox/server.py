@@ -53,17 +53,11 @@ class LoopbackServer(ThreadingHTTPServer):
         self.incomplete: dict[socket.socket, float] = {}
         """Connections with an incomplete request, and their start time."""
         super().__init__(("127.0.0.1", port), _Handler)
+        self.port = int(self.server_address[1])
+        self.url = f"http://127.0.0.1:{self.port}"
         self._thread = threading.Thread(
             target=self.serve_forever, kwargs={"poll_interval": 0.05}, name="keyturn-sandbox", daemon=True
         )
-
-    @property
-    def port(self) -> int:
-        return int(self.server_address[1])
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Serve in a new thread."""

@@ -134,31 +134,23 @@ class Service:
         state = self.state
         with state.lock:
             now = state.now()
-            user_key = state.key(claim.key_id)
-            session = state.session(claim.key_id)
-            if user_key is not None:
-                user, key = user_key
-                if key.visible_status(now) != "Active" or claim.token is not None:
-                    raise invalid_token()
-                caller, secret = Caller(claim.key_id, user, None, claim.region), key.secret
-            elif session is not None:
-                if claim.token is None or session.token != Secret(claim.token):
-                    raise invalid_token()
-                caller, secret = (
-                    Caller(claim.key_id, session.principal, session, claim.region),
-                    session.secret,
-                )
-            else:
+            user, key = state.key(claim.key_id) or (None, None)
+            session = state.session(claim.key_id) if key is None else None
+            credentials = key or session
+            principal = session.principal if session else user
+            if credentials is None or principal is None or principal.partition != partition:
                 raise invalid_token()
-            if caller.principal.partition != partition:
+            if key is not None and (key.visible_status(now) != "Active" or claim.token is not None):
+                raise invalid_token()
+            if session is not None and (claim.token is None or session.token != Secret(claim.token)):
                 raise invalid_token()
             check_age(claim, self.real_now())
-            check_signature(request, claim, secret)
+            check_signature(request, claim, credentials.secret)
             if session is not None and now >= session.expires:
                 raise expired_token()
-            if user_key is not None:
-                user_key[1].record_use(LastUse(now, service, claim.region))
-            return caller
+            if key is not None:
+                key.record_use(LastUse(now, service, claim.region))
+            return Caller(claim.key_id, principal, session, claim.region)
 
     def _run(
         self, api: _Api, action: str, version: str, params: Mapping[str, str], caller: Caller

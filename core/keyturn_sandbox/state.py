@@ -197,10 +197,10 @@ class SandboxState:
             self.ids.unique_id("AROA"),
             tuple(trust),
             max_session,
-            tuple(may_assume),
-            iam_admin,
             tuple(policies),
-            tags or {},
+            may_assume=tuple(may_assume),
+            iam_admin=iam_admin,
+            tags=tags or {},
         )
         with self.lock:
             self._roles[role.arn] = role
@@ -286,24 +286,10 @@ class SandboxState:
         """
         with self.lock:
             session = self._sessions.get(key_id)
-            if session is None:
+            principals: Mapping[str, User | Role] = {**self._users, **self._roles}
+            if session is None or principals.get(session.principal.arn) is not session.principal:
                 return None
-            principal = session.principal
-            current: User | Role | None = (
-                self._users.get(principal.arn)
-                if isinstance(principal, User)
-                else self._roles.get(principal.arn)
-            )
-            return session if current is principal else None
-
-    def device(self, name: str) -> MfaDevice | None:
-        """Return the device with that serial or name, or of the user with that name."""
-        with self.lock:
-            for user in self._users.values():
-                for device in user.devices:
-                    if name in (device.serial, device.serial.rsplit("/", 1)[-1], user.name):
-                        return device
-        return None
+            return session
 
     def devices(self) -> tuple[MfaDevice, ...]:
         """Return all MFA devices."""

@@ -53,18 +53,14 @@ class Caller:
         if self.federated_name:
             return f"{principal.account}:{self.federated_name}"
         if isinstance(principal, User):
-            return principal.user_id
-        return f"{principal.role_id}:{self.session.name if self.session else ''}"
+            return principal.unique_id
+        return f"{principal.unique_id}:{self.session.name if self.session else ''}"
 
     @property
     def identities(self) -> tuple[str, ...]:
         """ARNs by which a trust policy may name the caller."""
         principal = self.principal
         return (principal.arn,) if isinstance(principal, User) else (principal.arn, self.arn)
-
-    @property
-    def mfa_at(self) -> datetime | None:
-        return self.session.mfa_at if self.session else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,23 +20,20 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 def success(action: str, namespace: str, result: Result | None, request_id: str) -> bytes:
     """Return the response of `action`; `result` is None for an action without output."""
     inner = "" if result is None else f"<{action}Result>{_members(result)}</{action}Result>"
-    return _document(
+    return (
         f'<{action}Response xmlns="{namespace}">{inner}'
         f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{action}Response>"
-    )
+    ).encode()
 
 
 def failure(refusal: Refusal, namespace: str, request_id: str) -> bytes:
     """Return the error response."""
-    return _document(
-        f'<ErrorResponse xmlns="{namespace}"><Error><Type>{refusal.at_fault}</Type>'
+    return (
+        f'<ErrorResponse xmlns="{namespace}"><Error>'
+        f"<Type>{'Sender' if refusal.status < 500 else 'Receiver'}</Type>"
         f"<Code>{_text(refusal.code)}</Code><Message>{_text(refusal.message)}</Message></Error>"
         f"<RequestId>{request_id}</RequestId></ErrorResponse>"
-    )
-
-
-def _document(xml: str) -> bytes:
-    return xml.encode("utf-8")
+    ).encode()
 
 
 def _members(values: Result) -> str:

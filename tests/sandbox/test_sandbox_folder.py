@@ -213,8 +213,7 @@ def helper(sandbox: Sandbox, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_person_gets_codes_and_moves_time(tmp_path: Path) -> None:
     with Sandbox(tmp_path / "sb") as sandbox:
-        device = sandbox.state.device("alice")
-        assert device is not None
+        (device,) = sandbox.state.devices()
         assert device.accept(helper(sandbox, "totp", "prod-admin").stdout.strip(), sandbox.now())
         unknown = helper(sandbox, "totp", "nobody")
         assert (unknown.returncode, unknown.stdout) == (3, "")

@@ -33,7 +33,7 @@ def test_get_user_tells_who_one_is(sandbox: Sandbox, user: User, iam: Any) -> No
         iam.get_user(UserName=user.name.upper()),
     ):
         found = answer["User"]
-        assert (found["UserName"], found["Arn"], found["UserId"]) == (user.name, user.arn, user.user_id)
+        assert (found["UserName"], found["Arn"], found["UserId"]) == (user.name, user.arn, user.unique_id)
         assert found["Path"] == "/dev/"
         assert (sandbox.now() - found["CreateDate"]).days == 200
 

@@ -49,11 +49,11 @@ def test_a_role_that_names_the_user_can_be_assumed(
     role = sandbox.state.add_role(HOME, "Named", trust_policy(user.arn), path="/app/")
     answer = sts.assume_role(RoleArn=role.arn, RoleSessionName="carol@work")
     arn = f"arn:aws:sts::{HOME}:assumed-role/Named/carol@work"
-    assert answer["AssumedRoleUser"] == {"Arn": arn, "AssumedRoleId": f"{role.role_id}:carol@work"}
+    assert answer["AssumedRoleUser"] == {"Arn": arn, "AssumedRoleId": f"{role.unique_id}:carol@work"}
     assert lifetime(sandbox, answer) == 3600
     identity = client("sts", answer["Credentials"]).get_caller_identity()
     assert (identity["Arn"], identity["Account"]) == (arn, HOME)
-    assert identity["UserId"] == f"{role.role_id}:carol@work"
+    assert identity["UserId"] == f"{role.unique_id}:carol@work"
 
 
 def test_another_account_asks_for_a_permission_too(

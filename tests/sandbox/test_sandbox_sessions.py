@@ -57,7 +57,7 @@ def test_a_session_is_usable_and_is_its_user(sts: Any, user: User, client: Calla
     credentials = sts.get_session_token()["Credentials"]
     assert credentials["AccessKeyId"].startswith("ASIA")
     identity = client("sts", credentials).get_caller_identity()
-    assert (identity["Arn"], identity["UserId"]) == (user.arn, user.user_id)
+    assert (identity["Arn"], identity["UserId"]) == (user.arn, user.unique_id)
 
 
 @pytest.mark.parametrize(("requested", "given"), [(None, 43200), (900, 900), (129600, 129600)])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -41,7 +39,8 @@ def run_agent(open_service: OpenService) -> NoReturn:
     try:
         secret_channel.connect()
     except OSError:
-        _print_error("keyturn: The agent cannot be started directly. Run: keyturn vault unlock\n")
+        with contextlib.suppress(OSError):
+            os.write(2, b"keyturn: The agent cannot be started directly. Run: keyturn vault unlock\n")
         os._exit(2)
     _detach()
     os.chdir("/")
@@ -65,7 +64,7 @@ def run_agent(open_service: OpenService) -> NoReturn:
         _handle_signals(server)
     if not secret_channel.reply(result_line(result=True)) or server is None:
         os._exit(0)
-    _close_standard_streams()
+    secret_channel.disconnect(0, 1, 2)
     try:
         server.serve()
     except Exception as error:  # noqa: BLE001 - the boundary of the process: logged, never shown
@@ -101,11 +100,7 @@ def _open_server(open_service: OpenService) -> AgentServer | None:
 
 
 def _read_unlock_secret() -> tuple[Secret | None, Secret | None]:
-    line = sys.stdin.buffer.readline(REQUEST_LIMIT)
-    try:
-        record = json.loads(line)
-    except ValueError:
-        record = None
+    record = secret_channel.read_request(REQUEST_LIMIT)
     match record:
         case {"passphrase": str(passphrase)}:
             return Secret(passphrase), None
@@ -117,18 +112,6 @@ def _read_unlock_secret() -> tuple[Secret | None, Secret | None]:
             raise UsageError("Could not start the agent", "standard input has no passphrase or recovery key")
 
 
-def _print_error(line: str) -> None:
-    with contextlib.suppress(OSError):
-        os.write(2, line.encode())
-
-
 def _handle_signals(server: AgentServer) -> None:
     for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(signum, lambda _signum, _frame: server.stop())
-
-
-def _close_standard_streams() -> None:
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
-    os.close(null)

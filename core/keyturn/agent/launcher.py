@@ -26,12 +26,6 @@ TIMEOUT = 30.0
 _ANSWER_LIMIT = 64 << 10
 
 
-def agent_command() -> tuple[str, ...]:
-    """Return the agent's command line: this interpreter, isolated from `PYTHON*`, the user site directory and
-    the working directory."""
-    return (sys.executable, "-I", "-m", "keyturn.agent")
-
-
 def start_agent(
     paths: Paths,
     environ: Mapping[str, str],
@@ -46,35 +40,73 @@ def start_agent(
     :param command: another program that follows the same protocol.
     :param timeout: seconds.
     """
+    secrets = {"passphrase": passphrase} if passphrase is not None else {"recovery_key": recovery_key}
+    request = {name: secret.reveal() for name, secret in secrets.items() if secret is not None}
+    try:
+        channel, answer = start_process(
+            command or python_command("keyturn.agent"), environment(paths, environ), request, timeout
+        )
+    except EOFError:
+        raise _unavailable("it exited before it opened the vault") from None
+    except TimeoutError:
+        raise _unavailable(f"it did not open the vault within {timeout:g} s") from None
+    except OSError as error:
+        raise _unavailable(f"{error}") from error
+    channel.close()
+    parse_answer(answer)
+
+
+def python_command(module: str) -> tuple[str, ...]:
+    """Return the command line of a module of keyturn: this interpreter, isolated from `PYTHON*`, the user site
+    directory and the working directory."""
+    return (sys.executable, "-I", "-m", module)
+
+
+def start_process(
+    command: Sequence[str], variables: Mapping[str, str], request: Mapping[str, object], timeout: float
+) -> tuple[socket.socket, bytes]:
+    """Start a keyturn process in a session of its own. Send it `request`, which may hold secrets, over the
+    channel of :mod:`keyturn.system.secret_channel`.
+
+    :param timeout: seconds until the reply.
+    :returns: the channel and the reply, one line.
+    :raises EOFError: if the process exited before it replied.
+    :raises TimeoutError: if there was no reply in time. The session is then killed.
+    :raises OSError: if the process cannot be started.
+    """
     if not sys.executable:
-        raise _unavailable("the path of the Python interpreter is unknown")
+        raise OSError("the path of the Python interpreter is unknown")
     ours, theirs = secret_channel.create()
     with ours, theirs:
-        try:
-            process = subprocess.Popen(  # noqa: S603 - our own program, by its absolute path
-                command or agent_command(),
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env=environment(paths, environ),
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise _unavailable(f"{error}") from error
+        process = subprocess.Popen(  # noqa: S603 - our own program, by its absolute path
+            command,
+            stdin=theirs.fileno(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env=variables,
+            start_new_session=True,
+        )
         theirs.close()
-        with process:
+        with process, contextlib.ExitStack() as on_failure:
+            deadline = time.monotonic() + timeout
+            ours.settimeout(timeout)
             try:
-                answer = _send_secret(ours, process.pid, _unlock_line(passphrase, recovery_key), timeout)
+                channel = secret_channel.accept(ours, process.pid)
+                if channel is None:
+                    raise EOFError
+                on_failure.enter_context(channel)
+                reply = read_reply(channel, json.dumps(request).encode() + b"\n", deadline)
             except TimeoutError:
-                # The other end of the socket is still open, so the session is alive and its id cannot have
-                # been reused.
+                # The other end of the socket is still open, so the session is alive and its id cannot have been
+                # reused.
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                raise _unavailable(f"it did not open the vault within {timeout:g} s") from None
-    if not answer.endswith(b"\n"):
-        raise _unavailable("it exited before it opened the vault")
-    parse_answer(answer)
+                raise
+            if not reply.endswith(b"\n"):
+                raise EOFError
+            on_failure.pop_all()
+            return channel, reply
 
 
 def environment(paths: Paths, environ: Mapping[str, str]) -> dict[str, str]:
@@ -92,26 +124,6 @@ def _working_folder(environ: Mapping[str, str]) -> Path:
         return Path.cwd()
     except FileNotFoundError:
         return Path(environ.get("PWD") or "/")
-
-
-def _unlock_line(passphrase: Secret | None, recovery_key: Secret | None) -> bytes:
-    fields = {}
-    if passphrase is not None:
-        fields["passphrase"] = passphrase.reveal()
-    elif recovery_key is not None:
-        fields["recovery_key"] = recovery_key.reveal()
-    return json.dumps(fields).encode() + b"\n"
-
-
-def _send_secret(ours: socket.socket, pid: int, request: bytes, timeout: float) -> bytes:
-    """Send `request` to the agent. Return its reply: one line, or less if it exited early."""
-    deadline = time.monotonic() + timeout
-    ours.settimeout(timeout)
-    channel = secret_channel.accept(ours, pid)
-    if channel is None:
-        return b""
-    with channel:
-        return read_reply(channel, request, deadline)
 
 
 def read_reply(channel: socket.socket, request: bytes, deadline: float) -> bytes:

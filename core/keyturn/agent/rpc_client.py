@@ -286,7 +286,7 @@ def _write(descriptor: int, text: bytes) -> None:
         text = text[os.write(descriptor, text) :]
 
 
-def call(socket: Path, request: Mapping[str, object], timeout: float = TIMEOUT) -> Any:
+def call(socket: Path, request: Mapping[str, Any], timeout: float = TIMEOUT) -> Any:
     """Send a request to the agent at `socket` and return the result, a JSON value.
 
     :param request: `op` and its fields, see :mod:`keyturn.agent.protocol`.
@@ -296,9 +296,7 @@ def call(socket: Path, request: Mapping[str, object], timeout: float = TIMEOUT) 
     """
     from keyturn.agent.protocol import parse_answer, request_line
 
-    fields = dict(request)
-    op = str(fields.pop("op", ""))
-    return parse_answer(_find_agent(socket, request_line(op, **fields), timeout))
+    return parse_answer(_find_agent(socket, request_line(**request), timeout))
 
 
 def document(socket: Path, profile: str, timeout: float = TIMEOUT) -> str:

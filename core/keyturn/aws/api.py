@@ -96,32 +96,44 @@ class Aws(Protocol):
 
     def get_session_token(
         self, signer: Credentials, *, duration_seconds: int, mfa_serial: str | None, mfa_code: str | None
-    ) -> IssuedCredentials: ...
+    ) -> IssuedCredentials:
+        """STS GetSessionToken: temporary credentials of the IAM user that owns `signer`."""
 
-    def assume_role(self, signer: Credentials, request: RoleRequest) -> IssuedCredentials: ...
+    def assume_role(self, signer: Credentials, request: RoleRequest) -> IssuedCredentials:
+        """STS AssumeRole."""
 
-    def get_caller_identity(self, signer: Credentials) -> Identity: ...
+    def get_caller_identity(self, signer: Credentials) -> Identity:
+        """STS GetCallerIdentity. It needs no permission and cannot be denied."""
 
-    def list_access_keys(self, signer: Credentials, user_name: str | None) -> tuple[ListedKey, ...]: ...
+    def list_access_keys(self, signer: Credentials, user_name: str | None) -> tuple[ListedKey, ...]:
+        """IAM ListAccessKeys. A temporary `signer` must name the user."""
 
-    def list_mfa_devices(self, signer: Credentials, user_name: str | None) -> tuple[str, ...]: ...
+    def list_mfa_devices(self, signer: Credentials, user_name: str | None) -> tuple[str, ...]:
+        """IAM ListMFADevices: serial numbers, including security keys. A temporary `signer` must name the
+        user.
+        """
 
-    def access_key_last_used(self, signer: Credentials, key_id: str) -> LastUse: ...
+    def access_key_last_used(self, signer: Credentials, key_id: str) -> LastUse:
+        """IAM GetAccessKeyLastUsed."""
 
     def create_access_key(
         self, signer: Credentials, user_name: str, keep: Callable[[CreatedKey], None]
     ) -> CreatedKey:
-        """:param keep: called with the new key immediately after the response, in the thread that received
+        """IAM CreateAccessKey, sent only once, because a retry after a lost response would create a second key.
+
+        :param keep: called with the new key immediately after the response, in the thread that received
             it, even if the caller has timed out. It must not raise.
         :raises NoResponse: if there is no response; the key may have been created.
         """
-        ...
 
     def set_access_key_status(self, signer: Credentials, user_name: str, key_id: str, status: str) -> None:
-        """:param status: `Active` or `Inactive`."""
-        ...
+        """IAM UpdateAccessKey.
 
-    def delete_access_key(self, signer: Credentials, user_name: str, key_id: str) -> None: ...
+        :param status: `Active` or `Inactive`.
+        """
+
+    def delete_access_key(self, signer: Credentials, user_name: str, key_id: str) -> None:
+        """IAM DeleteAccessKey."""
 
     def source_credentials(self, profile: str, source: str) -> Credentials:
         """Return the credentials of a `credential_source` of this process: environment, container or
@@ -130,13 +142,11 @@ class Aws(Protocol):
         :param profile: name for the error text.
         :raises ProfileBroken: if the source is not available here.
         """
-        ...
 
     def native_credentials(self, profile: str) -> Credentials:
         """Return the credentials of botocore's own provider chain for an explicit profile: SSO, process,
         web identity, login.
         """
-        ...
 
 
 class AwsFactory(Protocol):
@@ -153,4 +163,3 @@ class AwsFactory(Protocol):
         """:param deadline: deadline of the whole operation; a new one by default.
         :param short_timeouts: for optional calls: one attempt within a few seconds.
         """
-        ...

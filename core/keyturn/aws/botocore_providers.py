@@ -38,14 +38,11 @@ def resolved_provider(profile: str) -> tuple[str, str]:
     :raises ProfileBroken: if botocore rejects the profile.
     """
     from botocore import exceptions as boto
-    from botocore.credentials import create_credential_resolver
     from botocore.session import Session
 
     session = Session(profile=profile)
     try:
-        for provider in create_credential_resolver(session).providers:
-            if provider.METHOD in _MACHINE_PROVIDERS:
-                continue
+        for provider in _profile_providers(session):
             if provider.METHOD == "custom-process":
                 line = session.get_scoped_config().get("credential_process")
                 if line:
@@ -115,14 +112,16 @@ def _load_from_profile(session: Session) -> Any:
     """Return botocore's credentials for the session's own profile, never the identity of a container or
     instance.
     """
+    loaded = (provider.load() for provider in _profile_providers(session))
+    return next((credentials for credentials in loaded if credentials is not None), None)
+
+
+def _profile_providers(session: Session) -> list[Any]:
+    """Return the providers of botocore's chain that depend on the profile, in their order."""
     from botocore.credentials import create_credential_resolver
 
-    for provider in create_credential_resolver(session).providers:
-        if provider.METHOD not in _MACHINE_PROVIDERS:
-            credentials = provider.load()
-            if credentials is not None:
-                return credentials
-    return None
+    providers = create_credential_resolver(session).providers
+    return [provider for provider in providers if provider.METHOD not in _MACHINE_PROVIDERS]
 
 
 def _load_from_source(session: Session, source: str) -> Credentials | None:

@@ -58,9 +58,7 @@ class BotoClient:
         self, signer: Credentials, *, duration_seconds: int, mfa_serial: str | None, mfa_code: str | None
     ) -> IssuedCredentials:
         """STS GetSessionToken: temporary credentials of the IAM user that owns `signer`."""
-        parameters: dict[str, Any] = {"DurationSeconds": duration_seconds}
-        if mfa_serial and mfa_code:
-            parameters |= {"SerialNumber": mfa_serial, "TokenCode": mfa_code}
+        parameters = {"DurationSeconds": duration_seconds, **_mfa_parameters(mfa_serial, mfa_code)}
         return self._call(
             "sts",
             signer,
@@ -71,25 +69,21 @@ class BotoClient:
 
     def assume_role(self, signer: Credentials, request: RoleRequest) -> IssuedCredentials:
         """STS AssumeRole."""
-        parameters: dict[str, Any] = {
+        optional = {
+            "ExternalId": request.external_id,
+            **_mfa_parameters(request.mfa_serial, request.mfa_code),
+            "Tags": [{"Key": key, "Value": value} for key, value in request.tags.items()],
+            "TransitiveTagKeys": list(request.transitive_tags),
+            "SourceIdentity": request.source_identity,
+            "Policy": request.policy,
+            "PolicyArns": [{"arn": arn} for arn in request.policy_arns],
+        }
+        parameters = {
             "RoleArn": request.role_arn,
             "RoleSessionName": request.session_name,
             "DurationSeconds": request.duration_seconds,
+            **{name: value for name, value in optional.items() if value},
         }
-        if request.external_id:
-            parameters["ExternalId"] = request.external_id
-        if request.mfa_serial and request.mfa_code:
-            parameters |= {"SerialNumber": request.mfa_serial, "TokenCode": request.mfa_code}
-        if request.tags:
-            parameters["Tags"] = [{"Key": key, "Value": value} for key, value in request.tags.items()]
-        if request.transitive_tags:
-            parameters["TransitiveTagKeys"] = list(request.transitive_tags)
-        if request.source_identity:
-            parameters["SourceIdentity"] = request.source_identity
-        if request.policy:
-            parameters["Policy"] = request.policy
-        if request.policy_arns:
-            parameters["PolicyArns"] = [{"arn": arn} for arn in request.policy_arns]
         return self._call(
             "sts",
             signer,
@@ -258,6 +252,10 @@ _CALL_NAMES = {
 }
 
 
+def _mfa_parameters(serial: str | None, code: str | None) -> dict[str, str]:
+    return {"SerialNumber": serial, "TokenCode": code} if serial and code else {}
+
+
 def _require_header_safe(what: str, signer: Credentials) -> None:
     """Reject credentials that cannot be sent in a header, because the HTTP client would quote them in its
     error.
@@ -298,17 +296,11 @@ class BotoClientFactory:
                 session.get_scoped_config()
             except BotoCoreError:
                 session = _bare_session()
-            self._share_models(session)
+            # Share the loaded service models, because loading them is most of the cost of a client.
+            self._loader = self._loader or session.get_component("data_loader")
+            session.register_component("data_loader", self._loader)
             effective_region = region or session.get_config_variable("region") or None
         return BotoClient(session, effective_region, deadline or Deadline(), short_timeouts=short_timeouts)
-
-    def _share_models(self, session: Session) -> None:
-        """Share the loaded service models between sessions, because loading them is most of the cost of a
-        client.
-        """
-        if self._loader is None:
-            self._loader = session.get_component("data_loader")
-        session.register_component("data_loader", self._loader)
 
 
 def _bare_session() -> Session:

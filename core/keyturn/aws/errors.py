@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -75,12 +76,8 @@ def _unsent_errors() -> tuple[type[Exception], ...]:
 
 def _failed_while_reading(error: Exception) -> bool:
     """Return True if botocore failed while parsing a response, not while preparing the request."""
-    traceback = error.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_globals.get("__name__") == "botocore.parsers":
-            return True
-        traceback = traceback.tb_next
-    return False
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__") == "botocore.parsers" for frame, _ in frames)
 
 
 def native_error(what: str, error: Exception, profile: str) -> AwsError | ProfileBroken | NeedsLogin:
@@ -242,18 +239,20 @@ def network_error_text(error: Exception) -> str:  # noqa: PLR0911  # one return 
     host = _host(details.get("endpoint_url", ""))
     causes = list(_causes(error))
     for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"certificate of {host} is not trusted ({cause.verify_message})"
-        if isinstance(cause, ssl.SSLError):
-            return f"TLS connection to {host} failed ({(cause.reason or 'unknown TLS error').replace('_', ' ').lower()})"
-        if isinstance(cause, socket.gaierror):
-            return f"could not resolve {host}"
-        if isinstance(cause, ConnectionRefusedError):
-            return f"{host} refused the connection"
-        if isinstance(cause, OSError) and cause.errno in _NO_ROUTE:
-            return f"no route to {host}"
-        if isinstance(cause, http.client.BadStatusLine) and not isinstance(cause, ConnectionError):
-            return f"{host} returned an invalid HTTP response"
+        match cause:
+            case ssl.SSLCertVerificationError():
+                return f"certificate of {host} is not trusted ({cause.verify_message})"
+            case ssl.SSLError():
+                reason = (cause.reason or "unknown TLS error").replace("_", " ").lower()
+                return f"TLS connection to {host} failed ({reason})"
+            case socket.gaierror():
+                return f"could not resolve {host}"
+            case ConnectionRefusedError():
+                return f"{host} refused the connection"
+            case OSError() if cause.errno in _NO_ROUTE:
+                return f"no route to {host}"
+            case http.client.BadStatusLine() if not isinstance(cause, ConnectionError):
+                return f"{host} returned an invalid HTTP response"
     if any(isinstance(cause, TimeoutError) or "Timeout" in type(cause).__name__ for cause in causes):
         return f"no response from {host} in time"
     if any(isinstance(cause, (ConnectionError, http.client.HTTPException)) for cause in causes):

@@ -31,14 +31,12 @@ def credentials_in(response: Mapping[str, Any]) -> Credentials:
     :raises MalformedResponse: if a field is missing or malformed.
     """
     fields = _structure(response, "Credentials")
-    expires = fields.get("Expiration")
-    if not isinstance(expires, datetime) or expires.tzinfo is None:
-        raise MalformedResponse("Expiration")
+    expires = _time(fields, "Expiration")
     return Credentials(
         _text(fields, "AccessKeyId", _KEY_ID),
         Secret(_text(fields, "SecretAccessKey", _OPAQUE)),
         Secret(_text(fields, "SessionToken", _OPAQUE)),
-        expires.astimezone(UTC),
+        expires,
     )
 
 
@@ -56,11 +54,9 @@ def created_key_in(response: Mapping[str, Any]) -> CreatedKey:
     :raises MalformedResponse: if a field is missing or malformed.
     """
     fields = _structure(response, "AccessKey")
-    created = fields.get("CreateDate")
-    if not isinstance(created, datetime) or created.tzinfo is None:
-        raise MalformedResponse("CreateDate")
+    created = _time(fields, "CreateDate")
     secret = Secret(_text(fields, "SecretAccessKey", _OPAQUE))
-    return CreatedKey(Credentials(_text(fields, "AccessKeyId", _KEY_ID), secret), created.astimezone(UTC))
+    return CreatedKey(Credentials(_text(fields, "AccessKeyId", _KEY_ID), secret), created)
 
 
 def last_use_in(response: Mapping[str, Any]) -> LastUse:
@@ -69,14 +65,12 @@ def last_use_in(response: Mapping[str, Any]) -> LastUse:
     :raises MalformedResponse: if a field is malformed.
     """
     fields = _structure(response, "AccessKeyLastUsed")
-    at = fields.get("LastUsedDate")
-    if at is None:
+    if fields.get("LastUsedDate") is None:
         return LastUse(None)
-    if not isinstance(at, datetime) or at.tzinfo is None:
-        raise MalformedResponse("LastUsedDate")
+    at = _time(fields, "LastUsedDate")
     values = (fields.get(name) for name in ("ServiceName", "Region"))
     service, region = (value if isinstance(value, str) and value != "N/A" else None for value in values)
-    return LastUse(at.astimezone(UTC), service, region)
+    return LastUse(at, service, region)
 
 
 def _structure(response: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -84,6 +78,13 @@ def _structure(response: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(structure, Mapping):
         raise MalformedResponse(name)
     return structure
+
+
+def _time(structure: Mapping[str, Any], name: str) -> datetime:
+    value = structure.get(name)
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise MalformedResponse(name)
+    return value.astimezone(UTC)
 
 
 def _text(structure: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -> str:

@@ -134,11 +134,6 @@ def span(duration: timedelta) -> str:
     return " ".join(parts[:2]) or "0s"
 
 
-def days_between(earlier: datetime, later: datetime) -> int:
-    """Return the whole days from `earlier` to `later`, at least 0."""
-    return max(0, (later - earlier).days)
-
-
 def iso(moment: datetime | None) -> str | None:
     """Return ISO 8601 in UTC with seconds and a `Z`, the format of `--json` and of AWS clients."""
     if moment is None:

@@ -8,6 +8,7 @@ hardening. The kernel reports which process sent it.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import struct
@@ -68,6 +69,25 @@ def connect() -> None:
         socket.send_fds(control, [b"."], [parent_end.fileno()])
         os.dup2(own_end.fileno(), 0)
         os.dup2(own_end.fileno(), 1)
+
+
+def read_request(limit: int) -> object:
+    """Return the JSON value in the parent's line on standard input; None if it is no JSON.
+
+    :param limit: maximum length of the line in bytes.
+    """
+    try:
+        return json.loads(sys.stdin.buffer.readline(limit))
+    except ValueError:
+        return None
+
+
+def disconnect(*descriptors: int) -> None:
+    """Replace standard streams with the null device, so that the parent sees the end of its channel."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in descriptors:
+        os.dup2(null, descriptor)
+    os.close(null)
 
 
 def reply(line: bytes) -> bool:

@@ -30,16 +30,11 @@ def glob(text: str, pattern: str) -> bool:
 def expand_variables(pattern: str, context: Context) -> str | None:
     """Return `pattern` with its policy variables (`${aws:username}`) replaced, or None if the request lacks
     one of them."""
-    is_missing = False
-
-    def value(match: re.Match[str]) -> str:
-        nonlocal is_missing
-        replacement = match[1] if match[1] in ("*", "?", "$") else context.get(match[1].lower())
-        is_missing = is_missing or not isinstance(replacement, str)
-        return replacement if isinstance(replacement, str) else ""
-
-    text = _VARIABLE.sub(value, pattern)
-    return None if is_missing else text
+    names = set(_VARIABLE.findall(pattern))
+    values = {name: name if name in ("*", "?", "$") else context.get(name.lower()) for name in names}
+    if not all(isinstance(value, str) for value in values.values()):
+        return None
+    return _VARIABLE.sub(lambda match: str(values[match[1]]), pattern)
 
 
 def _comparison(

@@ -111,7 +111,7 @@ def context_of(call: VerifiedCall, mfa_at: datetime | None = None) -> dict[str, 
             keys["aws:sourceidentity"] = session.source_identity
     for key, value in _principal_tags(caller).items():
         keys[f"aws:principaltag/{key}".lower()] = value
-    mfa_time = mfa_at or caller.mfa_at
+    mfa_time = mfa_at or (session.mfa_at if session else None)
     if mfa_time is not None:
         keys["aws:multifactorauthpresent"] = "true"
         keys["aws:multifactorauthage"] = str(int((call.now - mfa_time).total_seconds()))

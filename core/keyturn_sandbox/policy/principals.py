@@ -86,26 +86,32 @@ class MfaDevice:
 
 
 @dataclass(slots=True)
-class User:
-    """An IAM user, or the root user of an account (empty `name`)."""
+class _Principal:
+    """Common part of users and roles."""
 
     partition: str
     account: str
     name: str
     path: str
-    user_id: str
-    created: datetime
-    may_assume: tuple[str, ...] = ()
+    unique_id: str
+    may_assume: tuple[str, ...] = field(default=(), kw_only=True)
     """Role ARN patterns on which its identity policies allow sts:AssumeRole."""
-    iam_admin: bool = False
+    iam_admin: bool = field(default=False, kw_only=True)
     """Allowed to manage other users' keys."""
+    tags: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+
+
+@dataclass(slots=True)
+class User(_Principal):
+    """An IAM user, or the root user of an account (empty `name`)."""
+
+    created: datetime
     iam_needs_mfa: bool = False
     """Has the policy that denies nearly everything without MFA (aws-facts 5)."""
     policies: tuple[Statement, ...] | None = None
     """Identity policies; None for the default, which allows users to manage their own keys."""
     change: Change[tuple[Statement, ...] | None] | None = None
     """Last change of `policies` that may still propagate."""
-    tags: Mapping[str, str] = field(default_factory=dict)
     keys: list[AccessKey] = field(default_factory=list)
     deleted: list[AccessKey] = field(default_factory=list)
     """Keys whose deletion may still propagate."""
@@ -130,23 +136,15 @@ class User:
 
 
 @dataclass(slots=True)
-class Role:
+class Role(_Principal):
     """An IAM role."""
 
-    partition: str
-    account: str
-    name: str
-    path: str
-    role_id: str
     trust: tuple[Statement, ...]
     """Statements of its trust policy."""
     max_session: int = 3600
     """MaxSessionDuration in seconds."""
-    may_assume: tuple[str, ...] = ()
-    iam_admin: bool = False
     policies: tuple[Statement, ...] = ()
     """Permissions policies in addition to those of `may_assume` and `iam_admin`."""
-    tags: Mapping[str, str] = field(default_factory=dict)
     change: Change[tuple[Statement, ...]] | None = None
     """Last change of `trust` that may still propagate."""
 

@@ -33,7 +33,7 @@ def get_user(call: VerifiedCall) -> Result:
         "User": {
             "Path": user.path,
             "UserName": user.name or None,
-            "UserId": user.user_id,
+            "UserId": user.unique_id,
             "Arn": user.arn,
             "CreateDate": user.created,
         }

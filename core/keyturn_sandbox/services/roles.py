@@ -76,7 +76,7 @@ def assume_role(call: VerifiedCall) -> Result:
     )
     return credentials_result(new_session, params) | {
         "AssumedRoleUser": {
-            "AssumedRoleId": f"{role.role_id}:{new_session.name}",
+            "AssumedRoleId": f"{role.unique_id}:{new_session.name}",
             "Arn": session_arn(role, new_session.name),
         },
         "PackedPolicySize": packed,
@@ -100,12 +100,12 @@ def _required_actions(tags: Tags, source_identity: str) -> list[str]:
     """Return the actions that the call must be allowed. Session tags and a source identity need permissions
     of their own, also if they are inherited (IAM User Guide, chaining roles with session tags and with
     source identity)."""
-    actions = ["sts:AssumeRole"]
-    if tags.values:
-        actions.append("sts:TagSession")
-    if source_identity:
-        actions.append("sts:SetSourceIdentity")
-    return actions
+    is_needed = {
+        "sts:AssumeRole": True,
+        "sts:TagSession": bool(tags.values),
+        "sts:SetSourceIdentity": bool(source_identity),
+    }
+    return [action for action in is_needed if is_needed[action]]
 
 
 def _is_allowed(call: VerifiedCall, role: Role, action: str, context: Context) -> bool:

@@ -20,11 +20,20 @@ class ServicePort(Protocol):
 
     paths: Paths
 
-    def now(self) -> datetime: ...
-    def index(self) -> Index: ...
-    def snapshot(self) -> Snapshot: ...
-    def uses_caller_credentials(self, name: str) -> bool: ...
-    def get_credentials(self, name: str) -> str: ...
+    def now(self) -> datetime:
+        """Return the time, aware UTC."""
+
+    def index(self) -> Index:
+        """Return the index as it is on disk."""
+
+    def snapshot(self) -> Snapshot:
+        """Return all profiles and the state of the vault."""
+
+    def uses_caller_credentials(self, name: str) -> bool:
+        """Return True if the profile's chain ends in a `credential_source`."""
+
+    def get_credentials(self, name: str) -> str:
+        """Return a document of credentials that are valid now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ program."""
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import signal
@@ -85,12 +84,7 @@ def run_endpoint(open_source: OpenCredentialSource) -> NoReturn:
 
 
 def _read_request() -> _StartRequest | None:
-    line = sys.stdin.buffer.readline(REQUEST_LIMIT)
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    match record:
+    match secret_channel.read_request(REQUEST_LIMIT):
         case {"profile": str(profile), "pid": int(pid), "in_file": bool(in_file), "first": str(first)}:
             return _StartRequest(profile, pid, in_file, first)
         case _:
@@ -208,8 +202,5 @@ def _is_end_requested() -> bool:
     with contextlib.suppress(OSError):
         if os.read(0, 1):
             return True
-    devnull = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1):
-        os.dup2(devnull, descriptor)
-    os.close(devnull)
+    secret_channel.disconnect(0, 1)
     return False

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import resource
-import signal
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from keyturn.agent.launcher import environment, read_reply
+from keyturn.agent.launcher import environment, python_command, start_process
 from keyturn.agent.protocol import parse_answer
 from keyturn.model.errors import KeyturnError
 from keyturn.model.secret import Secret
 from keyturn.storage.paths import Paths
-from keyturn.system import secret_channel
 from keyturn.system.prctl import is_subreaper
 
 #: Seconds; the endpoint usually starts in a fraction of one.
@@ -66,26 +60,18 @@ def start_endpoint(
             "Run keyturn under an init process, for example with docker run --init",
         )
     _require_descriptors()
-    if not sys.executable:
-        raise _unavailable("the path of the Python interpreter is unknown")
-    ours, theirs = secret_channel.create()
-    with ours, theirs:
-        try:
-            process = subprocess.Popen(
-                (sys.executable, "-I", "-m", "keyturn.delivery.endpoint"),
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env=_environment(paths, environ, uses_caller_credentials=uses_caller_credentials),
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise _unavailable(f"{error}") from error
-        theirs.close()
-        with process:
-            request = {"profile": profile, "pid": os.getpid(), "in_file": in_file, "first": first.reveal()}
-            channel, answer = _send_first_document(ours, process.pid, request)
+    variables = environment(paths, environ)
+    if uses_caller_credentials:
+        variables = {name: value for name, value in environ.items() if name.startswith("AWS_")} | variables
+    request = {"profile": profile, "pid": os.getpid(), "in_file": in_file, "first": first.reveal()}
+    try:
+        channel, answer = start_process(
+            python_command("keyturn.delivery.endpoint"), variables, request, TIMEOUT
+        )
+    except (EOFError, TimeoutError):
+        raise _unavailable("it did not start") from None
+    except OSError as error:
+        raise _unavailable(f"{error}") from error
     with channel:
         fields = parse_answer(answer)
         token = fields.get("token")
@@ -105,37 +91,6 @@ def _require_descriptors() -> None:
     if limit != resource.RLIM_INFINITY and limit < _MIN_DESCRIPTORS:
         why = f"the limit on open files is {limit}, and it needs {_MIN_DESCRIPTORS}"
         raise KeyturnError("Could not start the endpoint", why, "Run: ulimit -n 256, or omit --endpoint")
-
-
-def _environment(
-    paths: Paths, environ: Mapping[str, str], *, uses_caller_credentials: bool
-) -> dict[str, str]:
-    variables = environment(paths, environ)
-    if uses_caller_credentials:
-        variables = {name: value for name, value in environ.items() if name.startswith("AWS_")} | variables
-    return variables
-
-
-def _send_first_document(
-    ours: socket.socket, pid: int, request: Mapping[str, object]
-) -> tuple[socket.socket, bytes]:
-    deadline = time.monotonic() + TIMEOUT
-    ours.settimeout(TIMEOUT)
-    channel: socket.socket | None = None
-    try:
-        channel = secret_channel.accept(ours, pid)
-        answer = read_reply(channel, json.dumps(request).encode() + b"\n", deadline) if channel else b""
-    except TimeoutError:
-        # The other end of the socket is still open, so the session is alive and its id cannot have been
-        # reused.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-        answer = b""
-    if channel is not None and answer.endswith(b"\n"):
-        return channel, answer
-    if channel is not None:
-        channel.close()
-    raise _unavailable("it did not start")
 
 
 def _shut_down(channel: socket.socket) -> None:
