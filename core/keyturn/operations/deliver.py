@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 from keyturn.awsconfig import process_line
@@ -58,8 +57,7 @@ def deliver(context: Context, name: str, to: Delivery, as_name: str | None = Non
         if to is Delivery.CREDENTIALS_FILE:
             _require_session(context, inventory, new)
             with session_cache.fetch_to_deliver(context, inventory, name, only_if_due=True) as undelivered:
-                if undelivered.edit_index is not None:
-                    context.update_index(undelivered.edit_index)
+                context.update_index(undelivered.edit_index)
                 _change_delivery(context, undelivered.inventory, old, new, undelivered)
         else:
             with context.state_lock():
@@ -96,7 +94,9 @@ def _change_delivery(
     managed_profiles.change(context.paths.profiles_file, edit)
     try:
         if session is not None:
-            write_session(context, replace(session, inventory=context.read(inventory), edit_index=None))
+            write_session(
+                context, replace(session, inventory=context.read(inventory), edit_index=lambda _: None)
+            )
         write_process_line(context, new)
     except WriteNotConfirmed:
         raise  # the file matches the new definition
@@ -171,12 +171,11 @@ def write_session(context: Context, session: UndeliveredSession) -> None:
     inventory.require_definitions()
     definition = inventory.definitions.get(name)
     if definition is None or definition.delivery is not Delivery.CREDENTIALS_FILE:
-        if session.edit_index is not None:
-            context.update_index(session.edit_index)
+        context.update_index(session.edit_index)
         return
     credentials = session.fetched.issued.credentials
     section = definition.deliver_as or name
-    previous = current_delivery(inventory, definition)
+    previous = current_delivery(inventory, name)
     document = inventory.shared.credentials
     own_key_ids = (
         _own_key_ids(document, previous) if previous and previous.section == section and document else set()
@@ -194,8 +193,7 @@ def write_session(context: Context, session: UndeliveredSession) -> None:
     )  # fmt: skip
 
     def edit(index: Index) -> None:
-        if session.edit_index is not None:
-            session.edit_index(index)
+        session.edit_index(index)
         index.update(name, delivered=record)
 
     context.index.change(edit)
@@ -209,20 +207,26 @@ def write_session(context: Context, session: UndeliveredSession) -> None:
     context.update_index(lambda index: index.update(name, delivered=final))
 
 
-def current_delivery(inventory: Inventory, definition: ManagedProfile) -> DeliveryRecord | None:
+def current_delivery(inventory: Inventory, name: str) -> DeliveryRecord | None:
     """Return what was delivered to the credentials file for a profile. If the index was lost, recognize a
     delivery by the marks in its section.
     """
-    record = inventory.index.of(definition.name).delivered
-    if record is not None or definition.delivery is not Delivery.CREDENTIALS_FILE:
+    record, definition = inventory.index.of(name).delivered, inventory.definitions.get(name)
+    if record is not None or definition is None or definition.delivery is not Delivery.CREDENTIALS_FILE:
         return record
-    name, document = definition.deliver_as or definition.name, inventory.shared.credentials
-    values = document.values(name) if document is not None else {}
+    section, document = definition.deliver_as or name, inventory.shared.credentials
+    values = document.values(section) if document is not None else {}
     key_id = values.get("aws_access_key_id", "")
     if not credentials_file.looks_delivered(values):
         return None
     expires = from_iso(values.get("aws_expiration"))
-    return DeliveryRecord(inventory.shared.credentials_path, name, (key_id,), expires)
+    return DeliveryRecord(inventory.shared.credentials_path, section, (key_id,), expires)
+
+
+def _deliveries(inventory: Inventory) -> dict[str, DeliveryRecord]:
+    """Return all deliveries to the credentials file by profile."""
+    names = sorted({*inventory.index.profiles, *inventory.definitions})
+    return {name: record for name in names if (record := current_delivery(inventory, name)) is not None}
 
 
 def _own_key_ids(document: Document, record: DeliveryRecord) -> set[str]:
@@ -239,12 +243,7 @@ def withdraw(context: Context, inventory: Inventory, name: str) -> bool:
 
     :param inventory: as it was read under :meth:`Context.state_lock`, which the caller holds.
     """
-    definition = inventory.definitions.get(name)
-    record = (
-        current_delivery(inventory, definition)
-        if definition is not None
-        else inventory.index.of(name).delivered
-    )
+    record = current_delivery(inventory, name)
     if record is None:
         return False
 
@@ -269,30 +268,21 @@ def withdraw_all(context: Context) -> tuple[str, ...]:
     It needs no open vault. The delivery settings and the cached sessions are kept.
     """
     inventory = context.read()
-    names = {name for name, state in inventory.index.profiles.items() if state.delivered}
-    names |= {
-        name
-        for name, definition in inventory.definitions.items()
-        if current_delivery(inventory, definition) is not None
-    }
-    return _withdraw_each(context, inventory, sorted(names), "the agent stopped")
+    return _withdraw_each(context, inventory, list(_deliveries(inventory)), "the agent stopped")
 
 
 def withdraw_expired(context: Context) -> tuple[str, ...]:
     """Withdraw every delivered session that has expired, and return the profiles concerned. It needs no open
     vault.
     """
-    now = context.clock()
-    index = context.index.load()
-    names = {name for name, state in index.profiles.items() if state.delivered}
-    if not names and not context.paths.profiles_file.exists():
+    has_delivered = any(state.delivered for state in context.index.load().profiles.values())
+    if not has_delivered and not context.paths.profiles_file.exists():
         return ()
-    inventory = context.read()
-    expired = [name for name in names if _has_expired(inventory.index.of(name).delivered, now)]
-    expired += [
+    inventory, now = context.read(), context.clock()
+    expired = [
         name
-        for name, definition in inventory.definitions.items()
-        if name not in names and _has_expired(current_delivery(inventory, definition), now)
+        for name, record in _deliveries(inventory).items()
+        if record.expires is not None and record.expires <= now
     ]
     return _withdraw_each(context, inventory, expired, "expired")
 
@@ -311,10 +301,6 @@ def _withdraw_each(
         context.log_success(name, "withdraw", reason)
         withdrawn.append(name)
     return tuple(withdrawn)
-
-
-def _has_expired(record: DeliveryRecord | None, now: datetime) -> bool:
-    return record is not None and record.expires is not None and record.expires <= now
 
 
 @operation("stop")
@@ -341,10 +327,10 @@ def stop(context: Context, name: str) -> str:
                 if inventory.managed_profiles_error is None
                 else inventory.index.devices
             )
-            for serial in serials:
-                session_cache.end_mfa_sessions(context, serial)
 
             def edit(index: Index) -> None:
+                for serial in serials:
+                    session_cache.end_mfa_sessions(index, serial)
                 index.update(name, session=None, delivered=None, last_use=None, stopped=now)
 
             context.index.change(edit)

@@ -242,8 +242,7 @@ def _released_document(
     """Return the file with all settings restored, in reverse order of their removal."""
     for name, group in reversed(list(sections.items())):
         replacements = _key_replacements(context, name)
-        definition = inventory.definitions.get(name)
-        record = current_delivery(inventory, definition) if definition else inventory.index.of(name).delivered
+        record = current_delivery(inventory, name)
         own_key_ids = record.key_ids if record else ()
         current_section = own_section(document, document.kind, name)
         new_name = _new_name(inventory, name)

@@ -41,9 +41,9 @@ class UndeliveredSession:
     fetched: FetchedSession
     inventory: Inventory
     """Read under the lock. The profile is unchanged since the session was requested."""
-    edit_index: Callable[[Index], None] | None
-    """Lists the session in the index, which is changed once for storing and delivering; None if it is not
-    stored."""
+    edit_index: Callable[[Index], None]
+    """Lists the session in the index if it was stored, because the index is changed once for storing and
+    delivering."""
 
 
 @contextmanager
@@ -129,7 +129,7 @@ class VaultSessionStore:
     lock: ExitStack = field(default_factory=ExitStack)
     locked_inventory: Inventory | None = None
     """Inventory as it was read under the lock that is still held."""
-    edit_index: Callable[[Index], None] | None = None
+    edit_index: Callable[[Index], None] = lambda _: None
     """Lists the session in the index, if that is left to the delivery."""
 
     def get(self, name: str) -> FetchedSession | None:
@@ -242,13 +242,9 @@ def _mfa_session_ref(index: Index, device: MfaDevice) -> MfaSessionRef | None:
     return index.device(device.serial).sessions.get(device.key.access_key_id)
 
 
-def end_mfa_sessions(context: Context, serial: str) -> None:
+def end_mfa_sessions(index: Index, serial: str) -> None:
     """End all MFA sessions of a device. It needs no open vault."""
-
-    def update_index(index: Index) -> None:
-        index.devices[serial] = MfaDeviceState({}, index.device(serial).stops + 1)
-
-    context.index.change(update_index)
+    index.devices[serial] = MfaDeviceState({}, index.device(serial).stops + 1)
 
 
 def end_mfa_sessions_of_key(index: Index, key_id: str) -> None:
