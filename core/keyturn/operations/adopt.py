@@ -28,7 +28,6 @@ from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store
 from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.status import why_not_adoptable
-from keyturn.storage import managed_profiles
 from keyturn.storage.index import Index
 from keyturn.storage.managed_profiles import ManagedProfile
 from keyturn.storage.paths import Paths
@@ -246,9 +245,7 @@ def adopt(
             require_all_in_vault(name, context.vault.key(removed_entry(name)), removed.pop(name))
         record_store.forget_finished_rotations(context, list(adoption.definitions))
         _store_in_vault(context, adoption, removed)
-        managed_profiles.change(
-            context.paths.profiles_file, lambda definitions: definitions.update(adoption.definitions)
-        )
+        context.change_definitions(lambda definitions: definitions.update(adoption.definitions))
         inventory = _write_files(context, inventory, adoption)
     for name in adoption.definitions:
         context.log_success(name, "adopt", "settings moved to keyturn")
@@ -335,9 +332,7 @@ def _write_files(context: Context, inventory: Inventory, adoption: AdoptionPlan)
             written.append((kind, error.before, error.after))
         with contextlib.suppress(FileChanged):
             _roll_back(context, inventory, written)
-            managed_profiles.change(
-                context.paths.profiles_file, lambda definitions: _remove_definitions(definitions, adoption)
-            )
+            context.change_definitions(lambda definitions: _remove_definitions(definitions, adoption))
         raise
 
 

@@ -14,7 +14,6 @@ from keyturn.operations.operation import operation
 from keyturn.profiles import settings, status
 from keyturn.profiles.inventory import Inventory, own_section
 from keyturn.providers import assume_role, sts_limits
-from keyturn.storage import managed_profiles
 from keyturn.storage.index import Index
 from keyturn.storage.managed_profiles import ManagedProfile
 
@@ -85,7 +84,7 @@ def _write_definition(context: Context, old: ManagedProfile, new: ManagedProfile
             )
         definitions[name] = new
 
-    managed_profiles.change(context.paths.profiles_file, edit)
+    context.change_definitions(edit)
     if new.duration_seconds != old.duration_seconds:
         context.update_index(lambda index: index.update(name, accepted_seconds=None))
 

@@ -21,8 +21,11 @@ from keyturn.model.redaction import redacted
 from keyturn.model.secret import Secret
 from keyturn.model.text import safe
 from keyturn.profiles import inventory
+from keyturn.providers.registry import require_known_kinds
+from keyturn.storage import managed_profiles
 from keyturn.storage.activity import ActivityEntry, ActivityLog
 from keyturn.storage.index import Index, IndexFile, ProfileState
+from keyturn.storage.managed_profiles import ManagedProfile
 from keyturn.storage.paths import Paths
 from keyturn.system import files
 from keyturn.system.clock import Clock
@@ -137,6 +140,19 @@ class Context:
                 "Correct `key` in profiles.toml, or restore the vault that contains it",
             )
         return credentials_in(record)
+
+    def change_definitions(self, edit: Callable[[dict[str, ManagedProfile]], None]) -> None:
+        """Read, edit and write `profiles.toml` under its lock.
+
+        :raises KeyturnError: if it is invalid or names an unknown kind; it is never overwritten then.
+        """
+        path = self.paths.profiles_file
+
+        def edit_known(definitions: dict[str, ManagedProfile]) -> None:
+            require_known_kinds(definitions, str(path))
+            edit(definitions)
+
+        managed_profiles.change(path, edit_known)
 
     def update_index(self, edit: Callable[[Index], Index | None]) -> None:
         """Edit the index and ignore failures, because a missing note must not prevent access to

@@ -91,7 +91,7 @@ def _change_delivery(
 
     if (old.delivery, old.deliver_as) != (new.delivery, new.deliver_as):
         withdraw(context, inventory, name)
-    managed_profiles.change(context.paths.profiles_file, edit)
+    context.change_definitions(edit)
     try:
         if session is not None:
             write_session(
@@ -101,9 +101,7 @@ def _change_delivery(
     except WriteNotConfirmed:
         raise  # the file matches the new definition
     except KeyturnError:
-        managed_profiles.change(
-            context.paths.profiles_file, lambda definitions: definitions.__setitem__(name, old)
-        )
+        context.change_definitions(lambda definitions: definitions.__setitem__(name, old))
         raise
 
 

@@ -136,10 +136,7 @@ def release(
                     except WriteNotConfirmed as error:
                         edits[path] = Edit(error.before, error.after)
                         raise
-                managed_profiles.change(
-                    context.paths.profiles_file,
-                    lambda definitions: _remove_definitions(definitions, sections),
-                )
+                context.change_definitions(lambda definitions: _remove_definitions(definitions, sections))
         except KeyturnError as error:
             for name in sections:
                 context.record_failure(name, "release", error)

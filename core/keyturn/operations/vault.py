@@ -301,7 +301,7 @@ def _merge_definitions(context: Context, content: str | None) -> tuple[str, ...]
                 different.append(name)
 
     if imported:
-        managed_profiles.change(context.paths.profiles_file, edit)
+        context.change_definitions(edit)
     messages = [f"Imported managed profiles: {', '.join(added)}."] if added else []
     if different:
         messages.append(
