@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.mutations.__main__ import main
+from tests.benchmarks.mutations.judge import Tree, Verdict
 from tests.benchmarks.mutations.mutation import ROOT, Mutation, load, locate
 
 SOURCE = """\
@@ -96,3 +97,19 @@ def test_a_fragment_matches_in_any_layout(tree: Path) -> None:
 def test_an_unknown_name_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--only", "house"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_quick_tests_begin_with_those_of_the_area(tmp_path: Path) -> None:
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci" / "quick-tests").write_text(
+        "# why\ntests/core/model\n\n!tests/core/model/slow.py\ntests/tui\n"
+    )
+    stages = Tree(tmp_path).quick_stages([["tests/core/model/test_text.py"], ["tests/core/vault"]])
+    left_out = "--ignore=tests/core/model/slow.py"
+    assert stages == [["tests/core/model/test_text.py", left_out], ["tests/core/model", left_out]]
+
+
+def test_a_test_that_fails_without_the_mutation_kills_nothing() -> None:
+    verdict = Verdict("house-1", "house", "house.py", "killed", 1.0, "test_house.py::test_it")
+    assert verdict.checked({"another"}) == verdict
+    assert verdict.checked({verdict.test}).outcome == "not judged"

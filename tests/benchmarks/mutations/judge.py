@@ -79,7 +79,7 @@ class Tree:
             for name in filter(None, listed.decode().split("\0")):
                 if (repository / name).is_file():
                     (self.root / name).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(repository / name, self.root / name)
+                    shutil.copy(repository / name, self.root / name)
         else:
             archive = _git(repository, "archive", "--format=tar", "--end-of-options", revision)
             with tarfile.open(fileobj=io.BytesIO(archive)) as files:
@@ -138,7 +138,7 @@ class Tree:
         return ".".join(file.relative_to(self.root / "core").with_suffix("").parts)
 
     def quick_stages(self, stages: Sequence[Sequence[str]]) -> list[list[str]]:
-        """Return the quick tests of the core: those of an area first, then all others.
+        """Return the quick tests of the core: those of each stage of an area, then all.
 
         :raises LookupError: if this tree has no quick tests.
         """
@@ -148,10 +148,11 @@ class Tree:
             raise LookupError("this revision has no .ci/quick-tests") from None
         quick = [line for line in lines if line.startswith("tests/core/")]
         left_out = [f"--ignore={line[1:]}" for line in lines if line.startswith("!tests/core/")]
-        area = [path for stage in stages for path in stage]
-        near = [path for path in quick if any(_overlap(path, other) for other in area)]
-        far = [path for path in quick if path not in near]
-        return [[*paths, *left_out] for paths in (near, far) if paths]
+        near = [
+            [max(path, other, key=len) for path in stage for other in quick if _overlap(path, other)]
+            for stage in stages
+        ]
+        return [[*paths, *left_out] for paths in (*near, quick) if paths]
 
     def judge(self, mutation: Mutation, file: Path, stages: Sequence[Sequence[str]], limit: int) -> Verdict:
         """Run the stages one after the other with the mutation applied, until a test fails."""
