@@ -116,6 +116,8 @@ NATIVE_CODES: list[tuple[str, dict[str, Any], bool]] = [
     ("nothing", {}, True),
     ("its device's last code still serves", {"index": held(HOUR)}, False),
     ("its device's last code serves for a minute yet", {"index": held(timedelta(minutes=1))}, True),
+    ("its device's last code serves for two minutes yet", {"index": held(timedelta(minutes=2))}, True),
+    ("its device's last code serves for longer", {"index": held(timedelta(minutes=2, seconds=1))}, False),
     ("its device's last code has ended", {"index": held(-HOUR)}, True),
     ("the session of another key of that device", {"index": held(HOUR, key_id="AKIAOTHER0000000000X")}, True),
     ("the session of another device", {"index": held(HOUR, serial=OTHER_SERIAL)}, True),
