@@ -26,7 +26,8 @@ from tests.tui.sample_profiles import NOW, believable, many
 SIZES = [(WIDE, False), (NARROW, False), (NARROW, True), ((66, 18), False), ((44, 12), True)]
 IDS = ["120x36", "80x24", "80x24-ascii", "66x18", "44x12-ascii"]
 BY_END = [
-    "ci-deploy-mfa", "terraform", "acme-prod-readonly", "acme-dev-readonly", "acme-dev-admin", "ci-audit", "ci-deploy", "backup",
+    "ci-deploy-mfa", "terraform", "acme-prod-readonly", "acme-dev-readonly", "acme-dev-admin",
+    "ci-audit", "ci-deploy", "backup",
 ]  # fmt: skip
 OLDEST_FIRST = ["ci-deploy", "legacy-import", "personal"]
 

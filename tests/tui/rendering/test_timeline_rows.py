@@ -93,7 +93,7 @@ def row_in(line: Line) -> str:
     return text_of(line[2:])
 
 
-# -- room -------------------------------------------------------------------------------------------------------------
+# -- room ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_the_parts_of_a_row_by_its_width(width: int, room: Room) -> None:
     assert room_in(width) == room
 
 
-# -- rows of sessions -------------------------------------------------------------------------------------------------
+# -- rows of sessions ------------------------------------------------------------------------------
 
 
 def test_sessions_are_in_the_order_of_their_ends_then_of_their_names() -> None:
@@ -161,7 +161,7 @@ def test_a_login_and_a_profile_of_the_same_label_have_a_row_each() -> None:
     assert sorted(row.key for row in rows) == [("login", "login acme"), ("session", "login acme")]
 
 
-# -- rows of keys -----------------------------------------------------------------------------------------------------
+# -- rows of keys ----------------------------------------------------------------------------------
 
 
 def test_keys_that_wait_come_first_then_the_most_overdue_then_those_without_a_policy() -> None:
@@ -212,7 +212,7 @@ def test_live_rows_end_after_now_and_are_limited(most: int, labels: str) -> None
     assert "".join(row.label for row in upcoming(ROWS, NOW, most)) == labels
 
 
-# -- the left of a row ------------------------------------------------------------------------------------------------
+# -- the left of a row -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_a_hostile_name_is_written_out_and_cut() -> None:
     assert draw(session("\x1b" + "b" * 20, HOUR))[1][0] == "\\x1bbbbbbb… "
 
 
-# -- ends in words ----------------------------------------------------------------------------------------------------
+# -- ends in words ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_without_room_for_a_chart_the_end_or_the_age_is_written_out(profile: Pro
     assert draw(profile, room=NARROW)[2:] == ((f"{words:<7}", "muted"),)
 
 
-# -- lanes ------------------------------------------------------------------------------------------------------------
+# -- lanes -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ def test_a_renewal_is_drawn_while_an_agent_renews(agent: bool, paused: bool, is_
         assert row_in(draw(RENEWED, seen=View(snapshot, NOW, glyphs=ASCII)))[31] == "r"
 
 
-# -- ages -------------------------------------------------------------------------------------------------------------
+# -- ages ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -401,7 +401,7 @@ def test_an_age_without_a_scale_is_written_out(profile: Profile, words: str) -> 
     assert (len(text), role) == (40, "muted")
 
 
-# -- headings ---------------------------------------------------------------------------------------------------------
+# -- headings --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def after(hours: float | None) -> datetime | None:
     return None if hours is None else START + hours * HOUR
 
 
-# -- windows ----------------------------------------------------------------------------------------------------------
+# -- windows ---------------------------------------------------------------------------------------
 
 
 def test_a_window_ends_before_the_next_one_begins() -> None:
@@ -89,7 +89,7 @@ def test_zoom_goes_through_the_spans_and_stops_at_the_ends(hours: int, by: int, 
     assert zoom(hours * HOUR, by) == expected * HOUR
 
 
-# -- cells ------------------------------------------------------------------------------------------------------------
+# -- cells -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_the_line_of_now_is_shown_while_now_is_in_the_window(hours: float, cell:
     assert now_cell(FOUR_HOURS, WIDTH, START + hours * HOUR) == cell
 
 
-# -- lanes ------------------------------------------------------------------------------------------------------------
+# -- lanes -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_lanes_are_in_the_order_of_their_ends_then_of_their_names_and_unknown_en
     assert end_order(intervals[0]) > end_order(Interval("z", None, datetime(9998, 12, 31, tzinfo=UTC)))
 
 
-# -- ages -------------------------------------------------------------------------------------------------------------
+# -- ages ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
