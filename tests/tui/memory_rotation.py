@@ -24,8 +24,9 @@ from keyturn.model.errors import (
     RotationHalted,
     WrongMfaCode,
 )
-from keyturn.model.profile import Key, rotation_of
-from keyturn.model.text import masked_key_id
+from keyturn.model.json_codec import to_table
+from keyturn.model.profile import Key, Profile, rotation_of
+from keyturn.model.text import iso, masked_key_id
 from keyturn.operations.rotation.delete_key import DeletionFacts
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import GRACE_PERIOD, Step
@@ -67,15 +68,14 @@ class MemoryRotation:
         self.gate: threading.Event | None = None
 
     def start(self, name: str, code: str | None = None) -> Progress:
+        profile = self._require_key(name)
         self._record_call("begin", name, code)
-        profile = self._service._profile(name)
         if name in self._rotations:
             raise RotationHalted(f"rotation of {name}", f"one waits at step {self._rotations[name].step}")
-        if profile.key is None or not profile.managed:
-            raise KeyturnError(f"rotation of {name}", "it has no long-term key of its own")
         if self.other_slot is not None:
             hint = ("See which is idle: ", Remedy("rotate", name, "--status"))
             raise RotationHalted(f"rotation of {name}", "both key slots of the user are used", hint)
+        assert profile.key is not None
         rotation = self._rotations[name] = RunningRotation(profile.key, Step.INTENT)
         if self.loses_reply:
             self.orphan = NEW
@@ -111,7 +111,7 @@ class MemoryRotation:
 
     def deletion_facts(self, name: str, code: str | None = None) -> DeletionFacts:
         self._record_call("ending", name, code)
-        rotation = self._rotation(name)
+        rotation = self._require_deletion_step(name)
         warnings = []
         use, until = self.last_use, self._deletable_from(rotation)
         if (
@@ -128,15 +128,19 @@ class MemoryRotation:
 
     def finish(self, name: str, last_four: str | None, code: str | None = None) -> Progress:
         self._record_call("finish", name, code)
-        rotation = self._rotation(name)
+        rotation = self._require_deletion_step(name)
         if last_four != rotation.old.key_id[-4:]:
-            raise NeedsConfirmation(
-                f"deletion of {masked_key_id(rotation.old.key_id)}", "it cannot be undone"
-            )
+            what, until = f"deletion of {masked_key_id(rotation.old.key_id)}", self._deletable_from(rotation)
+            if last_four is None and until is not None and self._service.now() < until:
+                raise RotationHalted(what, "its time of grace is not over")
+            raise NeedsConfirmation(what, "it cannot be undone")
         return self._reach(name, Step.DONE)
 
     def delete_other_key(self, name: str, last_four: str, code: str | None = None) -> str:
         self._record_call("drop", name, code)
+        own = {key.key_id for key in self._own_keys(name)}
+        if last_four in {key_id[-4:] for key_id in own}:
+            raise RotationHalted(f"Could not delete a key of {name}", "the vault holds it")
         target = self.orphan or (self.other_slot.key_id if self.other_slot else "")
         if not target or target[-4:] != last_four:
             raise NotFound(f"key of {name}", f"the user has none that ends in {last_four}")
@@ -147,19 +151,54 @@ class MemoryRotation:
 
     def status(self, name: str, code: str | None = None) -> dict[str, Any]:
         self._record_call("status", name, code)
-        stored_keys = self._service._profile(name).key
-        keys = [(stored_keys, "current"), (self.other_slot, None)]
+        current, rotation = self._require_key(name).key, self._rotations.get(name)
+        keys = [(key, "current" if key is current else "previous") for key in self._own_keys(name)]
+        rows = [*keys, *([(self.other_slot, None)] if self.other_slot else [])]
+        progress = self._progress(name) if rotation is not None else None
+        user = f"arn:aws:iam::444455556666:user/{name}"
+        users = [row.name for row in self._service._rows() if row.managed and row.source == name]
+        unused = {"age_days": 40, "last_used": None, "last_used_by": None, "known": True, "busy": None}
         return {
             "profile": name,
+            "user": user,
+            "gone": [],
+            "used_by": users,
+            "rotation": to_table(progress) if progress is not None else None,
             "keys": [
                 {
-                    "key_id": key.key_id, "status": key.status, "age_days": 40, "last_used": None,
-                    "last_used_by": None, "known": True, "held": is_stored, "busy": None,
+                    "key_id": key.key_id,
+                    "status": self._status_of(key, rotation),
+                    "created": iso(key.created),
+                    "held": held,
+                    **unused,
                 }
-                for key, is_stored in keys
-                if key is not None
+                for key, held in rows
             ],
-        }  # fmt: skip
+        }
+
+    def _own_keys(self, name: str) -> list[Key]:
+        """Return the keys that the vault holds for a profile: the old and the new one during a rotation."""
+        rotation, key = self._rotations.get(name), self._service._profile(name).key
+        if rotation is None:
+            return [key] if key is not None else []
+        return [each for each in (rotation.old, rotation.new) if each is not None]
+
+    def _status_of(self, key: Key, rotation: RunningRotation | None) -> str | None:
+        is_off = rotation is not None and key is rotation.old and rotation.off_since is not None
+        return "Inactive" if is_off else key.status
+
+    def _require_key(self, name: str) -> Profile:
+        """Return a profile with an access key in the vault, which a rotation would replace."""
+        profile = self._service._profile(name)
+        if profile.key is None or not profile.managed:
+            raise KeyturnError(f"Could not rotate {name}", "it has no access key of its own")
+        return profile
+
+    def _require_deletion_step(self, name: str) -> RunningRotation:
+        rotation = self._rotation(name)
+        if rotation.step is not Step.DEACTIVATED or rotation.is_undoing:
+            raise RotationHalted(f"Rotation of {name} stopped", "the old key is deleted last")
+        return rotation
 
     @property
     def operations(self) -> list[str]:
@@ -170,7 +209,7 @@ class MemoryRotation:
         self.calls.append((what, code))
         if self.gate is not None:
             self.gate.wait(10)
-        self._service._need_vault(f"rotation of {name}")
+        self._service._need_vault()
         if self.raises:
             raise self.raises.popleft()
         if not self.wants_code:

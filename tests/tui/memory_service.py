@@ -16,12 +16,18 @@ from pathlib import Path
 from keyturn.model.errors import (
     AgentUnavailable,
     FileChanged,
+    KeyringAbsent,
     KeyturnError,
     NeedsConfirmation,
+    NeedsInteraction,
     NeedsMfa,
     NeedsUnlock,
     NeedsVault,
     NotFound,
+    RotationHalted,
+    UsageError,
+    VaultCorrupt,
+    VaultExists,
     WrongMfaCode,
     WrongPassphrase,
 )
@@ -34,14 +40,19 @@ from keyturn.model.profile import (
     Plan,
     Profile,
     Refreshed,
+    Renew,
+    Rotation,
     Session,
     Snapshot,
     State,
     VaultState,
     in_use,
     session_state,
+    state_of,
 )
 from keyturn.model.secret import Secret
+from keyturn.model.text import masked_key_id
+from keyturn.operations.adopt import ADOPTABLE
 from keyturn.storage.paths import Paths, paths_for
 from tests.tui.memory_rotation import MemoryRotation
 from tests.tui.sample_profiles import NOW
@@ -51,7 +62,9 @@ RECOVERY = "AGE-SECRET-KEY-1QQQSYQCYQ5RQWZQFPG9SCRGWPUGPZYSNZS23V9CCRYDPK8QARC0S
 
 
 class MemoryService:
-    """An implementation of `ServicePort`.
+    """An implementation of `ServicePort`, which keeps `test_service_contract.py`.
+
+    Its agent runs exactly while the vault is open, as the real one does after an unlock.
 
     :param slot: "keyring" or "passphrase": the guard of the vault, if there is one.
     """
@@ -83,6 +96,9 @@ class MemoryService:
         self.fail_refresh: dict[str, KeyturnError] = {}
         self.changed_under_plan = 0
         self.gate: threading.Event | None = None
+        self._withdrawn: set[str] = set()
+        self._sessions_made = 0
+        self._files_version = 1
         self._generation = 1
         self._shown = 0
         self._lock = threading.RLock()
@@ -121,6 +137,7 @@ class MemoryService:
         with self._lock:
             self._profiles[name] = replace(self._profiles[name], **fields)  # type: ignore[arg-type]  # a test names the field's own type
             self._generation += 1
+            self._files_version += 1
 
     def drop(self, name: str) -> None:
         """Remove a profile as another process would."""
@@ -128,13 +145,23 @@ class MemoryService:
             del self._profiles[name]
             self._order.remove(name)
             self._generation += 1
+            self._files_version += 1
 
     def keyring_backend(self) -> str | None:
         return self.keyring
 
     def create_vault(self, slot: str, passphrase: Secret | None = None) -> Secret:
         self._record_call("new_vault", slot)
-        if slot == "passphrase" and (passphrase is None or passphrase.reveal() != PASSPHRASE):
+        what = "Could not create the vault"
+        if self._is_vault_missing():
+            raise self._vault_error()
+        if self.vault is not VaultState.ABSENT:
+            raise VaultExists(what, "a vault already exists")
+        if slot not in ("keyring", "passphrase") or (slot == "passphrase") != bool(passphrase):
+            raise UsageError(what, "use keyring, or passphrase with a passphrase")
+        if slot == "keyring" and self.keyring is None:
+            raise KeyringAbsent(what, "there is no system keyring")
+        if passphrase is not None and passphrase.reveal() != PASSPHRASE:
             raise AssertionError("the passphrase did not arrive as it was typed")
         self._set_vault(VaultState.OPEN)
         self.slot = slot
@@ -147,8 +174,10 @@ class MemoryService:
 
     def unlock(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
         self._record_call("unlock", "recovery" if recovery_key else "passphrase" if passphrase else "keyring")
+        if self.vault is VaultState.ABSENT:
+            raise NeedsVault("No vault yet", "", "Run: keyturn vault init")
         if passphrase is None and recovery_key is None and self.slot != "keyring":
-            raise NeedsUnlock("unlock", "the vault has no keyring slot", "Type the passphrase.")
+            raise KeyringAbsent("unlock", "the vault has no keyring slot", "Type the passphrase.")
         if passphrase is not None and passphrase.reveal() != PASSPHRASE:
             raise WrongPassphrase("unlock", "the passphrase does not open the vault", "Try again.")
         if recovery_key is not None and recovery_key.reveal() != RECOVERY:
@@ -157,7 +186,8 @@ class MemoryService:
 
     def lock(self) -> None:
         self._record_call("lock", "")
-        self._set_vault(VaultState.CLOSED if self.slot == "keyring" else VaultState.LOCKED)
+        if self.vault is not VaultState.ABSENT:
+            self._set_vault(VaultState.CLOSED if self.slot == "keyring" else VaultState.LOCKED)
 
     def pause(self, *, paused: bool) -> None:
         self._record_call("pause", paused)
@@ -172,55 +202,67 @@ class MemoryService:
         if self.gate is not None:
             self.gate.wait(10)
         profile = self._profile(name)
+        self._require_refreshable(profile)
         error = self.fail_refresh.get(name)
         if error is not None:
-            self._replace(replace(profile, failure=Failure(self.now(), error.line())))
+            if not isinstance(error, (NeedsInteraction, WrongMfaCode)):
+                self._replace(replace(profile, failure=Failure(self.now(), error.line())))
             raise error
-        if profile.problem is not None:
-            raise KeyturnError(f"refresh of {name}", profile.problem, "Mend the file.")
-        if profile.plaintext_key:
-            raise KeyturnError(f"refresh of {name}", "it is a plaintext key", "Press m to adopt it.")
-        self._need_vault(f"refresh of {name}")
+        self._need_vault()
         if profile.mfa_serial is not None:
             self._use_code(profile, mfa_code)
         hours = 12 if profile.kind is Kind.IAM_KEY else 1
-        session = Session("ASIAEXAMPLE00007QX2", self.now(), self.now() + timedelta(hours=hours))
+        with self._lock:
+            self._sessions_made += 1
+            key_id = f"ASIAEXAMPLE{self._sessions_made:05}7QX2"
+        session = Session(key_id, self.now(), self.now() + timedelta(hours=hours))
         self._replace(replace(profile, session=session, failure=None))
         return Refreshed(profile=name, session=session, seconds=0.4, delivered=profile.delivery)
 
     def withdraw_expired(self) -> tuple[str, ...]:
         """Withdraw expired sessions from the credentials file."""
+        expired = {
+            profile.session.key_id: profile.name
+            for profile in self._rows()
+            if profile.delivery is Delivery.CREDENTIALS_FILE
+            and profile.session is not None
+            and session_state(profile.session, self.now()) is State.EXPIRED
+        }
         with self._lock:
             self.withdrawals += 1
-        return tuple(
-            name
-            for name in self._order
-            if self._profiles[name].delivery is Delivery.CREDENTIALS_FILE
-            and self._profiles[name].session is not None
-            and session_state(self._profiles[name].session, self.now()) is State.EXPIRED
-        )
+            names = tuple(name for key_id, name in expired.items() if key_id not in self._withdrawn)
+            self._withdrawn.update(expired)
+        return names
 
     def due_profiles(self) -> tuple[str, ...]:
-        return tuple(
-            name
-            for name in self._order
-            if in_use(self._profiles[name], self.now())
-            and session_state(self._profiles[name].session, self.now()) in (State.SOON, State.EXPIRED)
-        )
+        return tuple(profile.name for profile in self._rows() if self._is_due(profile))
 
-    def deliver(self, name: str, to: Delivery, as_name: str | None = None) -> str:
-        self._replace(replace(self._profile(name), delivery=to, deliver_as=as_name))
-        return f"{name} is delivered to {to.value}"
+    def _is_due(self, profile: Profile) -> bool:
+        return (
+            profile.managed
+            and not (profile.needs_person or profile.delivers_key or profile.credential_source)
+            and profile.renew is Renew.AUTO
+            and in_use(profile, self.now())
+            and state_of(profile, self.vault, self.now()) in (State.SOON, State.EXPIRED, State.NONE)
+        )
 
     def stop(self, name: str) -> str:
         self._record_call("stop", name)
-        self._replace(replace(self._profile(name), session=None))
+        self._replace(replace(self._profile(name), session=None, last_use=None))
         return f"stopped {name}"
 
     def plan_adopt(self, names: Sequence[str], *, session_none: bool = False) -> Plan:
-        also = tuple(p.name for p in self._profiles.values() if p.source in names and p.name not in names)
+        for name in names:
+            self._require_adoptable(self._profile(name))
+        also = tuple(
+            row.name
+            for row in self._rows()
+            if row.source in names and row.name not in names and not row.managed
+        )
         secrets = tuple(
-            f"{name}: secret access key of AKIA…4WQP" for name in names if self._profile(name).plaintext_key
+            f"{name}: secret access key of {self._masked_key(name)}"
+            for name in names
+            if self._profile(name).plaintext_key
         )
         process = f'credential_process = "/opt/keyturn/bin/keyturn" credential-process {names[0]}'
         diff = (
@@ -244,41 +286,51 @@ class MemoryService:
             diff=diff,
             secrets=secrets,
             warnings=(warning,),
-            needs_vault=self.vault is VaultState.ABSENT,
-            digest=str(self._generation),
+            needs_vault=True,
+            digest=str(self._files_version),
             session_none=session_none,
         )
 
     def adopt(self, plan: Plan) -> tuple[str, ...]:
         self._record_call("adopt", (plan.names, plan.session_none))
-        self._need_vault("adopt")
+        self._need_vault()
         if self.changed_under_plan:
             self.changed_under_plan -= 1
-            raise FileChanged("adopt", "the files changed meanwhile", "Look at the plan again.")
+            self._files_version += 1
+        self._require_current(plan)
         for name in plan.names:
-            delivery = Delivery.CREDENTIAL_PROCESS
-            self._replace(
-                replace(
-                    self._profile(name),
-                    managed=True,
-                    plaintext_key=False,
-                    delivers_key=plan.session_none,
-                    delivery=delivery,
-                )
+            self.edit(
+                name,
+                managed=True,
+                plaintext_key=False,
+                delivers_key=plan.session_none and self._profile(name).kind is Kind.IAM_KEY,
+                delivery=Delivery.CREDENTIAL_PROCESS,
+                renew=Renew.AUTO,
             )
         return plan.names
 
     def plan_release(self, names: Sequence[str]) -> Plan:
+        self._need_vault()
+        for name in names:
+            profile = self._profile(name)
+            if not profile.managed:
+                raise NotFound(f"{name} is not managed by keyturn")
+            if profile.rotation.pending_step is not None:
+                raise RotationHalted(f"Could not release {name}", "a rotation of its key is pending")
         secrets = tuple(
-            f"{name}: secret access key of AKIA…4WQP" for name in names if self._profile(name).key
+            f"{name}: secret access key of {self._masked_key(name)}"
+            for name in names
+            if self._profile(name).key
         )
         diff = (DiffLine("@", "~/.aws/config"), DiffLine("-", "credential_process = …"))
-        return Plan("release", tuple(names), (), diff, secrets, (), needs_vault=False, digest="")
+        return Plan("release", tuple(names), (), diff, secrets, (), digest=str(self._files_version))
 
     def release(
         self, plan: Plan, passphrase: Secret | None = None, words: str | None = None
     ) -> tuple[str, ...]:
         self._record_call("release", (plan.names, words))
+        self._need_vault()
+        self._require_current(plan)
         if plan.secrets and self.slot == "passphrase":
             if passphrase is None:
                 raise NeedsUnlock("release", "long-term keys leave the vault", "Type the passphrase.")
@@ -288,7 +340,17 @@ class MemoryService:
             hint = f"Type: release {plan.names[0]}"
             raise NeedsConfirmation("release", "long-term keys leave the vault", hint)
         for name in plan.names:
-            self._replace(replace(self._profile(name), managed=False, delivery=Delivery.NATIVE))
+            self.edit(
+                name,
+                managed=False,
+                plaintext_key=self._profile(name).key is not None,
+                delivers_key=False,
+                delivery=Delivery.NATIVE,
+                deliver_as=None,
+                renew=None,
+                session=None,
+                rotation=Rotation(),
+            )
         return plan.names
 
     @property
@@ -322,11 +384,54 @@ class MemoryService:
             self.vault = state
             self._generation += 1
 
-    def _need_vault(self, what: str) -> None:
-        if self.vault is VaultState.ABSENT:
-            raise NeedsVault(what, "there is no vault yet", "keyturn vault init makes one.")
+    def _rows(self) -> list[Profile]:
+        with self._lock:
+            return [self._profiles[name] for name in self._order]
+
+    def _masked_key(self, name: str) -> str:
+        key = self._profile(name).key
+        return masked_key_id(key.key_id) if key is not None else "AKIA…4WQP"
+
+    def _require_refreshable(self, profile: Profile) -> None:
+        what = f"refresh of {profile.name}"
+        if profile.problem is not None and not profile.managed:
+            raise KeyturnError(what, profile.problem, "Mend the file.")
+        if profile.delivers_key:
+            raise KeyturnError(what, "it delivers its long-term key")
+        if profile.plaintext_key:
+            raise KeyturnError(what, "it is a plaintext key", "Press m to adopt it.")
+        if not profile.managed and profile.kind in (Kind.STATIC_SESSION, Kind.MFA_SESSION):
+            raise KeyturnError(what, "its keys were written by another tool")
+
+    def _require_adoptable(self, profile: Profile) -> None:
+        reasons = {
+            "it is managed already": profile.managed,
+            profile.problem: profile.problem is not None,
+            f"a profile of type {profile.kind} has no long-term secret": profile.kind not in ADOPTABLE,
+        }
+        for why, applies in reasons.items():
+            if applies:
+                raise KeyturnError(f"Could not adopt {profile.name}", why or "")
+
+    def _require_current(self, plan: Plan) -> None:
+        if plan.digest != str(self._files_version):
+            raise FileChanged(plan.action, "the files changed meanwhile", "Look at the plan again.")
+
+    def _need_vault(self) -> None:
+        """Raise what the real service does for an operation that needs the vault open."""
         if self.vault is not VaultState.OPEN:
-            raise NeedsUnlock(what, "the vault is locked", "keyturn vault unlock opens it.")
+            raise self._vault_error()
+
+    def _is_vault_missing(self) -> bool:
+        """Return True if managed profiles need the keys of a vault that does not exist."""
+        return self.vault is VaultState.ABSENT and any(row.managed and row.key for row in self._rows())
+
+    def _vault_error(self) -> KeyturnError:
+        if self._is_vault_missing():
+            return VaultCorrupt("Vault is missing", "managed profiles need its keys", "Restore it.")
+        if self.vault is VaultState.ABSENT:
+            return NeedsVault("No vault yet", "", "Run: keyturn vault init")
+        return NeedsUnlock("Vault is locked", "", "Run: keyturn vault unlock")
 
     def _use_code(self, profile: Profile, code: str | None) -> None:
         if code is None:

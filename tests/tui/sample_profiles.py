@@ -160,6 +160,17 @@ def believable() -> list[Profile]:
     ]
 
 
+def unmanaged() -> list[Profile]:
+    """Return the same profiles before any was adopted, as they are without a vault."""
+    return [
+        replace(
+            row, managed=False, delivery=Delivery.NATIVE, deliver_as=None, renew=None,
+            plaintext_key=row.plaintext_key or (row.kind is Kind.IAM_KEY and row.key is not None),
+        )
+        for row in believable()
+    ]  # fmt: skip
+
+
 def many(number: int, now: datetime) -> list[Profile]:
     """Return `number` profiles over fifty sources, with expiry times spread over twelve hours."""
     chosen = []

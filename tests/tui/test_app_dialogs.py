@@ -9,7 +9,7 @@ import pytest
 from textual import events
 from textual.message import Message
 
-from keyturn.model.profile import DiffLine, Plan, VaultState
+from keyturn.model.profile import DiffLine, Plan, Renew, Session, VaultState
 from keyturn_tui.dialogs.create_vault import CreateVaultScreen
 from keyturn_tui.dialogs.mfa import MfaScreen, seconds_to_next
 from keyturn_tui.dialogs.review_changes import ReviewScreen, review_lines
@@ -18,13 +18,14 @@ from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.widgets.fields import SecretField
 from tests.tui.conftest import NARROW, WIDE, AppDriver, Drive
 from tests.tui.memory_service import PASSPHRASE, RECOVERY, MemoryService
-from tests.tui.sample_profiles import NOW, believable
+from tests.tui.sample_profiles import NOW, believable, unmanaged
 
 BOTH = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
 
 
 def service_with(vault: VaultState, **more: object) -> MemoryService:
-    return MemoryService(believable(), vault=vault, **more)  # type: ignore[arg-type]  # keywords of the service
+    rows = unmanaged() if vault is VaultState.ABSENT else believable()
+    return MemoryService(rows, vault=vault, **more)  # type: ignore[arg-type]  # keywords of the service
 
 
 def on_main(driver: AppDriver) -> bool:
@@ -152,9 +153,16 @@ async def test_a_secret_is_never_in_a_message_or_on_a_clipboard(drive: Drive) ->
         assert "canary" not in " ".join(messages)
 
 
+def three_due(service: MemoryService) -> None:
+    """Make three profiles due with sessions that are still valid; others are shown as locked."""
+    session = Session("ASIAEXAMPLE0000SOON", NOW - timedelta(minutes=56), NOW + timedelta(minutes=4))
+    for name in ("ci-deploy-mfa", "terraform", "acme-prod-readonly"):
+        service.edit(name, session=session, renew=Renew.AUTO, mfa_serial=None, needs_person=False)
+
+
 async def test_two_that_wait_for_the_same_question_are_asked_once(drive: Drive) -> None:
     service = service_with(VaultState.LOCKED)
-    service.edit("ci-deploy-mfa", mfa_serial=None)
+    three_due(service)
     async with drive(service) as driver:
         await driver.press("a")
         await driver.type(PASSPHRASE)
@@ -166,7 +174,7 @@ async def test_two_that_wait_for_the_same_question_are_asked_once(drive: Drive) 
 
 async def test_declining_the_question_asks_nobody_else(drive: Drive) -> None:
     service = service_with(VaultState.LOCKED)
-    service.edit("ci-deploy-mfa", mfa_serial=None)
+    three_due(service)
     async with drive(service) as driver:
         await driver.press("a", "escape")
         assert on_main(driver)

@@ -15,7 +15,7 @@ from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.timers import POLL_INTERVAL
 from tests.tui.conftest import AppDriver, Drive
 from tests.tui.memory_service import PASSPHRASE, RECOVERY, MemoryService
-from tests.tui.sample_profiles import believable
+from tests.tui.sample_profiles import believable, unmanaged
 
 CANARY = "canary"
 
@@ -44,11 +44,11 @@ async def still_works(driver: AppDriver, monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_where_the_keyring_is_looked_for_and_the_vault_made(
     drive: Drive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = MemoryService(believable(), vault=VaultState.ABSENT)
+    service = MemoryService(unmanaged(), vault=VaultState.ABSENT)
     monkeypatch.setattr(service, "keyring_backend", fail)
     monkeypatch.setattr(service, "create_vault", fail)
     async with drive(service) as driver:
-        await driver.go("ci-deploy")
+        await driver.go("terraform")
         await driver.press("r")
         for _ in range(2):
             await driver.press(*"three small words", "enter")
@@ -62,19 +62,19 @@ async def test_where_the_keyring_is_looked_for_and_the_vault_made(
 async def test_where_it_is_noted_that_the_recovery_key_was_seen(
     drive: Drive, monkeypatch: pytest.MonkeyPatch, refusal: Exception
 ) -> None:
-    service = MemoryService(believable(), vault=VaultState.ABSENT)
+    service = MemoryService(unmanaged(), vault=VaultState.ABSENT)
 
     def refuse() -> None:
         raise refusal
 
     monkeypatch.setattr(service, "confirm_recovery_key", refuse)
     async with drive(service) as driver:
-        await driver.go("ci-deploy")
+        await driver.go("terraform")
         await driver.press("r")
         for _ in range(2):
             await driver.type(f"{PASSPHRASE}\r")
         await driver.type(f"{RECOVERY[-6:]}\r")
-        assert "refreshed ci-deploy" in driver.message
+        assert "refreshed terraform" in driver.message
         await still_works(driver, monkeypatch)
 
 

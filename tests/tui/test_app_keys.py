@@ -8,7 +8,7 @@ import pytest
 from textual.command import CommandPalette
 
 from keyturn.model.errors import AwsRefused
-from keyturn.model.profile import FileProblem, VaultState
+from keyturn.model.profile import FileProblem, Renew, VaultState
 from keyturn_tui.actions import ACTIONS, BY_ID, method_of
 from keyturn_tui.screens.detail import DetailScreen
 from keyturn_tui.screens.help import HelpScreen
@@ -182,7 +182,8 @@ async def test_a_failed_refresh_stays_in_row_and_detail_until_one_works(
 
 
 async def test_refresh_due_refreshes_what_is_in_use_and_due(drive: Drive, service: MemoryService) -> None:
-    service.edit("ci-deploy-mfa", mfa_serial=None)
+    service.edit("ci-deploy-mfa", mfa_serial=None, needs_person=False)
+    service.edit("acme-prod-readonly", renew=Renew.AUTO)
     async with drive(service) as driver:
         await driver.press("a")
         assert sorted(service.refreshed) == ["acme-prod-readonly", "ci-deploy-mfa", "terraform"]

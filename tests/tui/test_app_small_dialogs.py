@@ -11,13 +11,14 @@ from keyturn_tui.dialogs.mfa import MfaScreen
 from keyturn_tui.screens.main import MainScreen
 from tests.tui.conftest import NARROW, WIDE, AppDriver, Drive
 from tests.tui.memory_service import PASSPHRASE, RECOVERY, MemoryService
-from tests.tui.sample_profiles import believable
+from tests.tui.sample_profiles import believable, unmanaged
 
 BOTH = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
 
 
 def service_with(vault: VaultState, **more: object) -> MemoryService:
-    return MemoryService(believable(), vault=vault, **more)  # type: ignore[arg-type]  # keywords of the service
+    rows = unmanaged() if vault is VaultState.ABSENT else believable()
+    return MemoryService(rows, vault=vault, **more)  # type: ignore[arg-type]  # keywords of the service
 
 
 def on_main(driver: AppDriver) -> bool:
