@@ -11,8 +11,8 @@ import pytest
 
 from keyturn.model.errors import VaultError
 from keyturn.model.profile import VaultState
+from keyturn_tui.app import POLL_INTERVAL
 from keyturn_tui.screens.main import MainScreen
-from keyturn_tui.timers import POLL_INTERVAL
 from tests.tui.conftest import AppDriver, Drive
 from tests.tui.memory_service import PASSPHRASE, RECOVERY, MemoryService
 from tests.tui.sample_profiles import believable, unmanaged

@@ -218,23 +218,18 @@ def bindings(ids: tuple[str, ...] = tuple(BY_ID)) -> list[BindingType]:
     The binding of `filter` has priority, because it moves the focus: Textual then runs it before it handles
     the next key, which would otherwise still be taken for an action.
     """
-    result: list[BindingType] = []
-    for action in (BY_ID[id_] for id_ in ids):
-        keys = ",".join(action.keys)
-        has_priority = action.id == "filter"
-        run = f"run('{action.id}')"
-        result.append(Binding(keys, run, action.label, id=action.id, show=False, priority=has_priority))
-    return result
+    return [
+        Binding(
+            ",".join(BY_ID[id_].keys), f"run('{id_}')", BY_ID[id_].label,
+            id=id_, show=False, priority=id_ == "filter",
+        )
+        for id_ in ids
+    ]  # fmt: skip
 
 
 def method_of(action_id: str) -> str:
     """Return the name of the method that runs an action."""
     return "do_" + action_id.replace(".", "_")
-
-
-def is_available(action: Action, row: Row | None, view: View) -> bool:
-    """Return True if an action can run on this row now."""
-    return why_unavailable(action, row, view) is None
 
 
 def why_unavailable(action: Action, row: Row | None, view: View) -> str | None:  # noqa: PLR0911  # one return for each row of the table
@@ -281,14 +276,13 @@ def row_actions(row: Row | None, view: View) -> tuple[Action, ...]:
         return ()
     profile = row.profile
     state = state_of(profile, view.vault, view.now)
-    ids = ["key.rotate"] if needs_rotation(profile) else []
-    if profile.mfa_serial and state in (State.EXPIRED, State.NONE, State.SOON):
-        ids.append("login")
-    if why_not_manageable(profile) is None:
-        ids.append("manage")
-    if profile.managed and profile.session is not None:
-        ids.append("session.stop")
-    return tuple(BY_ID[id_] for id_ in ids[:2])
+    offered = {
+        "key.rotate": needs_rotation(profile),
+        "login": profile.mfa_serial and state in (State.EXPIRED, State.NONE, State.SOON),
+        "manage": why_not_manageable(profile) is None,
+        "session.stop": profile.managed and profile.session is not None,
+    }
+    return tuple(BY_ID[id_] for id_, applies in offered.items() if applies)[:2]
 
 
 def why_not_manageable(profile: Profile) -> str | None:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime
 from typing import Any, ClassVar, TypeVar, cast
 
 from textual import events
@@ -34,7 +35,6 @@ from keyturn_tui.terminal.capabilities import Options, Terminal, ensure_terminal
 from keyturn_tui.terminal.crash_report import SafeCrashApp, discard_lost_output
 from keyturn_tui.terminal.keys import Keyboard, install_escape_parser
 from keyturn_tui.terminal.output_filters import AsciiFilter, ControlFilter
-from keyturn_tui.timers import Ticker
 from keyturn_tui.workers import Queue, ServicePort, WorkerPool
 
 T = TypeVar("T")
@@ -44,6 +44,10 @@ T = TypeVar("T")
 SETTLE_DELAY = 0.5
 #: Seconds to wait on exit for a running change of files or vault.
 DRAIN_TIMEOUT = 10.0
+#: Seconds between polls of the files.
+POLL_INTERVAL = 2.0
+#: Seconds between ticks while the terminal does not have the focus.
+BLURRED_INTERVAL = 5.0
 
 
 class KeyturnApp(SafeCrashApp, inherit_bindings=False):
@@ -64,7 +68,7 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
         self.state = AppState(service, WorkerPool(self.post_message), options, terminal)
         self.controller = ProfileController(self.state, self)
         self.keyboard = Keyboard(self, super().on_event)
-        self._ticker = Ticker(self)
+        self._is_polling = False
         self._last_withdrawal = self.state.now()
         self._last_filters = [ControlFilter(), *([AsciiFilter()] if terminal.ascii else [])]
         for own_theme in theme.themes():
@@ -86,7 +90,8 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
     def on_mount(self) -> None:
         """Load the files in a worker after the first frame is painted, so that start-up stays fast."""
         self.call_after_refresh(lambda: self.start(self._load_initial()))
-        self._ticker.start()
+        self._schedule_tick()
+        self.set_interval(POLL_INTERVAL, self._poll)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGHUP, signal.SIGTERM):
             loop.add_signal_handler(number, self.exit, None, 128 + number)
@@ -208,6 +213,26 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
         self.theme = theme_names[(theme_names.index(self.theme) + 1) % len(theme_names)]
         self.show_message(f"Theme: {self.theme}")
 
+    def _schedule_tick(self) -> None:
+        """Set the timer of the next second, each time anew because clocks drift and machines sleep."""
+        self.set_timer(seconds_until_tick(self.state.now(), focused=self.app_focus), self._run_tick)
+
+    def _run_tick(self) -> None:
+        self.tick()
+        self._schedule_tick()
+
+    def _poll(self) -> None:
+        """Look for changed files, unless the last look has not ended."""
+        if not self._is_polling:
+            self._is_polling = True
+            self.start(self._poll_files())
+
+    async def _poll_files(self) -> None:
+        try:
+            await self.reload_if_changed()
+        finally:
+            self._is_polling = False
+
     def action_quit_hint(self) -> None:
         """Explain how to quit. Ctrl+C does not quit, because a stray one would interrupt a refresh."""
         self.show_message("Press q to quit.")
@@ -231,6 +256,14 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
             for screen in self.screen_stack
             if isinstance(screen, ActionScreen) and screen.is_mounted and screen.children
         ]
+
+
+def seconds_until_tick(now: datetime, *, focused: bool) -> float:
+    """Return the seconds until just after the next full second, so that countdowns change with the clock;
+    without focus, until the next multiple of `BLURRED_INTERVAL`."""
+    step = 1.0 if focused else BLURRED_INTERVAL
+    elapsed = (now.second + now.microsecond / 1_000_000) % step
+    return step - elapsed + 0.005
 
 
 def run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from typing import Protocol, cast
 
 from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
@@ -35,7 +36,10 @@ class Palette(CommandPalette):
 
 
 class Commands(Provider):
-    """Finds actions of the registry and profiles of the latest snapshot."""
+    """Finds actions of the registry and profiles of the latest snapshot.
+
+    The palette reads the help of a hit as markup, so no help text contains a bracket (tested).
+    """
 
     @property
     def _palette_app(self) -> PaletteApp:
@@ -45,7 +49,7 @@ class Commands(Provider):
         """Yield all actions, before anything is typed."""
         for action in ACTIONS:
             if action.palette:
-                yield DiscoveryHit(_label(action), self._runs(action), text=action.label, help=_help(action))
+                yield DiscoveryHit(_label(action), self._runs(action), text=action.label, help=action.help)
 
     async def search(self, query: str) -> Hits:
         """Yield the actions and profiles that match."""
@@ -53,9 +57,7 @@ class Commands(Provider):
         for action in ACTIONS:
             score = matcher.match(f"{action.label} {action.help}")
             if action.palette and score > 0:
-                yield Hit(
-                    1 + score, _label(action), self._runs(action), text=action.label, help=_help(action)
-                )
+                yield Hit(1 + score, _label(action), self._runs(action), text=action.label, help=action.help)
         for name in profile_hits(self._palette_app.state, query):
             safe_name = safe(name, 100)
             yield Hit(
@@ -71,21 +73,9 @@ class Commands(Provider):
 
 def profile_hits(state: AppState, query: str) -> list[str]:
     """Return the names that contain the query, at most `LIMIT`."""
-    needle = query.lower()
-    names: list[str] = []
-    for entry in state.catalog.entries:
-        if needle in entry.profile.name.lower():
-            names.append(entry.profile.name)
-            if len(names) == LIMIT:
-                break
-    return names
+    needle, names = query.lower(), (entry.profile.name for entry in state.catalog.entries)
+    return list(islice((name for name in names if needle in name.lower()), LIMIT))
 
 
 def _label(action: Action) -> Content:
     return Content(f"{action.label}  ({action.key_label.split()[0]})")
-
-
-def _help(action: Action) -> str:
-    """Return an action's help. The palette reads it as markup, so no help text contains a bracket
-    (tested)."""
-    return action.help

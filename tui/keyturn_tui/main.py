@@ -107,28 +107,23 @@ def _app_options(words: Sequence[str]) -> Options | None:
         return None
     from keyturn_tui.terminal.capabilities import Options
 
-    read_only = ascii_only = False
-    mouse = True
-    filter_text = ""
+    filter_text: str | None = ""
+    flags: set[str] = set()
     remaining = iter(words)
     for word in remaining:
-        match word.partition("="):
-            case ("--read-only", "", ""):
-                read_only = True
-            case ("--ascii", "", ""):
-                ascii_only = True
-            case ("--no-mouse", "", ""):
-                mouse = False
-            case ("--filter", "=", value):
-                filter_text = value
-            case ("--filter", "", ""):
-                next_word = next(remaining, None)
-                if next_word is None:
-                    return None
-                filter_text = next_word
-            case _:
-                return None
-    return Options(read_only=read_only, ascii=ascii_only, mouse=mouse, filter=filter_text)
+        name, equals, value = word.partition("=")
+        if name == "--filter":
+            filter_text = value if equals else next(remaining, None)
+        else:
+            flags.add(word)
+    if filter_text is None or flags - {"--read-only", "--ascii", "--no-mouse"}:
+        return None
+    return Options(
+        read_only="--read-only" in flags,
+        ascii="--ascii" in flags,
+        mouse="--no-mouse" not in flags,
+        filter=filter_text,
+    )
 
 
 def _in_sandbox(words: list[str]) -> int:

@@ -50,22 +50,25 @@ class AppState:
             snapshot,
             self.now(),
             self.working,
-            tuple(self.failures.items()),
+            dict(self.failures),
             self.terminal.glyphs,
             self.options.read_only,
         )
 
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """Profiles of the latest snapshot."""
+        return self.snapshot.profiles if self.snapshot else ()
+
     def profile(self, name: str) -> Profile | None:
         """Return a profile of the latest snapshot by name."""
-        profiles = self.snapshot.profiles if self.snapshot else ()
-        return next((profile for profile in profiles if profile.name == name), None)
+        return next((profile for profile in self.profiles if profile.name == name), None)
 
     def same_key_profiles(self, profile: Profile) -> tuple[str, ...]:
         """Return the other profiles whose sessions are made from the same key."""
-        profiles = self.snapshot.profiles if self.snapshot else ()
         source = profile.source or profile.name
         return tuple(
-            other.name for other in profiles if other.source == source and other.name != profile.name
+            other.name for other in self.profiles if other.source == source and other.name != profile.name
         )
 
     def mark_working(self, name: str) -> None:
@@ -74,10 +77,6 @@ class AppState:
 
     def mark_idle(self, name: str) -> None:
         self.working -= {name}
-
-    def record_failure(self, name: str, line: str) -> None:
-        """Record a failure, which row and details show."""
-        self.failures[name] = Failure(self.now(), line)
 
     def display_path(self, path: str) -> str:
         """Return a path in its short form (`~/…`)."""

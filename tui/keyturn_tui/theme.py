@@ -153,8 +153,8 @@ APP_CSS = (
     ROLE_CSS
     + """
 .role--cursor { background: $cursor-background; text-style: $style-cursor; }
-.framed { padding: 0 1; border: round $state-working; background: $background; border-title-color: $text-plain;
-    border-title-style: bold; }
+.framed { padding: 0 1; border: round $state-working; background: $background;
+    border-title-color: $text-plain; border-title-style: bold; }
 .-ascii > .framed { border: ascii $state-working; }
 Toast { background: $background; color: $text-plain; border: round $state-soon; }
 CommandPalette { background: transparent; }

@@ -54,8 +54,8 @@ def test_columns_are_those_of_a_terminal_of_24_lines_unless_told(width: int) -> 
     assert columns_for(60, 24) != columns_for(60, 13)
 
 
-BARE = {"borders": False, "header": False}
-FULL = {"borders": True, "header": True, "too_small": False}
+BARE = {"borders": False}
+FULL = {"borders": True, "too_small": False}
 SCREEN, LINES, RIGHT = DetailPlace.SCREEN, DetailPlace.LINES, DetailPlace.RIGHT
 
 

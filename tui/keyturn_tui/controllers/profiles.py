@@ -8,6 +8,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from textual.screen import Screen
+
 from keyturn.model.errors import (
     FileChanged,
     KeyturnError,
@@ -18,14 +20,14 @@ from keyturn.model.errors import (
     NeedsVault,
     VaultError,
 )
-from keyturn.model.profile import Plan, Profile, Refreshed, Session, VaultState
+from keyturn.model.profile import Failure, Plan, Profile, Refreshed, Session, VaultState
 from keyturn.model.secret import Secret
 from keyturn.model.text import safe
 from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.dialogs.confirm import ConfirmScreen, TypedConfirmScreen
 from keyturn_tui.dialogs.create_vault import CreateVaultScreen
 from keyturn_tui.dialogs.mfa import MfaScreen
-from keyturn_tui.dialogs.review_changes import Review, ReviewScreen
+from keyturn_tui.dialogs.review_changes import ReviewScreen
 from keyturn_tui.dialogs.unlock import UnlockScreen
 from keyturn_tui.state import AppState
 from keyturn_tui.workers import Queue
@@ -79,8 +81,7 @@ class ProfileController:
             return
         self._cancelled_topics.clear()
         self._is_rest_cancelled = False
-        done: list[str] = []
-        failed: list[str] = []
+        results: list[bool] = []
         by_source: dict[str, list[str]] = {}
         for name in names:
             profile = self._state.profile(name)
@@ -90,19 +91,16 @@ class ProfileController:
             for name in source_names:
                 if self._is_rest_cancelled:
                     return
-                self._ui.show_message(
-                    f"Refreshing {len(done) + len(failed) + 1} of {len(names)}… Esc skips the rest."
+                self._ui.show_message(f"Refreshing {len(results) + 1} of {len(names)}… Esc skips the rest.")
+                results.append(
+                    await self._run_on_profile(name, f"refresh of {name}", partial(self._refresh, name))
                 )
-                succeeded = await self._run_on_profile(
-                    name, f"refresh of {name}", partial(self._refresh, name)
-                )
-                (done if succeeded else failed).append(name)
 
         await asyncio.gather(*(refresh_source(source_names) for source_names in by_source.values()))
-        remaining = len(names) - len(done) - len(failed)
+        failed, remaining = results.count(False), len(names) - len(results)
         parts = [
-            f"{len(done)} refreshed",
-            f"{len(failed)} failed" if failed else "",
+            f"{results.count(True)} refreshed",
+            f"{failed} failed" if failed else "",
             f"{remaining} skipped" if remaining else "",
         ]
         self._ui.show_message(", ".join(part for part in parts if part) + ".", "error" if failed else "good")
@@ -178,19 +176,15 @@ class ProfileController:
         return "Auto-renewal paused. Press p to resume." if paused else "Auto-renewal resumed."
 
     async def _refresh(self, name: str, *, initial_need: NeedsMfa | None = None) -> str:
-        need = initial_need
-        if need is not None and (
-            self._state.snapshot is None or self._state.snapshot.vault is not VaultState.OPEN
-        ):
-            need = None  # unlock first, because an MFA code would be stale afterwards
+        snapshot, operation = self._state.snapshot, partial(self._state.service.refresh, name)
+        # Unlock first, because an MFA code would be stale afterwards.
+        need = initial_need if snapshot is not None and snapshot.vault is VaultState.OPEN else None
         while True:
             try:
-                if need is not None:
-                    operation = partial(self._state.service.refresh, name)
-                    screen: MfaScreen[Refreshed] = MfaScreen(self._state, need, operation)
-                    return refresh_message(await self._ask_mfa(screen, need), self._state.now())
-                command = partial(self._state.service.refresh, name)
-                done = await self._run_unlocked(command, Queue.AWS, f"refresh of {name}")
+                if need is None:
+                    done = await self._run_unlocked(operation, Queue.AWS, f"refresh of {name}")
+                else:
+                    done = await self._ask_mfa(MfaScreen(self._state, need, operation), need)
                 return refresh_message(done, self._state.now())
             except NeedsMfa as next_need:
                 need = next_need
@@ -201,17 +195,27 @@ class ProfileController:
         async with self._dialog_lock:
             if serial in self._cancelled_topics:
                 raise Cancelled
-            answer = await self._ui.show_dialog(screen)
-            if answer is None:
+            try:
+                return await self._ask(screen)
+            except Cancelled:
                 self._cancelled_topics.add(serial)
-                raise Cancelled
-            if isinstance(answer, NeedsMfa):
-                raise KeyturnError(
-                    answer.what, "AWS did not accept the MFA code", "Try again with the next code."
-                )
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
+                raise
+            except NeedsMfa as error:
+                why, hint = "AWS did not accept the MFA code", "Try again with the next code."
+                raise KeyturnError(error.what, why, hint) from None
+
+    async def _ask(self, screen: Screen[T | Exception]) -> T:
+        """Show a dialog and return its result.
+
+        :raises Cancelled: if the user closed it.
+        :raises Exception: the error that ended it.
+        """
+        answer = await self._ui.show_dialog(screen)
+        if answer is None:
+            raise Cancelled
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def _run_unlocked(self, command: Callable[[], T], queue: Queue = Queue.WRITE, label: str = "") -> T:
         """Run a command; create or unlock the vault if needed and run it again."""
@@ -274,7 +278,7 @@ class ProfileController:
         while True:
             plan = await self._run_unlocked(partial(service.plan_adopt, (name,), session_none=session_none))
             replan = partial(service.plan_adopt, (name,))
-            plan = await self._review(ReviewScreen(self._state, plan, replan=replan, note=note))
+            plan = await self._ask(ReviewScreen(self._state, plan, replan=replan, note=note))
             session_none = plan.session_none
             if plan.needs_vault and not self._is_satisfied("vault"):
                 await self._ask_once("vault", self._ask_create_vault)
@@ -283,14 +287,15 @@ class ProfileController:
             except FileChanged:
                 note = "The files changed in the meantime. Nothing was written; this is the updated plan."
                 continue
-            return f"adopted {_join_names(names)}; to undo, press m or run: keyturn release {_join_names(names[:1])}"
+            undo = f"keyturn release {_join_names(names[:1])}"
+            return f"adopted {_join_names(names)}; to undo, press m or run: {undo}"
 
     async def _release(self, name: str) -> str:
         service = self._state.service
         note = ""
         while True:
             plan = await self._run_unlocked(partial(service.plan_release, (name,)))
-            plan = await self._review(ReviewScreen(self._state, plan, note=note))
+            plan = await self._ask(ReviewScreen(self._state, plan, note=note))
             try:
                 names = await self._release_confirmed(plan)
             except FileChanged:
@@ -306,26 +311,12 @@ class ProfileController:
             return await self._state.workers.run(partial(release, plan))
         except NeedsUnlock as need:
             what = f"release of {_join_names(plan.names)}"
-            names = await self._ui.show_dialog(
-                UnlockScreen(
-                    self._state, what, lambda entered: release(plan, passphrase=entered), why=need.why
-                )
+            screen: Screen[tuple[str, ...] | Exception] = UnlockScreen(
+                self._state, what, lambda entered: release(plan, passphrase=entered), why=need.why
             )
         except NeedsConfirmation as need:
-            names = await self._ui.show_dialog(
-                TypedConfirmScreen(self._state, need, lambda words: release(plan, words=words))
-            )
-        if names is None:
-            raise Cancelled
-        if isinstance(names, Exception):
-            raise names
-        return names
-
-    async def _review(self, screen: ReviewScreen) -> Plan:
-        answer: Review | None = await self._ui.show_dialog(screen)
-        if answer is None:
-            raise Cancelled
-        return answer.plan
+            screen = TypedConfirmScreen(self._state, need, lambda words: release(plan, words=words))
+        return await self._ask(screen)
 
     async def _run_on_profile(self, name: str, what: str, run: Callable[[], Any]) -> bool:
         """Run an operation on one profile and mark it as working. A failure stays in its row."""
@@ -334,43 +325,40 @@ class ProfileController:
         self._state.mark_working(name)
         self._ui.redraw()
         try:
-            done = await self._run_reporting(name, what, run)
+            done = await self._run_reporting(what, run, name)
         finally:
             self._state.mark_idle(name)
             self._ui.redraw()
         await self._ui.reload()
         return done
 
-    async def _run_reporting(self, name: str, what: str, run: Callable[[], Any]) -> bool:
-        try:
-            message = await run()
-        except Cancelled:
-            self._ui.show_message(f"{safe(what)}: cancelled, nothing changed.")
-            return False
-        except KeyturnError as error:
-            self._state.record_failure(name, error.line())
-            self._ui.show_message(error.line(), "error")
-            return False
-        except Exception as error:  # noqa: BLE001  # boundary between a user's action and a bug
-            self._state.record_failure(name, "internal error; see keyturn.log")
-            self._ui.report_bug(what, error)
-            return False
-        else:
-            self._state.failures.pop(name, None)
-            self._ui.show_message(message, "good")
-            return True
+    async def _run_reporting(self, what: str, run: Callable[[], Any], name: str | None = None) -> bool:
+        """Run an operation and show how it ended. Return True if it succeeded.
 
-    async def _run_general(self, what: str, run: Callable[[], Any]) -> None:
-        """Run an operation that is not about one row."""
-        self._cancelled_topics.clear()
+        :param name: the profile whose row shows a failure; None if the operation is not about one row.
+        """
         try:
             self._ui.show_message(await run(), "good")
         except Cancelled:
             self._ui.show_message(f"{safe(what)}: cancelled, nothing changed.")
+            return False
         except KeyturnError as error:
-            self._ui.show_message(error.line(), "error")
+            failure = error.line()
+            self._ui.show_message(failure, "error")
         except Exception as error:  # noqa: BLE001  # boundary between a user's action and a bug
+            failure = "internal error; see keyturn.log"
             self._ui.report_bug(what, error)
+        else:
+            self._state.failures.pop(name or "", None)
+            return True
+        if name is not None:
+            self._state.failures[name] = Failure(self._state.now(), failure)
+        return False
+
+    async def _run_general(self, what: str, run: Callable[[], Any]) -> None:
+        """Run an operation that is not about one row."""
+        self._cancelled_topics.clear()
+        await self._run_reporting(what, run)
         await self._ui.reload()
 
 
@@ -382,11 +370,12 @@ def is_recovery_key(entered: Secret) -> bool:
 def refresh_message(done: Refreshed, now: datetime) -> str:
     """Return for example `refreshed ci-deploy (0.4 s), expires 14:46:12 UTC`."""
     session: Session = done.session
+    expires = ""
+    if session.expires is not None:
+        date_text = "" if session.expires.date() == now.date() else f"{session.expires:%d %b} "
+        expires = f", expires {date_text}{session.expires:%H:%M:%S} UTC"
     note = f". {safe(done.note)}" if done.note else ""
-    if session.expires is None:
-        return f"refreshed {safe(done.profile)} ({done.seconds:.1f} s){note}"
-    date_text = "" if session.expires.date() == now.date() else f"{session.expires:%d %b} "
-    return f"refreshed {safe(done.profile)} ({done.seconds:.1f} s), expires {date_text}{session.expires:%H:%M:%S} UTC{note}"
+    return f"refreshed {safe(done.profile)} ({done.seconds:.1f} s){expires}{note}"
 
 
 def _join_names(names: tuple[str, ...]) -> str:

@@ -15,35 +15,27 @@ class Ui(Protocol):
 
     async def show_dialog(self, screen: Screen[T]) -> T | None:
         """Show a dialog and return its result; None if it was cancelled."""
-        ...
 
     def show_message(self, text: str, role: str = "text") -> None:
         """Show a text on the status line of every screen."""
-        ...
 
     def start(self, conversation: Coroutine[Any, Any, Any]) -> None:
         """Run a conversation in the background."""
-        ...
 
     def open_palette(self) -> None:
         """Open the command palette."""
-        ...
 
     def next_theme(self) -> None:
         """Switch to the next theme."""
-        ...
 
     def redraw(self) -> None:
         """Redraw the screens after the state changed."""
-        ...
 
     async def reload(self) -> None:
         """Take a new snapshot and show it."""
-        ...
 
     def report_bug(self, what: str, error: Exception) -> None:
         """Log an unexpected error of keyturn and show that it happened.
 
         :param what: the operation that failed.
         """
-        ...

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, TypeVar
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import ClassVar, Generic, TypeVar
 
 from rich.cells import cell_len
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -21,7 +23,9 @@ from keyturn_tui.rendering.profile_detail import wrap
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.fields import PlainField
 from keyturn_tui.widgets.styled_lines import StyledLines
+from keyturn_tui.workers import Queue
 
+E = TypeVar("E")
 T = TypeVar("T")
 
 #: Columns taken by border and padding, and rows taken by the border.
@@ -29,11 +33,32 @@ _FRAME = 4
 _BORDERS = 2
 
 
-class Dialog(ModalScreen[T]):
-    """A box over the current screen. Esc closes it with None, and nothing has changed then."""
+class FramedScreen(ModalScreen[T]):
+    """A screen in a box over the current one. Esc closes it with None, and nothing has changed then."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", show=False)]
     AUTO_FOCUS = ""
+
+    def __init__(self, state: AppState) -> None:
+        super().__init__(classes="-ascii" if state.terminal.ascii else None)
+        self.state = state
+
+    def draw(self) -> None:
+        """Fill the box for the size of the terminal."""
+
+    def on_mount(self) -> None:
+        self.draw()
+
+    def on_resize(self) -> None:
+        self.draw()
+
+    def action_cancel(self) -> None:
+        self.dismiss(None)
+
+
+class Dialog(FramedScreen[T]):
+    """A box with a title, text, fields, a status line and keys."""
+
     WIDTH = 72
     DEFAULT_CSS = """
     Dialog { align: center middle; background: transparent; }
@@ -50,8 +75,7 @@ class Dialog(ModalScreen[T]):
     """
 
     def __init__(self, state: AppState, title: str) -> None:
-        super().__init__()
-        self.state = state
+        super().__init__(state)
         self._heading = title
         self._status: list[Line] = [()]
         #: Lines available for the body.
@@ -70,13 +94,6 @@ class Dialog(ModalScreen[T]):
     def compose_fields(self) -> ComposeResult:
         """Yield the fields between body and status."""
         yield from ()
-
-    def on_mount(self) -> None:
-        self.set_class(self.state.terminal.ascii, "-ascii")
-        self.draw()
-
-    def on_resize(self) -> None:
-        self.draw()
 
     @property
     def text_width(self) -> int:
@@ -132,8 +149,53 @@ class Dialog(ModalScreen[T]):
         self._status = paragraph(text, self.text_width, role) if text else [()]
         self.draw()
 
-    def action_cancel(self) -> None:
-        self.dismiss(None)
+
+class EntryDialog(Dialog[T | Exception], Generic[E, T]):
+    """Runs an operation with what the user typed. Closes with its result, the error that ended it, or None.
+
+    :param operation: takes the entry.
+    :param queue: where the operation runs.
+    """
+
+    #: Error that means another entry may work; every other error ends the dialog.
+    REFUSAL: ClassVar[type[KeyturnError]]
+
+    def __init__(
+        self, state: AppState, title: str, operation: Callable[[E], T], queue: Queue = Queue.DIALOG
+    ) -> None:
+        super().__init__(state, title)
+        self._operation = operation
+        self._queue = queue
+        self.is_busy = False
+
+    def refuse(self, entry: E) -> None:
+        """Show that the entry was refused."""
+
+    def accept(self, entry: E) -> None:
+        """Note that the operation succeeded with this entry."""
+
+    def submit(self, entry: E, label: str = "") -> None:
+        """Run the operation, unless it is running.
+
+        :param label: see :meth:`WorkerPool.run`.
+        """
+        if not self.is_busy:
+            self.is_busy = True
+            self._run_operation(entry, label)
+
+    @work
+    async def _run_operation(self, entry: E, label: str) -> None:
+        try:
+            result = await self.state.workers.run(partial(self._operation, entry), self._queue, label)
+        except self.REFUSAL:
+            self.refuse(entry)
+        except Exception as error:  # noqa: BLE001  # passed to the caller, which handles it at its own boundary
+            self.dismiss(error)
+        else:
+            self.accept(entry)
+            self.dismiss(result)
+        finally:
+            self.is_busy = False
 
 
 def error_text(error: Exception) -> str:

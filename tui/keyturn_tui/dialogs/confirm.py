@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, TypeVar
 
-from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from keyturn.model.errors import NeedsConfirmation
 from keyturn.model.text import masked_key_id
-from keyturn_tui.dialogs.base import Dialog, field_row, key_line, paragraph
+from keyturn_tui.dialogs.base import Dialog, EntryDialog, field_row, key_line, paragraph
 from keyturn_tui.rendering.key_deletion import KeyToDelete
 from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.rendering.profile_detail import wrap
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.fields import PlainField
-from keyturn_tui.workers import Queue
 
 
 class ConfirmScreen(Dialog[bool]):
@@ -52,14 +49,15 @@ class ConfirmScreen(Dialog[bool]):
 T = TypeVar("T")
 
 
-class TypedConfirmScreen(Dialog[T | Exception], Generic[T]):
+class TypedConfirmScreen(EntryDialog[str, T]):
     """Asks for the words that the service requires (`need.why`, `need.hint`) and runs `operation` with
     them."""
 
+    REFUSAL = NeedsConfirmation
+
     def __init__(self, state: AppState, need: NeedsConfirmation, operation: Callable[[str], T]) -> None:
-        super().__init__(state, "Confirm by typing")
+        super().__init__(state, "Confirm by typing", operation)
         self._need = need
-        self._operation = operation
 
     def compose_fields(self) -> ComposeResult:
         yield field_row("Text", PlainField(id="words"), 48)
@@ -75,18 +73,11 @@ class TypedConfirmScreen(Dialog[T | Exception], Generic[T]):
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
         message.stop()
-        self._confirm(message.value.strip())
+        self.submit(message.value.strip())
 
-    @work(exclusive=True)
-    async def _confirm(self, words: str) -> None:
-        try:
-            result = await self.state.workers.run(partial(self._operation, words), Queue.DIALOG)
-        except NeedsConfirmation:
-            self.set_status("The text does not match.", "error")
-        except Exception as error:  # noqa: BLE001  # passed to the caller, which handles it at its own boundary
-            self.dismiss(error)
-        else:
-            self.dismiss(result)
+    def refuse(self, entry: str) -> None:
+        del entry
+        self.set_status("The text does not match.", "error")
 
 
 def deletion_lines(key: KeyToDelete, width: int, mark: str) -> list[Line]:

@@ -61,7 +61,6 @@ class CreateVaultScreen(Dialog[bool]):
         yield field_row(f"Last {PROOF_LENGTH}", PlainField(id="proof"), 12, row_id="proof", classes="hidden")
 
     def on_mount(self) -> None:
-        super().on_mount()
         self._detect_keyring()
 
     @work
@@ -70,7 +69,6 @@ class CreateVaultScreen(Dialog[bool]):
             self._keyring = await self.state.workers.run(self.state.service.keyring_backend, Queue.DIALOG)
         except Exception as error:  # noqa: BLE001  # no usable keyring; a passphrase always works
             error_text(error)
-            self._keyring = None
         if self._step is Step.DETECT:
             self._set_step(Step.CHOOSE if self._keyring else Step.ENTER)
 
@@ -114,15 +112,16 @@ class CreateVaultScreen(Dialog[bool]):
                 ]
 
     def keys(self) -> Sequence[Line]:
-        match self._step:
-            case Step.CHOOSE:
-                return (key_line(("k", "Keyring"), ("p", "Passphrase"), ("Esc", "Cancel, create no vault")),)
-            case Step.RECOVERY:
-                return (key_line(("Enter", "Done"), ("Esc", "Later (keyturn will remind you)")),)
-            case Step.ENTER | Step.REPEAT:
-                return (key_line(("Enter", "Next"), ("Esc", "Cancel, create no vault")),)
-            case _:
-                return (key_line(("Esc", "Cancel")) if self._step is Step.DETECT else (),)
+        cancel = ("Esc", "Cancel, create no vault")
+        keys = {
+            Step.DETECT: (("Esc", "Cancel"),),
+            Step.CHOOSE: (("k", "Keyring"), ("p", "Passphrase"), cancel),
+            Step.ENTER: (("Enter", "Next"), cancel),
+            Step.REPEAT: (("Enter", "Next"), cancel),
+            Step.CREATE: (),
+            Step.RECOVERY: (("Enter", "Done"), ("Esc", "Later (keyturn will remind you)")),
+        }[self._step]
+        return (key_line(*keys),)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Treat `k` and `p` as text, except in the choice of a slot."""
@@ -199,16 +198,10 @@ class CreateVaultScreen(Dialog[bool]):
 
     def _set_step(self, step: Step) -> None:
         self._step = step
-        is_typing = step in (Step.ENTER, Step.REPEAT)
-        self.query_one("#secret-row").set_class(not is_typing, "hidden")
-        self.query_one("#proof-row").set_class(step is not Step.RECOVERY, "hidden")
+        field = {Step.ENTER: "secret", Step.REPEAT: "secret", Step.RECOVERY: "proof"}.get(step)
+        for name in ("secret", "proof"):
+            self.query_one(f"#{name}-row").set_class(name != field, "hidden")
         label = "Repeat" if step is Step.REPEAT else "Passphrase"
         self.query_one("#secret-label", StyledLines).show([((label, "title"),)])
         self.set_status("")
-        self.draw()
-        if is_typing:
-            self.set_focus(self.query_one("#secret"))
-        elif step is Step.RECOVERY:
-            self.set_focus(self.query_one("#proof"))
-        else:
-            self.set_focus(None)
+        self.set_focus(self.query_one(f"#{field}") if field else None)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Generic, TypeVar
+from typing import TypeVar
 
-from textual import work
 from textual.app import ComposeResult
 
 from keyturn.model.errors import NeedsMfa, WrongMfaCode
 from keyturn.model.profile import Profile
 from keyturn.model.text import span
-from keyturn_tui.dialogs.base import Dialog, fact_lines, field_row, key_line
+from keyturn_tui.dialogs.base import EntryDialog, fact_lines, field_row, key_line
 from keyturn_tui.messages import CodeComplete
 from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.state import AppState, UsedCode
@@ -41,15 +39,13 @@ def used_code_note(used_code: UsedCode | None, now: datetime) -> str:
     return f"The last code was used {seconds_ago} s ago. Wait for the next one ({seconds_to_next(now)} s)."
 
 
-class MfaScreen(Dialog[T | Exception], Generic[T]):
-    """Asks for a code and runs an operation with it. Closes with the result, the error that ended it, or
-    None.
+class MfaScreen(EntryDialog[str, T]):
+    """Asks for a code and runs an operation with it.
 
-    :param operation: takes the code.
-    :param queue: where the operation runs.
     :param purpose: use of the code, if it is not for a session of the profile.
     """
 
+    REFUSAL = WrongMfaCode
     WIDTH = 66
 
     def __init__(
@@ -61,18 +57,14 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
         queue: Queue = Queue.AWS,
         purpose: str = "",
     ) -> None:
-        super().__init__(state, f"MFA code for {need.profile}")
+        super().__init__(state, f"MFA code for {need.profile}", operation, queue)
         self._need = need
-        self._operation = operation
-        self._queue = queue
         self._purpose = purpose
         self._attempts = 0
-        self._busy = False
         self._status_source: Callable[[datetime], tuple[str, str]] = self._idle_status
 
     def on_mount(self) -> None:
         """Count down while the user waits for the next code."""
-        super().on_mount()
         self._tick()
         self.set_interval(1.0, self._tick)
 
@@ -85,11 +77,10 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
         profile = self.state.profile(name)
         pairs = [("Device", self._need.serial or (profile.mfa_serial if profile else "") or "unknown")]
         pairs.append(("For", self._purpose or self._purpose_text(profile)))
-        snapshot = self.state.snapshot
-        same = [p for p in (snapshot.profiles if snapshot else ()) if p.mfa_serial == self._need.serial]
-        others = len([p for p in same if p.name != name])
+        others = sum(p.mfa_serial == self._need.serial and p.name != name for p in self.state.profiles)
         if others:
-            pairs.append(("Also for", f"{others} other profile{'s' if others > 1 else ''} with this device"))
+            pairs.append(("Also for", f"{_others_text(others)} with this device"))
+        snapshot = self.state.snapshot
         if snapshot is not None and snapshot.sandbox:
             device = (self._need.serial or "").rpartition("/")[2] or "DEVICE"
             pairs.append(("Sandbox", f"{snapshot.sandbox}; python -m keyturn_sandbox totp {device}"))
@@ -101,34 +92,23 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
     def on_code_complete(self, message: CodeComplete) -> None:
         """Send the code after the sixth digit."""
         message.stop()
-        if self._busy:
+        if self.is_busy:
             return
         code = self.query_one("#code", CodeField).take()
         used_code = self.state.used_codes.get(self._need.serial)
         if used_code is not None and used_code.code == code:
             self._set_status_source(_reused_code_status)
             return
-        self._busy = True
         self._set_status_source(lambda _now: ("Waiting for AWS…", "working"))
-        self._send(code)
+        self.submit(code, self._need.what)
 
-    @work
-    async def _send(self, code: str) -> None:
-        try:
-            result = await self.state.workers.run(
-                partial(self._operation, code), self._queue, self._need.what
-            )
-        except WrongMfaCode:
-            self._handle_refusal()
-        except Exception as error:  # noqa: BLE001  # passed to the caller, which handles it at its own boundary
-            self.dismiss(error)
-        else:
-            self.state.used_codes[self._need.serial] = UsedCode(code, self.state.now())
-            self.dismiss(result)
-        finally:
-            self._busy = False
+    def accept(self, entry: str) -> None:
+        """Remember the code, because it works only once."""
+        self.state.used_codes[self._need.serial] = UsedCode(entry, self.state.now())
 
-    def _handle_refusal(self) -> None:
+    def refuse(self, entry: str) -> None:
+        """Ask for another code, but only a few times."""
+        del entry
         self._attempts += 1
         if self._attempts >= MAX_ATTEMPTS:
             reason = f"{MAX_ATTEMPTS} codes were refused"
@@ -154,15 +134,18 @@ class MfaScreen(Dialog[T | Exception], Generic[T]):
     def _purpose_text(self, profile: Profile | None) -> str:
         if profile is None:
             return "a new session"
-        duration = profile.duration_seconds
         from_key = not profile.chain and profile.kind == "iam-key"
-        seconds = duration or (12 * 3600 if from_key else 3600)
-        profiles = self.state.snapshot.profiles if self.state.snapshot else ()
+        seconds = profile.duration_seconds or (12 * 3600 if from_key else 3600)
         others = sum(
-            p.source == profile.name and p.name != profile.name and not p.mfa_serial for p in profiles
+            p.source == profile.name and p.name != profile.name and not p.mfa_serial
+            for p in self.state.profiles
         )
-        shared_text = f"{others} other profile{'s' if others > 1 else ''}" if others else ""
-        return f"a {span_of(seconds)} session" + (f", shared with {shared_text}" if others else "")
+        shared_text = f", shared with {_others_text(others)}" if others else ""
+        return f"a {span(timedelta(seconds=seconds))} session{shared_text}"
+
+
+def _others_text(number: int) -> str:
+    return f"{number} other profile{'s' if number > 1 else ''}"
 
 
 def _reused_code_status(now: datetime) -> tuple[str, str]:
@@ -174,8 +157,3 @@ def _refused_status(refused_at: datetime, now: datetime) -> tuple[str, str]:
     if int(refused_at.timestamp()) // WINDOW == int(now.timestamp()) // WINDOW:
         return f"Code refused (wrong, expired or used). Next code in {seconds_to_next(now)} s.", "error"
     return "Code refused (wrong, expired or used). A new code is ready.", "error"
-
-
-def span_of(seconds: int) -> str:
-    """Return a duration as text."""
-    return span(timedelta(seconds=seconds))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Protocol
 
@@ -11,26 +10,18 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 
 from keyturn.model.profile import Plan
 from keyturn.model.text import safe
-from keyturn_tui.dialogs.base import error_text, key_line, paragraph
+from keyturn_tui.dialogs.base import FramedScreen, error_text, key_line, paragraph
 from keyturn_tui.rendering.layout import TOO_SMALL, frame_for
 from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.rendering.profile_detail import wrap
-from keyturn_tui.screens.scrolling import scroll_bindings, scroll_position
 from keyturn_tui.state import AppState
+from keyturn_tui.widgets.cursor import scroll_bindings, scroll_position
 from keyturn_tui.widgets.styled_lines import StyledLines
 
 _SIGN_ROLES = {"+": "added", "-": "removed", "@": "heading", " ": "muted"}
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """The plan that the user confirmed."""
-
-    plan: Plan
 
 
 def review_lines(plan: Plan, width: int, mark: str) -> list[Line]:
@@ -75,16 +66,15 @@ class Replan(Protocol):
     def __call__(self, *, session_none: bool) -> Plan: ...
 
 
-class ReviewScreen(ModalScreen[Review | None]):
-    """Enter writes the changes shown, Esc nothing. `s` switches between delivering a session and the key
-    itself.
+class ReviewScreen(FramedScreen[Plan | Exception]):
+    """Enter closes with the plan shown, which is then written; Esc writes nothing. `s` switches between
+    delivering a session and the key itself.
 
     :param replan: plans again for a value of `session_none`; None if there is no such choice.
     :param note: reason that the review is shown again.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", show=False),
         Binding("enter", "write", show=False),
         Binding("s", "deliver_other", show=False),
         *scroll_bindings("scroll", 10, forward="pagedown,ctrl+d,space"),
@@ -97,8 +87,7 @@ class ReviewScreen(ModalScreen[Review | None]):
     """
 
     def __init__(self, state: AppState, plan: Plan, *, replan: Replan | None = None, note: str = "") -> None:
-        super().__init__()
-        self._state = state
+        super().__init__(state)
         self._plan = plan
         self._replan = replan
         self._note = note
@@ -115,21 +104,10 @@ class ReviewScreen(ModalScreen[Review | None]):
             yield StyledLines(id="status")
             yield StyledLines(id="keys")
 
-    def on_mount(self) -> None:
-        """Draw without a focused field, because every key is a command here."""
-        self.set_class(self._state.terminal.ascii, "-ascii")
-        self._draw()
-
-    def on_resize(self) -> None:
-        self._draw()
-
-    def action_cancel(self) -> None:
-        self.dismiss(None)
-
     def action_write(self) -> None:
         """Confirm the plan."""
         if not self._is_replanning and not frame_for(*self.app.size).too_small:
-            self.dismiss(Review(self._plan))
+            self.dismiss(self._plan)
 
     def action_deliver_other(self) -> None:
         """Switch between delivering a session and the key itself."""
@@ -145,7 +123,7 @@ class ReviewScreen(ModalScreen[Review | None]):
     @work
     async def _replan_delivery(self, replan: Replan) -> None:
         try:
-            self._plan = await self._state.workers.run(
+            self._plan = await self.state.workers.run(
                 partial(replan, session_none=not self._plan.session_none)
             )
             self._note = ""
@@ -153,14 +131,14 @@ class ReviewScreen(ModalScreen[Review | None]):
             self._note = error_text(error)
         finally:
             self._is_replanning = False
-        self._draw()
+        self.draw()
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
         width = max(20, self.app.size.width - 4)
         self._lines = []
         if self._note:
             self._lines += [*paragraph(self._note, width, "soon"), ()]
-        self._lines += review_lines(self._plan, width, self._state.terminal.glyphs.due)
+        self._lines += review_lines(self._plan, width, self.state.terminal.glyphs.due)
         self.action_scroll(0)
 
     def _paint(self) -> None:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Generic, TypeVar
+from typing import TypeVar
 
-from textual import work
 from textual.app import ComposeResult
 
 from keyturn.model.errors import WrongPassphrase
 from keyturn.model.secret import Secret
-from keyturn_tui.dialogs.base import Dialog, field_row, key_line, paragraph
+from keyturn_tui.dialogs.base import EntryDialog, field_row, key_line, paragraph
 from keyturn_tui.messages import SecretTyped
 from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.fields import SecretField
-from keyturn_tui.workers import Queue
 
 T = TypeVar("T")
 
 
-class UnlockScreen(Dialog[T | Exception], Generic[T]):
+class UnlockScreen(EntryDialog[Secret, T]):
     """Runs an operation with the passphrase. Wrong passphrases are not counted and lock nothing.
 
     :param requester: the operation that needs the vault, as a noun phrase ("refresh of ci-deploy").
@@ -29,16 +26,15 @@ class UnlockScreen(Dialog[T | Exception], Generic[T]):
     :param why: reason that the passphrase is needed although the vault is unlocked.
     """
 
+    REFUSAL = WrongPassphrase
     WIDTH = 66
 
     def __init__(
         self, state: AppState, requester: str, operation: Callable[[Secret], T], *, why: str = ""
     ) -> None:
-        super().__init__(state, "Passphrase" if why else "Unlock the vault")
+        super().__init__(state, "Passphrase" if why else "Unlock the vault", operation)
         self._requester = requester
-        self._operation = operation
         self._why = why
-        self._busy = False
 
     def compose_fields(self) -> ComposeResult:
         yield field_row("Passphrase", SecretField(id="secret"), 44)
@@ -59,25 +55,15 @@ class UnlockScreen(Dialog[T | Exception], Generic[T]):
 
     def on_secret_typed(self, message: SecretTyped) -> None:
         message.stop()
-        if self._busy:
+        if self.is_busy:
             return
         secret = self.query_one("#secret", SecretField).take()
         if not secret:
             self.set_status("Enter the passphrase.", "soon")
             return
-        self._busy = True
         self.set_status("Unlocking… (takes about a second by design)", "working")
-        self._unlock(secret)
+        self.submit(secret)
 
-    @work
-    async def _unlock(self, secret: Secret) -> None:
-        try:
-            result = await self.state.workers.run(partial(self._operation, secret), Queue.DIALOG)
-        except WrongPassphrase:
-            self.set_status("Wrong passphrase. Try again; attempts are not limited.", "error")
-        except Exception as error:  # noqa: BLE001  # passed to the caller, which handles it at its own boundary
-            self.dismiss(error)
-        else:
-            self.dismiss(result)
-        finally:
-            self._busy = False
+    def refuse(self, entry: Secret) -> None:
+        del entry
+        self.set_status("Wrong passphrase. Try again; attempts are not limited.", "error")

@@ -46,7 +46,6 @@ class Frame:
     detail_width: int
     """Width of the right pane in cells, including its border; 0 if there is none."""
     borders: bool
-    header: bool
     too_small: bool
     """True if only a request to enlarge the window fits."""
     strip: bool = False
@@ -73,18 +72,16 @@ TOO_SMALL = f"Make the window larger ({MIN_WIDTH}x{MIN_HEIGHT})"
 def frame_for(width: int, height: int) -> Frame:
     """Return the parts of the main screen for a terminal of `width` x `height` cells."""
     if width < MIN_WIDTH or height < MIN_HEIGHT:
-        return Frame(width, DetailPlace.SCREEN, 0, borders=False, header=False, too_small=True)
+        return Frame(width, DetailPlace.SCREEN, 0, borders=False, too_small=True)
     if width < 60 or height < 14:
-        return Frame(width, DetailPlace.SCREEN, 0, borders=False, header=False, too_small=False)
+        return Frame(width, DetailPlace.SCREEN, 0, borders=False, too_small=False)
     if width < 80:
-        return Frame(width, DetailPlace.SCREEN, 0, borders=True, header=True, too_small=False)
+        return Frame(width, DetailPlace.SCREEN, 0, borders=True, too_small=False)
     if width < 100:
-        return Frame(width, DetailPlace.LINES, 0, borders=True, header=True, too_small=False)
+        return Frame(width, DetailPlace.LINES, 0, borders=True, too_small=False)
     beside = 38 if width < 120 else 44 + (width - 120) // 3
     strip = width >= 120 and height >= 34
-    return Frame(
-        width - beside, DetailPlace.RIGHT, beside, borders=True, header=True, too_small=False, strip=strip
-    )
+    return Frame(width - beside, DetailPlace.RIGHT, beside, borders=True, too_small=False, strip=strip)
 
 
 def columns_for(width: int, height: int = 24) -> tuple[Column, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from rich.cells import cell_len, set_cell_size
@@ -58,7 +58,7 @@ class View:
     now: datetime
     working: AbstractSet[str] = frozenset()
     """Names of profiles with a running operation."""
-    failures: tuple[tuple[str, Failure], ...] = ()
+    failures: Mapping[str, Failure] = field(default_factory=dict)
     """Failures since the snapshot, by profile name."""
     glyphs: Glyphs = UNICODE
     read_only: bool = False
@@ -73,10 +73,7 @@ class View:
 
     def failure(self, profile: Profile) -> Failure | None:
         """Return the last failure of a profile, unless something succeeded since."""
-        for name, failure in self.failures:
-            if name == profile.name:
-                return failure
-        return profile.failure
+        return self.failures.get(profile.name, profile.failure)
 
 
 def fit(text: str, width: int) -> str:
@@ -142,7 +139,7 @@ def rotation_cell(profile: Profile, view: View) -> Span:
         return rotation_text(profile, view.glyphs)
     if not profile.managed:
         return "native", "muted"
-    return renew_text(profile.renew), "text"
+    return (profile.renew or Renew.AUTO).value.replace("-", " "), "text"
 
 
 def rotation_text(profile: Profile, glyphs: Glyphs) -> Span:  # noqa: PLR0911  # one return for each row of the table
@@ -172,22 +169,17 @@ def next_step_text(waits: str) -> str:
     return WAITING_WORDS.get(waits, waits)
 
 
-def renew_text(renew: Renew | None) -> str:
-    """Return `auto`, `on demand` or `off`. The default is auto."""
-    return (renew or Renew.AUTO).value.replace("-", " ")
-
-
 def state_terms(profile: Profile, view: View) -> str:
     """Return every word that `state:` in a filter matches for this row."""
-    words = [state_of(profile, view.vault, view.now).value, profile.rotation.state.value]
-    words.append("managed" if profile.managed else "native")
-    if profile.name in view.working:
-        words.append("working")
-    if view.failure(profile) is not None:
-        words.append("failed")
-    if profile.rotation.pending_step is not None:
-        words.append("waits")
-    return " ".join(words)
+    words = {
+        state_of(profile, view.vault, view.now).value: True,
+        profile.rotation.state.value: True,
+        "managed" if profile.managed else "native": True,
+        "working": profile.name in view.working,
+        "failed": view.failure(profile) is not None,
+        "waits": profile.rotation.pending_step is not None,
+    }
+    return " ".join(word for word, applies in words.items() if applies)
 
 
 def has_unknown_expiry(profile: Profile, state: State) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -25,6 +25,7 @@ from keyturn.profiles.filter import Query
 from keyturn_tui.actions import why_not_manageable
 from keyturn_tui.rendering.profile_cells import (
     Line,
+    Span,
     View,
     left_text,
     next_step_text,
@@ -94,15 +95,29 @@ def describe(
     :param width: width of both columns in cells.
     :param display_path: shortens a path (`~/…`).
     """
-    room = max(8, width - LABEL)
-    labels: list[Line] = []
-    values: list[Line] = []
-    for label, value in _facts(profile, view, room, display_path):
-        for nth, line in enumerate(value):
-            labels.append(((label if nth == 0 else "", "muted"),))
-            values.append(line)
     title = ((wrap(profile.name, width)[0], "title"),)
-    return Description(title, tuple(labels), tuple(values))
+    return _description(title, _facts(profile, view, max(8, width - LABEL), display_path))
+
+
+def _description(title: Line, facts: Iterable[tuple[str, Sequence[Line]]]) -> Description:
+    """Return labelled facts in two columns; a label stands beside the first line of its fact."""
+    rows = [(label if nth == 0 else "", line) for label, lines in facts for nth, line in enumerate(lines)]
+    labels: tuple[Line, ...] = tuple(((label, "muted"),) for label, _ in rows)
+    return Description(title, labels, tuple(line for _, line in rows))
+
+
+def describe_row(
+    row: Row | None, view: View, width: int, *, display_path: Callable[[str], str], missing: Span
+) -> Description:
+    """Describe a row of the list; see :func:`describe` and :func:`describe_file`.
+
+    :param missing: title if there is no row.
+    """
+    if isinstance(row, Entry):
+        return describe(row.profile, view, width, display_path=display_path)
+    if isinstance(row, Problem):
+        return describe_file(row.problem, width, display_path=display_path)
+    return Description((missing,), (), ())
 
 
 def _facts(
@@ -136,20 +151,16 @@ def _facts(
 
 
 def _identity(profile: Profile, text: Callable[[str], list[Line]]) -> Iterator[tuple[str, list[Line]]]:
-    if profile.role:
-        yield "Role", text(profile.role)
-    if profile.account:
-        yield "Account", text(profile.account + (" (computed)" if profile.account_derived else ""))
-    if profile.region:
-        yield "Region", text(profile.region)
-    if profile.session is not None and profile.session.arn:
-        yield "Identity", text(profile.session.arn)
-    if profile.chain:
-        yield "Source", text(" > ".join(profile.chain))
-    elif profile.source and profile.source != profile.name:
-        yield "Source", text(profile.source)
-    if profile.mfa_serial:
-        yield "MFA", text(profile.mfa_serial)
+    computed = " (computed)" if profile.account_derived else ""
+    facts = {
+        "Role": profile.role,
+        "Account": profile.account and profile.account + computed,
+        "Region": profile.region,
+        "Identity": profile.session.arn if profile.session is not None else None,
+        "Source": " > ".join(profile.chain) or (profile.source if profile.source != profile.name else None),
+        "MFA": profile.mfa_serial,
+    }
+    yield from ((label, text(value)) for label, value in facts.items() if value)
     for setting, value in profile.role_settings:
         yield ROLE_WORDS[setting], text(value)
 
@@ -294,13 +305,8 @@ def describe_file(
         ("", "", "text"),
         ("Fix", "Correct this line in an editor. keyturn reloads the file automatically.", "text"),
     )
-    labels: list[Line] = []
-    values: list[Line] = []
-    for label, words, role in facts:
-        for nth, line in enumerate(wrap(words, room)):
-            labels.append(((label if nth == 0 else "", "muted"),))
-            values.append(((line, role),))
-    return Description((("Unreadable file", "title"),), tuple(labels), tuple(values))
+    wrapped = ((label, [((line, role),) for line in wrap(words, room)]) for label, words, role in facts)
+    return _description((("Unreadable file", "title"),), wrapped)
 
 
 def profile_summary(profile: Profile, view: View) -> tuple[Line, Line]:

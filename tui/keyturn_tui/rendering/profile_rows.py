@@ -127,21 +127,11 @@ def _entry(profile: Profile, group: str) -> Entry:
 
 def sort_rows(listing: Catalog, view: View, sort: Sort, *, backwards: bool = False) -> tuple[Row, ...]:
     """Return all rows in sort order. Files with problems come first; only `SOURCE` has groups."""
-    if sort is Sort.SOURCE:
-        entries = list(listing.entries)
-    elif sort is Sort.NAME:
-        entries = sorted(listing.entries, key=lambda e: e.profile.name.lower())
-    elif sort is Sort.LEFT:
-        entries = sorted(
-            listing.entries, key=lambda e: (_seconds_left(e.profile, view), e.profile.name.lower())
-        )
-    else:
-        entries = sorted(
-            listing.entries, key=lambda e: (attention_rank(e.profile, view), e.profile.name.lower())
-        )
-    if backwards:
-        entries.reverse()
-    return (*listing.problems, *entries)
+    entries = list(listing.entries)
+    if sort is not Sort.SOURCE:
+        rank = {Sort.LEFT: _seconds_left, Sort.ATTENTION: attention_rank}.get(sort, lambda _profile, _view: 0)
+        entries.sort(key=lambda entry: (rank(entry.profile, view), entry.profile.name.lower()))
+    return (*listing.problems, *(reversed(entries) if backwards else entries))
 
 
 def filter_rows(rows: Iterable[Row], query: Query, view: View, sort: Sort) -> tuple[Row, ...]:
@@ -157,13 +147,10 @@ def filter_rows(rows: Iterable[Row], query: Query, view: View, sort: Sort) -> tu
                 group = row.group
                 shown.append(Group(group))
         shown.append(row)
-    if any(isinstance(row, Group) for row in shown) and group == STANDALONE and _only_group(shown):
-        return tuple(row for row in shown if not isinstance(row, Group))
+    groups = [row for row in shown if isinstance(row, Group)]
+    if groups == [Group(STANDALONE)]:
+        shown.remove(groups[0])
     return tuple(shown)
-
-
-def _only_group(rows: list[Row]) -> bool:
-    return sum(isinstance(row, Group) for row in rows) == 1
 
 
 def matches(entry: Entry, query: Query, view: View) -> bool:
@@ -235,7 +222,7 @@ def count(profiles: Iterable[Profile], view: View) -> Counts:
 
 
 def deadlines(profiles: Iterable[Profile]) -> list[datetime]:
-    """Return the times at which a profile's state changes by itself, as a heap (a sorted list is one)."""
+    """Return the times at which a profile's state changes by itself, sorted."""
     times = []
     for profile in profiles:
         session = profile.session

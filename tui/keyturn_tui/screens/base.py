@@ -14,14 +14,15 @@ from keyturn_tui.messages import ActionPressed
 from keyturn_tui.rendering.profile_rows import Entry, Row
 from keyturn_tui.screens.help import HelpScreen
 from keyturn_tui.state import AppState
-from keyturn_tui.widgets.cursor_guard import Key
+from keyturn_tui.widgets.cursor import Key
+from keyturn_tui.widgets.status_line import StatusLine
 
 
 class ActionScreen(Screen[None]):
     """Dispatches `run('ID')` to the method `do_ID`, and implements the actions that several screens offer."""
 
     def __init__(self, state: AppState, controller: ProfileController, ui: Ui) -> None:
-        super().__init__()
+        super().__init__(classes="-ascii" if state.terminal.ascii else None)
         self.state = state
         self.controller = controller
         self.ui = ui
@@ -40,7 +41,12 @@ class ActionScreen(Screen[None]):
         """Redraw after the state changed."""
 
     def tick(self) -> None:
-        """Update countdowns and clock, once a second."""
+        """Update countdowns and clock, once a second; only changed cells are sent."""
+        self.redraw()
+
+    def on_resize(self) -> None:
+        """Redraw for the new size, after :meth:`on_resize` of the screen itself."""
+        self.call_after_refresh(self.redraw)
 
     def on_screen_resume(self) -> None:
         """Update at once when the dialog above is closed, because time has passed."""
@@ -48,7 +54,8 @@ class ActionScreen(Screen[None]):
             self.tick()
 
     def show_message(self, text: str, role: str) -> None:
-        """Show a text on the status line, if this screen has one."""
+        """Show a text on the status line."""
+        self.query_one("#message", StatusLine).show_message(text, role, self.state.now())
 
     def action_run(self, action_id: str) -> None:
         """Run an action, or show the reason that it is unavailable."""
@@ -58,31 +65,29 @@ class ActionScreen(Screen[None]):
             self._show_row_lost(action, lost_row)
             return
         reason = why_unavailable(action, self.selected_row, self.state.view())
-        if reason is not None:
-            self.ui.show_message(f"{label_of(action, self.selected_row).rstrip('…')}: {reason}.", "soon")
-            return
         method = getattr(self, method_of(action_id), None)
-        if method is None:
-            self.ui.show_message(
-                f"{label_of(action, self.selected_row).rstrip('…')}: not available on this screen; Esc goes back.",
-                "soon",
-            )
+        if reason is None and method is not None:
+            method()
             return
-        method()
+        label = label_of(action, self.selected_row).rstrip("…")
+        self.ui.show_message(f"{label}: {reason or 'not available on this screen; Esc goes back'}.", "soon")
+
+    @property
+    def _selected_key(self) -> Key | None:
+        return self.selected_row.key if self.selected_row is not None else None
 
     def save_row(self) -> None:
         """Remember the selected row for a help screen or palette that opens now."""
-        self._saved_row = self.selected_row.key if self.selected_row is not None else None
+        self._saved_row = self._selected_key
 
     def run_on_saved_row(self, action_id: str) -> None:
         """Run an action that was chosen in a help screen or palette, if the cursor is still on the saved
         row."""
-        current = self.selected_row.key if self.selected_row is not None else None
         action = BY_ID[action_id]
-        if action.row and self._saved_row is not None and current != self._saved_row:
+        if action.row and self._saved_row is not None and self._selected_key != self._saved_row:
             self._show_row_lost(action, self._saved_row)
-            return
-        self.action_run(action_id)
+        else:
+            self.action_run(action_id)
 
     def _show_row_lost(self, action: Action, lost_row: Key) -> None:
         label = label_of(action, None).rstrip("…")

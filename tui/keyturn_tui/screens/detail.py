@@ -11,11 +11,11 @@ from keyturn.profiles.status import why_not_rotatable
 from keyturn_tui.actions import BY_ID, bindings
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.controllers.ui import Ui
-from keyturn_tui.rendering.profile_detail import LABEL, Description, describe, describe_file
-from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
+from keyturn_tui.rendering.profile_detail import LABEL, describe_row
+from keyturn_tui.rendering.profile_rows import Entry, Row
 from keyturn_tui.screens.base import ActionScreen
-from keyturn_tui.screens.scrolling import scroll_bindings, scroll_position
 from keyturn_tui.state import AppState
+from keyturn_tui.widgets.cursor import scroll_bindings, scroll_position
 from keyturn_tui.widgets.footer import Footer
 from keyturn_tui.widgets.status_line import StatusLine
 from keyturn_tui.widgets.styled_lines import StyledLines
@@ -54,22 +54,17 @@ class DetailScreen(ActionScreen):
     def selected_row(self) -> Row | None:
         """The same profile in the latest snapshot."""
         rows: list[Row] = [*self.state.catalog.entries, *self.state.catalog.problems]
-        for row in rows:
-            if row.key == self._row.key:
-                return row
-        return None
+        return next((row for row in rows if row.key == self._row.key), None)
 
     def on_mount(self) -> None:
-        self.call_after_refresh(self.redraw)
-
-    def on_resize(self) -> None:
         self.call_after_refresh(self.redraw)
 
     def redraw(self) -> None:
         row = self.selected_row
         view = self.state.view()
         text = self.query_one("#text", StyledLines)
-        description = self._describe_row(row)
+        width, missing = max(30, self.app.size.width - 2), ("This profile is no longer in the files.", "soon")
+        description = describe_row(row, view, width, display_path=self.state.display_path, missing=missing)
         lines = [
             ((f"{label[0][0] if label else '':<{LABEL}}", "muted"), *value)
             for label, value in zip(description.labels, description.values, strict=True)
@@ -85,23 +80,9 @@ class DetailScreen(ActionScreen):
         available = [action for action in actions if not (action.writes and view.read_only)]
         self.query_one("#footer", Footer).offer(available, (), row, view)
 
-    def tick(self) -> None:
-        self.redraw()
-
-    def show_message(self, text: str, role: str) -> None:
-        self.query_one("#message", StatusLine).show_message(text, role, self.state.now())
-
     def action_scroll_by_lines(self, by: int) -> None:
         self._top = max(0, self._top + by)
         self.redraw()
 
     def do_back(self) -> None:
         self.dismiss()
-
-    def _describe_row(self, row: Row | None) -> Description:
-        width = max(30, self.app.size.width - 2)
-        if isinstance(row, Entry):
-            return describe(row.profile, self.state.view(), width, display_path=self.state.display_path)
-        if isinstance(row, Problem):
-            return describe_file(row.problem, width, display_path=self.state.display_path)
-        return Description((("This profile is no longer in the files.", "soon"),), (), ())

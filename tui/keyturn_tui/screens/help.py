@@ -8,17 +8,16 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from keyturn.model.text import Glyphs
 from keyturn_tui.actions import ACTIONS, Action, Area, label_of
-from keyturn_tui.dialogs.base import key_line
+from keyturn_tui.dialogs.base import FramedScreen, key_line
 from keyturn_tui.rendering.profile_cells import Line, fit
 from keyturn_tui.rendering.profile_rows import Row
-from keyturn_tui.screens.scrolling import scroll_bindings, scroll_position
 from keyturn_tui.state import AppState
 from keyturn_tui.terminal.output_filters import expand_ellipsis
+from keyturn_tui.widgets.cursor import scroll_bindings, scroll_position
 from keyturn_tui.widgets.fields import PlainField
 from keyturn_tui.widgets.styled_lines import StyledLines
 
@@ -54,16 +53,15 @@ def glyph_legend(glyphs: Glyphs) -> list[Line]:
     ]
 
 
-class HelpScreen(ModalScreen[str | None]):
+class HelpScreen(FramedScreen[str]):
     """Closes with the id of the selected action, or with None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,question_mark,q", "cancel", show=False),
+        Binding("question_mark,q", "cancel", show=False),
         Binding("enter", "choose", show=False),
         Binding("slash", "filter", show=False),
         *scroll_bindings("move"),
     ]
-    AUTO_FOCUS = ""
     DEFAULT_CSS = """
     HelpScreen { align: center middle; background: transparent; }
     HelpScreen > #box { width: 80; max-width: 100%; height: auto; max-height: 100%; }
@@ -74,8 +72,7 @@ class HelpScreen(ModalScreen[str | None]):
     """
 
     def __init__(self, state: AppState, row: Row | None) -> None:
-        super().__init__()
-        self._state = state
+        super().__init__(state)
         self._row = row
         self._filtered: tuple[Action, ...] = ACTIONS
         self._cursor = 0
@@ -90,18 +87,11 @@ class HelpScreen(ModalScreen[str | None]):
             yield StyledLines(id="list")
             yield StyledLines(id="keys")
 
-    def on_mount(self) -> None:
-        self.set_class(self._state.terminal.ascii, "-ascii")
-        self._draw()
-
-    def on_resize(self) -> None:
-        self._draw()
-
     def on_input_changed(self, message: Input.Changed) -> None:
         message.stop()
         self._filtered = filter_actions(message.value)
         self._cursor = self._top = 0
-        self._draw()
+        self.draw()
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
         """Run the first match, or the selected one."""
@@ -122,16 +112,16 @@ class HelpScreen(ModalScreen[str | None]):
 
     def action_move(self, by: int) -> None:
         self._cursor = min(max(0, self._cursor + by), max(0, len(self._filtered) - 1))
-        self._draw()
+        self.draw()
 
     def action_choose(self) -> None:
         if self._filtered:
             self.dismiss(self._filtered[self._cursor].id)
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
         width = min(80, self.app.size.width) - 4
         room = max(3, self.app.size.height - 6)
-        glyphs = self._state.terminal.glyphs
+        glyphs = self.state.terminal.glyphs
         lines, cursor_line = self._table(width)
         if self._cursor == len(self._filtered) - 1:
             cursor_line = len(lines) - 1  # so that the legend below the last action is visible
@@ -139,24 +129,16 @@ class HelpScreen(ModalScreen[str | None]):
             self._top, 0, len(lines), room, keep_visible=0 if self._cursor == 0 else cursor_line
         )
         self.query_one("#list", StyledLines).show(lines[self._top : self._top + room])
+        note = f"{expand_ellipsis('…', glyphs)} means that keyturn asks before it changes anything."
         more = "   More: j" if self._top + room < len(lines) else ""
-        self.query_one("#keys", StyledLines).show(
-            [
-                (
-                    (
-                        f"{expand_ellipsis('…', glyphs)} means that keyturn asks before it changes anything.{more}",
-                        "muted",
-                    ),
-                ),
-                key_line(("Enter", "Run"), ("/", "Filter"), ("Esc", "Close")),
-            ]
-        )
+        keys = key_line(("Enter", "Run"), ("/", "Filter"), ("Esc", "Close"))
+        self.query_one("#keys", StyledLines).show([((note + more, "muted"),), keys])
 
     def _table(self, width: int) -> tuple[list[Line], int]:
         """Return all lines, and the index of the line with the cursor."""
         lines: list[Line] = []
         cursor_line = 0
-        glyphs = self._state.terminal.glyphs
+        glyphs = self.state.terminal.glyphs
         glyph = glyphs.cursor
         for area in Area:
             actions = [action for action in self._filtered if action.area is area]

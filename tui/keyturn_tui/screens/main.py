@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from datetime import datetime
-from heapq import heappop
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -34,7 +34,7 @@ from keyturn_tui.rendering.profile_rows import (
 from keyturn_tui.rendering.timeline_rows import session_rows
 from keyturn_tui.screens.base import ActionScreen
 from keyturn_tui.screens.detail import DetailScreen
-from keyturn_tui.screens.list_screen import ListKeys
+from keyturn_tui.screens.list_keys import ListKeys
 from keyturn_tui.screens.time_window import TimeWindow
 from keyturn_tui.screens.timeline import TimelineScreen
 from keyturn_tui.state import AppState
@@ -98,22 +98,17 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         yield Footer(id="footer")
 
     def on_mount(self) -> None:
-        self.set_class(self.state.terminal.ascii, "-ascii")
         self.query_one("#filter", PlainField).value = self.state.options.filter
         self.query_one("#detail", DetailPane).border_title = Content("2 Details")
         self._apply_frame()
 
     def on_resize(self) -> None:
         self._apply_frame()
-        self.call_after_refresh(self.redraw)
 
     @property
     def selected_row(self) -> Row | None:
         """The row under the cursor."""
         return self.row_list.row
-
-    def show_message(self, text: str, role: str) -> None:
-        self.query_one("#message", StatusLine).show_message(text, role, self.state.now())
 
     def redraw(self) -> None:
         """Rebuild the rows. The cursor stays on its profile."""
@@ -139,15 +134,16 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         """Repaint what changed: left cells of visible rows, clock and countdowns; counts if a profile's state
         changed."""
         view = self.state.view()
-        has_passed = self._pop_passed_deadlines(view.now)
+        passed = bisect_right(self._deadlines, view.now)
+        del self._deadlines[:passed]
         clock_went_back = view.now < self._last_tick
         self._last_tick = view.now
         self.query_one(Header).tick(view.now)
         self.row_list.tick(view.now)
-        if clock_went_back or (has_passed and self._depends_on_states()):
+        if clock_went_back or (passed and self._depends_on_states()):
             self.redraw()
             return
-        if has_passed:
+        if passed:
             self._update_counts()
         self._update_detail(self.selected_row)
         self.draw_chart()
@@ -271,13 +267,6 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         self.query_one("#filter-row").display = False
         self.set_focus(self.row_list)
 
-    def _pop_passed_deadlines(self, now: datetime) -> bool:
-        """Remove deadlines up to `now` from the heap. Return True if there were any."""
-        before = len(self._deadlines)
-        while self._deadlines and self._deadlines[0] <= now:
-            heappop(self._deadlines)
-        return len(self._deadlines) < before
-
     def _depends_on_states(self) -> bool:
         """Return True if a change of state can add, remove or reorder rows."""
         return self._sort is Sort.ATTENTION or any(term.field == "state" for term in self._query.terms)
@@ -314,13 +303,12 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         title = f"1 Profiles {rule} sort: {order_text}" + (f" {rule} /{text}" if self._query else "")
         shown_count, total = sum(isinstance(row, Entry) for row in rows), len(self.state.catalog.entries)
         subtitle = f"{shown_count} of {total}" if self._query else ""
-        if (title, subtitle) != self._border_text:
-            pane = self.query_one("#list-pane")
-            if title != self._border_text[0]:
-                pane.border_title = Content(title)
-            if subtitle != self._border_text[1]:
-                pane.border_subtitle = Content(subtitle)
-            self._border_text = (title, subtitle)
+        pane = self.query_one("#list-pane")
+        if title != self._border_text[0]:
+            pane.border_title = Content(title)
+        if subtitle != self._border_text[1]:
+            pane.border_subtitle = Content(subtitle)
+        self._border_text = (title, subtitle)
 
     def _update_counts(self) -> None:
         view = self.state.view()

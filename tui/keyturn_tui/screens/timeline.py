@@ -26,7 +26,7 @@ from keyturn_tui.rendering.timeline_rows import (
 )
 from keyturn_tui.screens.base import ActionScreen
 from keyturn_tui.screens.detail import DetailScreen
-from keyturn_tui.screens.list_screen import ListKeys
+from keyturn_tui.screens.list_keys import ListKeys
 from keyturn_tui.screens.time_window import TimeWindow
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.footer import Footer
@@ -78,7 +78,6 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
 
     def on_mount(self) -> None:
         """Place the cursor on the next expiry."""
-        self.set_class(self.state.terminal.ascii, "-ascii")
         self._apply_frame()
         self._set_rows()
         self.row_list.start_at(first_upcoming(session_rows(self.state.catalog), self.state.now()))
@@ -86,16 +85,12 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
 
     def on_resize(self) -> None:
         self._apply_frame()
-        self.call_after_refresh(self.redraw)
 
     @property
     def selected_row(self) -> Row | None:
         """The profile of the selected row in the latest snapshot."""
         row = self.row_list.row
         return row.entry if row is not None else None
-
-    def show_message(self, text: str, role: str) -> None:
-        self.query_one("#message", StatusLine).show_message(text, role, self.state.now())
 
     def redraw(self) -> None:
         self._set_rows()

@@ -30,7 +30,6 @@ class Terminal:
     ascii: bool
     ssh: bool
     no_color: bool
-    mouse: bool
     animation: bool
     """Allow animations; off over SSH."""
 
@@ -48,7 +47,6 @@ def terminal_for(environ: Mapping[str, str], options: Options) -> Terminal:
         ascii=is_ascii,
         ssh=ssh,
         no_color=bool(environ.get("NO_COLOR")),
-        mouse=options.mouse,
         animation=not ssh and environ.get("TEXTUAL_ANIMATIONS", "").lower() != "none",
     )
 

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from textual import events
 from textual._xterm_parser import XTermParser
+from textual.app import App
 from textual.drivers import linux_driver
-from textual.screen import Screen
 from textual.widget import Widget
 
 #: Maximum seconds to wait until one widget has handled a key; only a widget that is being removed takes this
@@ -19,14 +19,6 @@ from textual.widget import Widget
 TIMEOUT = 1.0
 
 TypedEvent = events.Key | events.Paste
-
-
-class _KeyboardApp(Protocol):
-    @property
-    def screen(self) -> Screen[Any]: ...
-    @property
-    def focused(self) -> Widget | None: ...
-    def call_later(self, callback: Callable[[], object]) -> bool: ...
 
 
 class Keyboard:
@@ -38,7 +30,7 @@ class Keyboard:
     :param forward: Textual's own handling of a key.
     """
 
-    def __init__(self, app: _KeyboardApp, forward: Callable[[TypedEvent], Awaitable[None]]) -> None:
+    def __init__(self, app: App[Any], forward: Callable[[TypedEvent], Awaitable[None]]) -> None:
         self._app = app
         self._forward = forward
         self._pending: deque[TypedEvent] = deque()

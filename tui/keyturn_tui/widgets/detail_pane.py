@@ -8,9 +8,9 @@ from collections.abc import Callable
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from keyturn_tui.rendering.profile_cells import Line, View
-from keyturn_tui.rendering.profile_detail import LABEL, Description, describe, describe_file
-from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
+from keyturn_tui.rendering.profile_cells import View
+from keyturn_tui.rendering.profile_detail import LABEL, describe_row
+from keyturn_tui.rendering.profile_rows import Row
 from keyturn_tui.widgets.styled_lines import StyledLines
 
 
@@ -57,26 +57,19 @@ class DetailPane(Vertical, can_focus=True):
     def _paint(self) -> None:
         if self._view is None or not self.is_mounted:
             return
-        description = self._describe_row(self._view)
+        width = max(LABEL + 8, self.content_size.width)
+        missing = ("No profile selected", "muted")
+        description = describe_row(
+            self._row, self._view, width, display_path=self._display_path, missing=missing
+        )
         values = self.query_one("#values", StyledLines)
         height = max(1, values.size.height)
         self._lines = len(description.values)
         visible_labels = list(description.labels[self._top : self._top + height])
         visible_values = list(description.values[self._top : self._top + height])
         if self._top + height < self._lines:
-            visible_labels[-1], visible_values[-1] = (
-                (("more", "muted"),),
-                (("Enter shows everything", "muted"),),
-            )
+            visible_labels[-1] = (("more", "muted"),)
+            visible_values[-1] = (("Enter shows everything", "muted"),)
         self.query_one("#detail-title", StyledLines).show([description.title])
         self.query_one("#labels", StyledLines).show(visible_labels)
         values.show(visible_values)
-
-    def _describe_row(self, view: View) -> Description:
-        width = max(LABEL + 8, self.content_size.width)
-        if isinstance(self._row, Entry):
-            return describe(self._row.profile, view, width, display_path=self._display_path)
-        if isinstance(self._row, Problem):
-            return describe_file(self._row.problem, width, display_path=self._display_path)
-        empty: tuple[Line, ...] = ()
-        return Description((("No profile selected", "muted"),), empty, empty)

@@ -63,22 +63,14 @@ def _state_counts(counts: Counts, view: View, *, overdue: str) -> list[Span]:
 
 
 def _flags(view: View) -> list[Span]:
-    flags: list[Span] = []
     bad_files = len(view.snapshot.problems)
-    if bad_files:
-        flags.append((f"{bad_files} invalid file{'s' if bad_files > 1 else ''}", "error"))
-    if view.read_only:
-        flags.append(("read-only", "soon"))
-    if view.snapshot.paused:
-        flags.append(("paused", "soon"))
-    if view.snapshot.sandbox is not None:
-        flags.append(("sandbox", "key"))
-    return flags
-
-
-def clock_text(now: datetime, *, seconds: bool) -> str:
-    """Return `14:05:10 UTC`, or `14:05 UTC` to save bytes and cells."""
-    return f"{now:%H:%M:%S} UTC" if seconds else f"{now:%H:%M} UTC"
+    flags = (
+        (f"{bad_files} invalid file{'s' if bad_files > 1 else ''}", "error", bad_files),
+        ("read-only", "soon", view.read_only),
+        ("paused", "soon", view.snapshot.paused),
+        ("sandbox", "key", view.snapshot.sandbox is not None),
+    )
+    return [(text, role) for text, role, applies in flags if applies]
 
 
 class Header(Horizontal):
@@ -100,6 +92,6 @@ class Header(Horizontal):
         self.query_one("#counts", StyledLines).show([header_spans(counts, view, folder, width)])
 
     def tick(self, now: datetime) -> None:
-        """Show the time, with seconds on a wide terminal."""
-        text = clock_text(now, seconds=self.size.width >= 100)
+        """Show `14:05:10 UTC` on a wide terminal, else `14:05 UTC` to save bytes and cells."""
+        text = f"{now:%H:%M:%S} UTC" if self.size.width >= 100 else f"{now:%H:%M} UTC"
         self.query_one("#clock", StyledLines).show([((f"{text:>12}", "muted"),)])

@@ -24,14 +24,14 @@ from keyturn_tui.rendering.profile_cells import (
     state_glyph,
 )
 from keyturn_tui.rendering.profile_rows import Entry, Group, Problem, Row
-from keyturn_tui.widgets.cursor_guard import CursorGuard
+from keyturn_tui.widgets.cursor import CursorGuard, CursorList
 from keyturn_tui.widgets.styled_lines import RoleStyles, line_strip
 
 #: Maximum number of cached strips, a few screens' worth.
 _CACHE_LIMIT = 512
 
 
-class ProfileList(ScrollView, RoleStyles, can_focus=True, inherit_bindings=False):
+class ProfileList(ScrollView, RoleStyles, CursorList, can_focus=True, inherit_bindings=False):
     """Rows with a cursor. Cells that change with time are at the left, so that a tick repaints few cells.
 
     `ScrollView` is the first base, because Textual takes a widget's default styles from its first base only.
@@ -80,12 +80,8 @@ class ProfileList(ScrollView, RoleStyles, can_focus=True, inherit_bindings=False
         :param placeholder: text if there are no rows.
         """
         previous = self.row.key if self.row is not None else None
-        self._rows, self._view, self._columns, self._placeholder = (
-            tuple(rows),
-            view,
-            columns,
-            tuple(placeholder),
-        )
+        self._rows, self._placeholder = tuple(rows), tuple(placeholder)
+        self._view, self._columns = view, columns
         self._selectable = tuple(i for i, row in enumerate(self._rows) if not isinstance(row, Group))
         self._cursor = self._index_of(self._pinned_key)
         if self._pinned_key is None:
@@ -127,23 +123,13 @@ class ProfileList(ScrollView, RoleStyles, can_focus=True, inherit_bindings=False
         position = self._position() + by
         self._move_to(self._selectable[min(max(position, 0), len(self._selectable) - 1)])
 
-    def move_page(self, share: float) -> None:
-        """Move by a fraction of the visible rows; negative is up."""
-        step = max(1, int(abs(share) * self.size.height))
-        self.move(step if share > 0 else -step)
-
-    def move_first(self) -> None:
-        self.move(-len(self._rows))
-
-    def move_last(self) -> None:
-        self.move(len(self._rows))
-
     def select_profile(self, name: str) -> None:
         """Move the cursor to a profile, if it is listed."""
-        for index in self._selectable:
-            if self._rows[index].key == ("profile", name):
-                self._move_to(index)
-                return
+        index = next(
+            (index for index in self._selectable if self._rows[index].key == ("profile", name)), None
+        )
+        if index is not None:
+            self._move_to(index)
 
     def render_line(self, y: int) -> Strip:
         strip = self._visible_strips[y] = self._strip_at(y)
@@ -188,8 +174,7 @@ class ProfileList(ScrollView, RoleStyles, can_focus=True, inherit_bindings=False
                 return line_strip(self._placeholder[y - 1], width, self.style_of, self.rich_style)
             return Strip.blank(width, self.rich_style)
         row = self._rows[index]
-        left = self._left_cell(row)
-        self._left_cells[index] = left
+        left = self._left_cells[index] = self._left_cell(row)
         selected = index == self._cursor and bool(self._selectable)
         key = (index, selected, left)
         strip = self._strips.get(key)
@@ -200,17 +185,14 @@ class ProfileList(ScrollView, RoleStyles, can_focus=True, inherit_bindings=False
         return strip
 
     def _position(self) -> int:
-        try:
-            return self._selectable.index(self._cursor)
-        except ValueError:
-            return 0
+        return self._selectable.index(self._cursor) if self._cursor in self._selectable else 0
 
     def _index_of(self, key: tuple[str, str] | None) -> int:
         if not self._selectable:
             return 0
-        for index in self._selectable:
-            if self._rows[index].key == key:
-                return index
+        same_row = next((index for index in self._selectable if self._rows[index].key == key), None)
+        if same_row is not None:
+            return same_row
         entries = [i for i in self._selectable if isinstance(self._rows[i], Entry)]
         position = self._cursor if key is not None else 0
         return min(entries or self._selectable, key=lambda index: abs(index - position))

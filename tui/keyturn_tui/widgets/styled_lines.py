@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import zip_longest
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -92,12 +93,11 @@ class StyledLines(RoleStyles):
         if len(old) != len(self._lines) and self.styles.height is not None and self.styles.height.is_auto:
             self.refresh(layout=True)
             return
-        regions = []
-        for y in range(max(len(old), len(self._lines))):
-            before = old[y] if y < len(old) else ()
-            after = self._lines[y] if y < len(self._lines) else ()
-            if before != after:
-                regions.append(Region(0, y, changed_width(before, after), 1))
+        regions = [
+            Region(0, y, changed_width(before, after), 1)
+            for y, (before, after) in enumerate(zip_longest(old, self._lines, fillvalue=()))
+            if before != after
+        ]
         if regions:
             self.refresh(*regions)
 
@@ -120,13 +120,8 @@ class StyledLines(RoleStyles):
 def changed_width(before: Line, after: Line) -> int:
     """Return the number of cells from the left up to the last that differs. A repaint always starts at the
     left edge."""
-    old, new = _cells(before), _cells(after)
-    width = max(len(old), len(new))
-    old += [(" ", "")] * (width - len(old))
-    new += [(" ", "")] * (width - len(new))
-    while width and old[width - 1] == new[width - 1]:
-        width -= 1
-    return width
+    pairs = enumerate(zip_longest(_cells(before), _cells(after), fillvalue=(" ", "")), 1)
+    return max((width for width, (old, new) in pairs if old != new), default=0)
 
 
 def _cells(line: Line) -> list[tuple[str, str]]:

@@ -10,11 +10,11 @@ from keyturn_tui.messages import TimelineRowSelected
 from keyturn_tui.rendering.profile_cells import Line, View
 from keyturn_tui.rendering.timeline_rows import Room, TimelineEntry, key_axis, room_in, row_line
 from keyturn_tui.rendering.timeline_scale import Window
-from keyturn_tui.widgets.cursor_guard import CursorGuard
+from keyturn_tui.widgets.cursor import CursorGuard, CursorList
 from keyturn_tui.widgets.styled_lines import StyledLines
 
 
-class TimelineList(StyledLines):
+class TimelineList(StyledLines, CursorList):
     """Sessions, then keys under their own heading; a part without rows shows a hint."""
 
     DEFAULT_CSS = "TimelineList { height: 1fr; }"
@@ -71,17 +71,6 @@ class TimelineList(StyledLines):
     def move(self, by: int) -> None:
         """Move by rows; negative is up."""
         self.move_to(self._cursor + by)
-
-    def move_page(self, share: float) -> None:
-        """Move by a fraction of the visible rows; negative is up."""
-        step = max(1, int(abs(share) * self.size.height))
-        self.move(step if share > 0 else -step)
-
-    def move_first(self) -> None:
-        self.move_to(0)
-
-    def move_last(self) -> None:
-        self.move_to(len(self._rows) - 1)
 
     def switch_section(self) -> None:
         """Move the cursor from the sessions to the keys, or back."""
