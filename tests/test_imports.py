@@ -39,6 +39,7 @@ def test_a_list_needs_no_vault_no_aws_and_no_screen() -> None:
     statement = (
         "import os, tempfile; folder = tempfile.mkdtemp(); "
         "os.environ.update(HOME=folder, KEYTURN_HOME=folder + '/k'); "
-        "from keyturn.service import CredentialService; CredentialService.from_environ(os.environ).snapshot(); os.rmdir(folder)"
+        "from keyturn.service import CredentialService; "
+        "CredentialService.from_environ(os.environ).snapshot(); os.rmdir(folder)"
     )
     assert not loaded(statement) & (HEAVY | SCREEN | {"click", "keyturn_tui", "keyturn_sandbox"})

@@ -1,7 +1,8 @@
 """AWS's error responses: code, HTTP status and message, each in AWS's exact words where they are known.
 
 The messages are quoted from public error reports of AWS's responses. Comments name the issue that quotes a
-message. Each name is called where the error is raised; those without a message of their own take it as argument.
+message. Each name is called where the error is raised; those without a message of their own take it as
+argument.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ missing_authentication = partial(
     Refusal, "MissingAuthenticationToken", 403, "Request is missing Authentication Token"
 )
 incomplete_signature = partial(Refusal, "IncompleteSignature", 400)
-#: For a key that is unknown, inactive, deleted, not yet propagated or of another partition; for a session token
-#: that is wrong, missing or superfluous; and for a GetSessionToken session without MFA that calls IAM
+#: For a key that is unknown, inactive, deleted, not yet propagated or of another partition; for a session
+#: token that is wrong, missing or superfluous; and for a GetSessionToken session without MFA that calls IAM
 #: (aws/aws-sdk-js#460).
 invalid_token = partial(
     Refusal, "InvalidClientTokenId", 403, "The security token included in the request is invalid."

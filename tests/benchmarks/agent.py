@@ -1,6 +1,7 @@
 """Print the costs of a real agent over the sandbox to its clients, and its growth with use.
 
-    .venv/bin/python -m tests.benchmarks.agent [--rounds 41] [--trips 5000] [--signings 200] [--requests 100000]
+    .venv/bin/python -m tests.benchmarks.agent [--rounds 41] [--trips 5000] [--signings 200] [--requests
+    100000]
 
 Programs are timed in turn with an interpreter that does nothing, because a busy machine then slows all of
 them alike. Figures are medians with the quartiles around them, and the ratio is what counts. Exits 1 if a

@@ -2,9 +2,10 @@
 
     .venv/bin/python -m tests.benchmarks.count_statements [--against REVISION]
 
-Counts every `ast.stmt` of every Python file under `core` and `tui`, the sandbox included, less the docstrings of modules,
-classes and functions. Lines, comments and formatting do not change the figure, so it shows how much code there is. Files
-that git does not know are counted too. With `--against`, prints the same figure of another git revision and the ratio.
+Counts every `ast.stmt` of every Python file under `core` and `tui`, the sandbox included, less the docstrings
+of modules, classes and functions. Lines, comments and formatting do not change the figure, so it shows how
+much code there is. Files that git does not know are counted too. With `--against`, prints the same figure of
+another git revision and the ratio.
 """
 # ruff: noqa: T201 - a program that prints its result
 

@@ -35,7 +35,8 @@ def write_files(folder: Path, count: int) -> tuple[Path, Path]:
                 config.append(head)
                 secret = f"{number:040d}"
                 credentials.append(
-                    f"[{name}]\naws_access_key_id = AKIASP2TPHJSQH{number:06d}\naws_secret_access_key = {secret}\n"
+                    f"[{name}]\naws_access_key_id = AKIASP2TPHJSQH{number:06d}\naws_secret_access_key = "
+                    f"{secret}\n"
                 )
             case 1:
                 role = f"arn:aws:iam::111122223333:role/{name}"

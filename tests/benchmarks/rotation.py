@@ -46,7 +46,8 @@ def main() -> int:
         ("an fsynced file beside it", replace_times),
     ):
         print(
-            f"{name:<28} p50 {share(durations, 0.5):6.2f} ms   p99 {share(durations, 0.99):6.2f} ms   worst {durations[-1]:6.2f} ms"
+            f"{name:<28} p50 {share(durations, 0.5):6.2f} ms   p99 {share(durations, 0.99):6.2f} ms   worst "
+            f"{durations[-1]:6.2f} ms"
         )
     print(f"{'ratio of the medians':<28} {share(save_times, 0.5) / share(replace_times, 0.5):.2f}")
     good = share(save_times, 0.99) <= TARGET_MS

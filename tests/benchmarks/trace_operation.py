@@ -2,30 +2,32 @@
 
     .venv/bin/python -m tests.benchmarks.trace_operation [--verbose] [--json]
 
-Each operation runs in this process, in a sandbox with an open vault, by a service that has read nothing yet, as a new
-process would be:
+Each operation runs in this process, in a sandbox with an open vault, by a service that has read nothing yet,
+as a new process would be:
 
 - `refresh`: a new session for the role `ci-release`, written to the credentials file;
-- `adopt`: `ci-deploy` with the two roles that depend on it, three profiles; the plan is made before and does not count;
+- `adopt`: `ci-deploy` with the two roles that depend on it, three profiles; the plan is made before and does
+  not count;
 - `credential-process`: the document of `ci-release`, whose session is cached.
 
-The figures count calls and are the same on every machine, because no file has just changed when an operation begins: a
-writer reads a shared file that has just changed several times, and the stat values of the index prove that it is
-unchanged only two seconds after its last change.
+The figures count calls and are the same on every machine, because no file has just changed when an operation
+begins: a writer reads a shared file that has just changed several times, and the stat values of the index
+prove that it is unchanged only two seconds after its last change.
 
-- **main line**: modules that a reader of the operation passes through. A module is on it if a function of it, entered by
-  the operation, calls another module of keyturn; `keyturn.model` and `keyturn.system` are left out. So parsers, formats
-  and tables of values, which call nothing else, do not count.
-- **whole readings**: how often both shared AWS files were loaded together (`loader.read_files`). Then how often each file
-  was opened for reading, by the writer and by botocore too, which reads both once to choose a credential provider.
-- **index.json**: how often it was opened for reading. Neither a reading nor a change opens it while its stat values prove
-  that it is unchanged.
+- **main line**: modules that a reader of the operation passes through. A module is on it if a function of it,
+  entered by the operation, calls another module of keyturn; `keyturn.model` and `keyturn.system` are left
+  out. So parsers, formats and tables of values, which call nothing else, do not count.
+- **whole readings**: how often both shared AWS files were loaded together (`loader.read_files`). Then how
+  often each file was opened for reading, by the writer and by botocore too, which reads both once to choose a
+  credential provider.
+- **index.json**: how often it was opened for reading. Neither a reading nor a change opens it while its stat
+  values prove that it is unchanged.
 - **documents parsed**: calls of `parser.parse`.
 - **locks**: each `flock` taken, by kind.
 
-At 9485f66, before operations were made to read less, a refresh has 38 modules on its main line, 6 whole readings, 16
-readings of the index (13, and 3 changes) and 15 documents; an adoption of three profiles parses 48.
-"""
+At 9485f66, before operations were made to read less, a refresh has 38 modules on its main line, 6 whole
+readings, 16 readings of the index (13, and 3 changes) and 15 documents; an adoption of three profiles parses
+48."""
 # ruff: noqa: T201 - a program, and this is its answer
 
 from __future__ import annotations

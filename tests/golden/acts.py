@@ -12,10 +12,12 @@ from tests.golden.home import Home
 from tests.golden.loaded import Loads
 
 VERBS = (
-    "list", "show", "adopt", "release", "refresh", "stop", "deliver", "credential-process", "exec", "env", "set",
+    "list", "show", "adopt", "release", "refresh", "stop", "deliver", "credential-process", "exec", "env",
+    "set",
     "rotate", "vault", "vault init", "vault unlock", "vault lock", "vault status", "vault recovery-key",
     "vault passphrase", "vault reset-passphrase", "vault restore", "vault export", "vault import", "agent",
-    "agent start", "agent stop", "agent status", "agent pause", "agent resume", "agent unit", "agent ssh-config",
+    "agent start", "agent stop", "agent status", "agent pause", "agent resume", "agent unit",
+    "agent ssh-config",
 )  # fmt: skip
 PASSPHRASE = {3: "passphrase"}
 _AWS_VARIABLES = 'env | grep -E "^(AWS|KEYTURN)" | sort'
@@ -29,7 +31,8 @@ token = open(os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"]).read().strip(
 print(len(token), len(url.rpartition("/")[2]))
 for address, word in ((url, token), (url, "another"), (url + "x", token)):
     try:
-        with urllib.request.urlopen(urllib.request.Request(address, headers={"Authorization": word})) as answer:
+        request = urllib.request.Request(address, headers={"Authorization": word})
+        with urllib.request.urlopen(request) as answer:
             print(answer.status, sorted(answer.headers.items()), answer.read().decode())
     except urllib.error.HTTPError as error:
         print(error.code, sorted(error.headers.items()), error.read().decode())
@@ -71,7 +74,8 @@ def looks(book: Book, page: str, *, all_: bool = False) -> None:
         ("agent", "status"), ("agent", "status", "--json"),
     )  # fmt: skip
     more = (
-        ("list", "--filter", "type:role !prod"), ("list", "--filter", "nothing"), ("show", "ci-deploy", "--json"),
+        ("list", "--filter", "type:role !prod"), ("list", "--filter", "nothing"), ("show", "ci-deploy",
+        "--json"),
         ("show", "prod-admin"), ("show", "acme-spoke-logs"), ("show", "personal"), ("show", "contractor"),
         ("show", "old-cluster"), ("show", "loop-a"), ("show", "acme-dev-readonly"), ("set", "ci-deploy"),
         ("set", "ci-audit", "--json"), ("vault", "status", "--json"),
@@ -109,7 +113,10 @@ def furnish(book: Book) -> None:
     act(
         "set",
         "ci-release",
-        'policy={"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}',
+        (
+            'policy={"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": '
+            '"*"}]}'
+        ),
         "region=eu-west-2",
     )
     act("set", "ci-release", "policy=")
@@ -214,6 +221,7 @@ def end(book: Book, identity: str) -> None:
 
 
 def _checked(home: Home) -> dict[str, str]:
-    """Return the time of the last IAM check by managed key. An agent makes that check first, in its own time."""
+    """Return the time of the last IAM check by managed key. An agent makes that check first, in its own
+    time."""
     keys = json.loads((home.own / "state" / "index.json").read_text("utf-8"))["keys"]
     return {name: str(key["checked"]) for name, key in keys.items()}

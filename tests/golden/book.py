@@ -54,7 +54,8 @@ class Book:
         return self.run(page, *words, **more)  # type: ignore[arg-type]
 
     def together(self, jobs: Iterable[Callable[[], tuple[str, str]]]) -> None:
-        """Do jobs that change nothing, two at a time; each gives a page and a paragraph, added in their order."""
+        """Do jobs that change nothing, two at a time; each gives a page and a paragraph, added in their
+        order."""
         with ThreadPoolExecutor(2) as pool:
             for page, text in pool.map(lambda job: job(), jobs):
                 self.add(page, text)

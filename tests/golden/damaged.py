@@ -143,14 +143,16 @@ def _steps(sandbox: Path) -> Sequence[tuple[str, Damage, Sequence[Step]]]:
         (
             "exported", _whole,
             (
-                Step((*export_, *by_key), {3: "recovery", 4: "sealed"}), Step(export_), Step(import_, {3: "wrong"}),
+                Step((*export_, *by_key), {3: "recovery", 4: "sealed"}), Step(export_), Step(import_,
+                {3: "wrong"}),
                 Step(import_, {3: "sealed"}),
             ),
         ),
         (
             "rekeyed", _whole,
             (
-                Step(("vault", "passphrase", *by_key), {3: "recovery", 4: "new"}), Step(_RESET, {3: "wrong", 4: "new"}),
+                Step(("vault", "passphrase", *by_key), {3: "recovery", 4: "new"}), Step(_RESET, {3: "wrong",
+                4: "new"}),
                 Step(_RESET, {3: "recovery", 4: "passphrase"}),
             ),
         ),
@@ -160,7 +162,8 @@ def _steps(sandbox: Path) -> Sequence[tuple[str, Damage, Sequence[Step]]]:
         ("gone", _gone, (_STATUS, _LIST, _REFRESH, Step(("vault", "init")), Step(import_, {3: "sealed"}))),
         (
             "journal", _journal,
-            (_LIST, _BY_KEY, Step(("rotate", "ci-deploy", "--status")), Step(("rotate", "ci-deploy", "--resume"))),
+            (_LIST, _BY_KEY, Step(("rotate", "ci-deploy", "--status")), Step(("rotate", "ci-deploy",
+            "--resume"))),
         ),
         (
             "config", _config,
@@ -177,13 +180,15 @@ def _steps(sandbox: Path) -> Sequence[tuple[str, Damage, Sequence[Step]]]:
         (
             "unreachable", _whole,
             (
-                _BY_KEY, _REFRESH, Step(("rotate", "acme-build", "--status")), Step(("rotate", "acme-build", "--yes")),
+                _BY_KEY, _REFRESH, Step(("rotate", "acme-build", "--status")), Step(("rotate", "acme-build",
+                "--yes")),
                 Step(("exec", "ci-audit", "--min-left", "59m", "--", "true")),
             ),
         ),
         (
             "noise", _noise,
-            (Step(("vault", "import", str(sandbox / "noise" / "noise.age"), "--passphrase-fd", "3"), {3: "sealed"}),),
+            (Step(("vault", "import", str(sandbox / "noise" / "noise.age"), "--passphrase-fd", "3"),
+            {3: "sealed"}),),
         ),
     )  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""Every file of keyturn's own and both shared ones as they stand: names, modes, and contents, opened by the recovery key."""
+"""Every file of keyturn's own and both shared ones as they stand: names, modes, and contents, opened by the
+recovery key."""
 
 from __future__ import annotations
 

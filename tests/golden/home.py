@@ -166,8 +166,8 @@ class Home:
     # -- the clock
 
     def at(self, minute: int, second: int = 0) -> None:
-        """Set the sandbox's clock to `minute` and `second` after the start, so that what is told of time is the same at
-        each run. AWS judges signatures by the real time."""
+        """Set the sandbox's clock to `minute` and `second` after the start, so that what is told of time is
+        the same at each run. AWS judges signatures by the real time."""
         self.minute = minute
         moment = self.start + timedelta(minutes=minute, seconds=second)
         offset = (moment - datetime.now(UTC)).total_seconds()
@@ -237,7 +237,8 @@ class Home:
         self.tool("fault", action, kind, "--times", str(times))
 
     def twin(self, name: str) -> dict[str, str | None]:
-        """Copy keyturn's own files and the shared ones; give the variables by which a program works on the copy."""
+        """Copy keyturn's own files and the shared ones; give the variables by which a program works on the
+        copy."""
         aws = self.sandbox / f"{name}-aws"
         shutil.copytree(self.own, self.sandbox / name, ignore=shutil.ignore_patterns("*.sock", "agent.lock"))
         aws.mkdir(mode=0o700)

@@ -1,4 +1,5 @@
-"""Packages other than keyturn's own that an entry point loads, because start-up time and who imports boto3 are promises."""
+"""Packages other than keyturn's own that an entry point loads, because start-up time and who imports boto3
+are promises."""
 
 from __future__ import annotations
 

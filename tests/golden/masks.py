@@ -1,5 +1,5 @@
-"""Replaces everything that differs from one recording to the next by names that stay: numbered by first appearance, so
-that the same thing in two places still shows as the same."""
+"""Replaces everything that differs from one recording to the next by names that stay: numbered by first
+appearance, so that the same thing in two places still shows as the same."""
 
 from __future__ import annotations
 

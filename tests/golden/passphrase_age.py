@@ -1,4 +1,5 @@
-"""Opens what age sealed by a passphrase, however long that takes: pyrage refuses what a busy machine is slow at."""
+"""Opens what age sealed by a passphrase, however long that takes: pyrage refuses what a busy machine is slow
+at."""
 
 from __future__ import annotations
 

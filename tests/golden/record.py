@@ -1,5 +1,5 @@
-"""Records what the outside sees of keyturn: files, output, sockets, loaded packages. Two recordings of one checkout are equal
-byte for byte, so that a change of structure can be shown to change nothing else.
+"""Records what the outside sees of keyturn: files, output, sockets, loaded packages. Two recordings of one
+checkout are equal byte for byte, so that a change of structure can be shown to change nothing else.
 
     python -m tests.golden.record FOLDER
 

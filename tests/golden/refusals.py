@@ -16,28 +16,36 @@ _USAGE: Sequence[tuple[str, ...]] = (
     ("adopt", "gh-actions", "--yes"), ("adopt", "default", "--yes"), ("adopt", "CI-DEPLOY"), ("release",),
     ("release", "nobody", "--yes"), ("refresh",), ("refresh", "nobody"), ("refresh", "nobody", "no-one"),
     ("refresh", "old-cluster"), ("refresh", "contractor"), ("stop", "nobody"), ("deliver", "ci-deploy"),
-    ("deliver", "ci-deploy", "--to", "elsewhere"), ("deliver", "nobody", "--to", "nowhere"), ("credential-process",),
+    ("deliver", "ci-deploy", "--to", "elsewhere"), ("deliver", "nobody", "--to", "nowhere"),
+    ("credential-process",),
     ("credential-process", "nobody"), ("credential-process", ""), ("exec", "nobody", "--", "true"),
     ("exec", "ci-deploy", "--token-env", "--", "true"), ("exec", "ci-deploy", "--", ""), ("env", "nobody"),
-    ("env", "ci-deploy", "--shell", "cmd"), ("env", "ci-deploy", "--min-left", "soon"), ("set",), ("set", "nobody"),
+    ("env", "ci-deploy", "--shell", "cmd"), ("env", "ci-deploy", "--min-left", "soon"), ("set",), ("set",
+    "nobody"),
     ("set", "nobody", "renew=off"), ("set", "contractor", "renew=off"), ("rotate",), ("rotate", "nobody"),
     ("rotate", "nobody", "--status"), ("rotate", "personal", "--undo", "--finish"),
-    ("rotate", "personal", "--confirm", "AAAA"), ("rotate", "contractor", "--yes"), ("vault", "init", "--slot", "wall"),
+    ("rotate", "personal", "--confirm", "AAAA"), ("rotate", "contractor", "--yes"), ("vault", "init",
+    "--slot", "wall"),
     ("vault", "export"), ("vault", "import", "/nonexistent"), ("vault", "unlock", "--passphrase-fd", "x"),
-    ("agent", "ssh-config"), ("agent", "pause"), ("--sandbox", "exec", "x"), ("--read-only",), ("list", "--version"),
+    ("agent", "ssh-config"), ("agent", "pause"), ("--sandbox", "exec", "x"), ("--read-only",), ("list",
+    "--version"),
 )  # fmt: skip
 _SETTINGS: Sequence[tuple[str, ...]] = tuple(
     ("set", name, *words)
     for name, words in (
         ("ci-audit", ("colour=red",)), ("ci-audit", ("renew",)), ("ci-audit", ("renew=maybe",)),
-        ("ci-audit", ("renew=off", "renew=auto")), ("ci-audit", ("duration=soon",)), ("ci-audit", ("duration=1m",)),
+        ("ci-audit", ("renew=off", "renew=auto")), ("ci-audit", ("duration=soon",)), ("ci-audit",
+        ("duration=1m",)),
         ("ci-audit", ("duration=48h",)), ("ci-audit", ("session=none",)), ("ci-audit", ("session=free",)),
         ("ci-audit", ("rotation_days=x",)), ("ci-audit", ("rotate=auto",)), ("ci-audit", ("rotate=never",)),
         ("ci-audit", ("tags=team",)), ("ci-audit", ("tags=team=a,team=b",)), ("ci-audit", ("tags=aws:x=y",)),
-        ("ci-audit", ("transitive_tags=other",)), ("ci-audit", ("policy={",)), ("ci-audit", ("policy=/nonexistent",)),
-        ("ci-audit", ("policy_arns=x",)), ("ci-audit", ("external_id=x",)), ("ci-audit", ("external_id=a b",)),
+        ("ci-audit", ("transitive_tags=other",)), ("ci-audit", ("policy={",)), ("ci-audit",
+        ("policy=/nonexistent",)),
+        ("ci-audit", ("policy_arns=x",)), ("ci-audit", ("external_id=x",)), ("ci-audit", ("external_id=a b",
+        )),
         ("ci-audit", ("role_session_name=a b",)), ("ci-audit", ("source_identity=!",)),
-        ("ci-audit", ("mfa_serial=x y",)), ("ci-audit", ("region=Not_One",)), ("ci-deploy", ("external_id=abc",)),
+        ("ci-audit", ("mfa_serial=x y",)), ("ci-audit", ("region=Not_One",)), ("ci-deploy",
+        ("external_id=abc",)),
         ("ci-deploy", ("session=none",)), ("contractor", ("rotate=ask",)), ("loop-a", ("duration=1h",)),
     )
 )  # fmt: skip
@@ -54,13 +62,15 @@ def _record(book: Book, page: str, commands: Sequence[tuple[str, ...]]) -> None:
 
 
 def without_vault(book: Book, twin: Mapping[str, str | None]) -> None:
-    """Record bad usage, names that are none, and what needs a vault, in a home of its own where there is none.
+    """Record bad usage, names that are none, and what needs a vault, in a home of its own where there is
+    none.
 
     :param twin: the variables of that home.
     """
     run = partial(book.run, "refusals-no-vault.txt", extra=twin)
     for words in (
-        *_USAGE, ("vault", "init"), ("vault", "init", "--slot", "keyring"), ("vault", "unlock"), ("vault", "lock"),
+        *_USAGE, ("vault", "init"), ("vault", "init", "--slot", "keyring"), ("vault", "unlock"), ("vault",
+        "lock"),
         ("vault", "recovery-key"), ("vault", "recovery-key", "--yes"), ("vault", "passphrase"),
         ("vault", "reset-passphrase"), ("vault", "restore"), ("vault", "export", "/nonexistent/x", "--yes"),
         ("vault", "export", "x", "--yes"), ("adopt", "ci-deploy"), ("adopt", "ci-deploy", "--yes"),
@@ -117,7 +127,8 @@ def open_(book: Book) -> None:
     act("rotate", "acme-alice", "--yes", note="needs a code")
     act("vault", "init", note="there is one")
     for kind in (
-        "error", "throttle-429", "reset", "proxy-403", "portal-302", "not-http", "not-xml", "missing", "no-token",
+        "error", "throttle-429", "reset", "proxy-403", "portal-302", "not-http", "not-xml", "missing",
+        "no-token",
         "no-expiry", "garbage-date", "past-expiry",
     ):  # fmt: skip
         book.home.act_now()
@@ -143,12 +154,16 @@ def locked(book: Book) -> None:
             ("vault", "lock"), ("vault", "unlock"), ("vault", "status"), ("vault", "status", "--json"),
             ("vault", "recovery-key", "--yes"), ("vault", "passphrase"), ("vault", "restore"),
             ("vault", "export", "/nonexistent/x", "--yes"), ("vault", "export", "said", "--yes"),
-            ("vault", "export", "x", "--yes"), ("agent", "status"), ("agent", "status", "--json"), ("agent", "pause"),
-            ("agent", "resume"), ("agent", "start"), ("refresh", "ci-deploy"), ("refresh", "ci-deploy", "nobody"),
+            ("vault", "export", "x", "--yes"), ("agent", "status"), ("agent", "status", "--json"), ("agent",
+            "pause"),
+            ("agent", "resume"), ("agent", "start"), ("refresh", "ci-deploy"), ("refresh", "ci-deploy",
+            "nobody"),
             ("refresh", "ci-release", "--json"), ("deliver", "ci-audit", "--to", "credentials-file"),
-            ("credential-process", "ci-deploy"), ("credential-process", "personal"), ("exec", "ci-release", "--", "true"),
+            ("credential-process", "ci-deploy"), ("credential-process", "personal"), ("exec", "ci-release",
+            "--", "true"),
             ("env", "ci-release"), ("release", "ci-deploy", "--yes"), ("rotate", "ci-deploy", "--yes"),
-            ("rotate", "ci-deploy", "--status"), ("rotate", "acme-build", "--yes"), ("adopt", "denied", "--yes"),
+            ("rotate", "ci-deploy", "--status"), ("rotate", "acme-build", "--yes"), ("adopt", "denied",
+            "--yes"),
             ("adopt", "loop-a"), ("set", "ci-audit", "mfa_serial=choose"), ("list",), ("show", "ci-release"),
         ),
     )  # fmt: skip

@@ -1,4 +1,5 @@
-"""Traffic on the agent's sockets: raw request lines with their answers, and the lines that keyturn itself sends."""
+"""Traffic on the agent's sockets: raw request lines with their answers, and the lines that keyturn itself
+sends."""
 
 from __future__ import annotations
 
@@ -128,7 +129,8 @@ def _forwarded(line: Line) -> None:
 
 _ACTS = (
     "refresh", "document", "hand", "deliver", "stop", "adopt", "plan-release", "release", "mfa-devices",
-    "rotate-begin", "rotate-step", "rotate-undo", "rotate-ending", "rotate-finish", "rotate-drop", "rotate-status",
+    "rotate-begin", "rotate-step", "rotate-undo", "rotate-ending", "rotate-finish", "rotate-drop",
+    "rotate-status",
 )  # fmt: skip
 
 
@@ -205,13 +207,15 @@ def _good_arguments(line: Line, book: Book) -> None:
 
 
 class Impostor:
-    """Listens where the agent would, notes every line, and answers `status` as the agent does and all else by one error.
+    """Listens where the agent would, notes every line, and answers `status` as the agent does and all else by
+    one error.
 
     :param answers: what it answers to operations other than `status`.
     """
 
     _ERROR: Mapping[str, object] = {
-        "type": "NotFound", "exit": 3, "line": "the impostor: it knows nothing. Ask another", "what": "the impostor",
+        "type": "NotFound", "exit": 3, "line": "the impostor: it knows nothing. Ask another",
+        "what": "the impostor",
         "why": "it knows nothing", "hint": "Ask another", "extra": {},
     }  # fmt: skip
 
@@ -252,7 +256,8 @@ class Impostor:
 
 
 def _sent_by_keyturn(book: Book, path: Path) -> None:
-    """Record the lines that verbs send, by an impostor in the agent's place; they are asked one after the other."""
+    """Record the lines that verbs send, by an impostor in the agent's place; they are asked one after the
+    other."""
     home = book.home
     home.look_now()
     version = home.run("--version").out.split()[-1]
@@ -260,15 +265,18 @@ def _sent_by_keyturn(book: Book, path: Path) -> None:
     try:
         for words, fds in (
             (("list",), {}), (("vault", "status"), {}), (("agent", "status"), {}), (("agent", "pause"), {}),
-            (("agent", "resume"), {}), (("credential-process", "ci-release"), {}), (("credential-process", 'mün"ch'), {}),
+            (("agent", "resume"), {}), (("credential-process", "ci-release"), {}), (("credential-process",
+            'mün"ch'), {}),
             (("refresh", "ci-deploy", "--mfa-code", "123456"), {}), (("refresh", "ci-release"), {}),
-            (("deliver", "ci-audit", "--to", "credentials-file", "--as", "x"), {}), (("stop", "ci-release"), {}),
+            (("deliver", "ci-audit", "--to", "credentials-file", "--as", "x"), {}), (("stop", "ci-release"),
+            {}),
             (("adopt", "denied", "--yes"), {}), (("adopt", "stale", "--session-none", "--yes"), {}),
             (("release", "ci-deploy", "--yes", "--passphrase-fd", "3"), {3: "passphrase"}),
             (("exec", "ci-release", "--min-left", "45m", "--", "true"), {}), (("env", "ci-release"), {}),
             (("set", "ci-audit", "mfa_serial=choose"), {}), (("rotate", "gov-ops", "--status"), {}),
             (("rotate", "gov-ops", "--resume"), {}), (("rotate", "gov-ops", "--undo", "--yes"), {}),
-            (("rotate", "acme-build", "--yes"), {}), (("rotate", "ci-deploy", "--finish", "--confirm", "AAAA"), {}),
+            (("rotate", "acme-build", "--yes"), {}), (("rotate", "ci-deploy", "--finish", "--confirm",
+            "AAAA"), {}),
             (("rotate", "ci-deploy", "--drop", "AAAA"), {}), (("agent", "start"), {}),
         ):  # fmt: skip
             impostor.heard.clear()

@@ -29,7 +29,8 @@ facts = Facts("4, errors")
 
 WRONG_CODE = "MultiFactorAuthentication failed with invalid MFA one time pass code."
 WRONG_DEVICE = (
-    "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid "
+    "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number "
+    "is valid "
     "and associated with this user."
 )
 EXPIRED = ErrorReply("ExpiredToken", 403, "The security token included in the request is expired")

@@ -170,7 +170,8 @@ def test_every_signed_nonsense_gets_an_answer(
 )
 def test_a_signature_that_is_none_is_refused(sandbox: Sandbox, authorization: str) -> None:
     request = (
-        f"POST / HTTP/1.1\r\nHost: 127.0.0.1:{sandbox.port}\r\nConnection: close\r\nX-Amz-Date: 20200101T000000Z\r\n"
+        f"POST / HTTP/1.1\r\nHost: 127.0.0.1:{sandbox.port}\r\nConnection: close\r\nX-Amz-Date: "
+        f"20200101T000000Z\r\n"
         f"Authorization: {authorization}\r\nContent-Length: 0\r\n\r\n"
     )
     status = int(send(sandbox, request.encode()).split()[1])

@@ -98,7 +98,8 @@ def test_others_keys_are_not_ones_business(
     other = sandbox.state.add_user(ACCOUNT, "other")
     for name in ("other", "nobody"):
         assert refused("AccessDenied", 403, iam.create_access_key, UserName=name) == (
-            f"User: {user.arn} is not authorized to perform: iam:CreateAccessKey on resource: user {name} because no "
+            f"User: {user.arn} is not authorized to perform: iam:CreateAccessKey on resource: user {name} "
+            f"because no "
             "identity-based policy allows the iam:CreateAccessKey action"
         )
     sandbox.state.remove_user(other)

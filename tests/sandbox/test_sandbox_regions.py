@@ -14,7 +14,8 @@ from keyturn_sandbox import Sandbox, User
 ACCOUNT = "320000000001"
 INVALID = "The security token included in the request is invalid."
 OFF = (
-    f"STS is not activated in this region for account:{ACCOUNT}. Your account administrator can activate STS in this "
+    f"STS is not activated in this region for account:{ACCOUNT}. Your account administrator can activate "
+    f"STS in this "
     "region using the IAM Console."
 )
 ALL = {"Effect": "Allow", "Action": "*", "Resource": "*"}

@@ -261,11 +261,17 @@ NAME_PATTERN = "Member must satisfy regular expression pattern: [\\w+=,.@-]*"
     [
         (
             {"RoleArn": ARN, "RoleSessionName": "a/b"},
-            f"1 validation error detected: Value 'a/b' at 'roleSessionName' failed to satisfy constraint: {NAME_PATTERN}",
+            (
+                "1 validation error detected: Value 'a/b' at 'roleSessionName' failed to satisfy constraint: "
+                f"{NAME_PATTERN}"
+            ),
         ),
         (
             {"RoleArn": ARN, "RoleSessionName": "ü1"},
-            f"1 validation error detected: Value 'ü1' at 'roleSessionName' failed to satisfy constraint: {NAME_PATTERN}",
+            (
+                "1 validation error detected: Value 'ü1' at 'roleSessionName' failed to satisfy constraint: "
+                f"{NAME_PATTERN}"
+            ),
         ),
         (
             {"RoleArn": ARN, "RoleSessionName": "x"},
@@ -291,7 +297,8 @@ NAME_PATTERN = "Member must satisfy regular expression pattern: [\\w+=,.@-]*"
         (
             {"RoleArn": ARN, "RoleSessionName": "s1", "DurationSeconds": 43201},
             (
-                "1 validation error detected: Value '43201' at 'durationSeconds' failed to satisfy constraint: "
+                "1 validation error detected: Value '43201' at 'durationSeconds' failed to satisfy "
+                "constraint: "
                 "Member must have value less than or equal to 43200"
             ),
         ),

@@ -15,8 +15,10 @@ from keyturn_sandbox import Sandbox
 Aws = Callable[..., subprocess.CompletedProcess[str]]
 
 PROFILES = {
-    "default", "ci-deploy", "ci-release", "ci-audit", "acme-alice", "prod-admin", "acme-build", "acme-hub", "acme-spoke",
-    "acme-spoke-logs", "acme-batch", "acme-dev-readonly", "globex-viewer", "personal", "console-jo", "gh-actions",
+    "default", "ci-deploy", "ci-release", "ci-audit", "acme-alice", "prod-admin", "acme-build", "acme-hub",
+    "acme-spoke",
+    "acme-spoke-logs", "acme-batch", "acme-dev-readonly", "globex-viewer", "personal", "console-jo",
+    "gh-actions",
     "old-vpn", "old-cluster", "gov-ops", "contractor", "acme-alice-mfa",
 }  # fmt: skip
 
@@ -47,7 +49,8 @@ def test_every_profile_but_the_broken_ones_resolves_in_its_own_way() -> None:
         )
     kinds = set(found.values())
     assert kinds == {
-        "role_arn", "sso_session", "sso_start_url", "credential_process", "login_session", "aws_session_token",
+        "role_arn", "sso_session", "sso_start_url", "credential_process", "login_session",
+        "aws_session_token",
         "aws_access_key_id", "",
     }  # fmt: skip
 

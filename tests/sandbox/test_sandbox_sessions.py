@@ -13,7 +13,8 @@ from keyturn_sandbox import MfaDevice, Sandbox, Session, User
 ACCOUNT = "200000000001"
 WRONG_CODE = "MultiFactorAuthentication failed with invalid MFA one time pass code."
 WRONG_DEVICE = (
-    "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and "
+    "MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number "
+    "is valid and "
     "associated with this user."
 )
 HALF = "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code."
@@ -76,7 +77,8 @@ def test_a_session_outside_these_limits_is_refused(
     sts: Any, refused: Callable[..., str], requested: int, words: str
 ) -> None:
     assert refused("ValidationError", 400, sts.get_session_token, DurationSeconds=requested) == (
-        f"1 validation error detected: Value '{requested}' at 'durationSeconds' failed to satisfy constraint: "
+        f"1 validation error detected: Value '{requested}' at 'durationSeconds' failed to satisfy "
+        f"constraint: "
         f"Member must have {words}"
     )
 

@@ -18,7 +18,8 @@ from keyturn_sandbox import AccessKey, Role, Sandbox, User
 
 INVALID = "The security token included in the request is invalid."
 MISMATCH = (
-    "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key "
+    "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
+    "Access Key "
     "and signing method. Consult the service documentation for details."
 )
 ASK = b"Action=GetCallerIdentity&Version=2011-06-15"
@@ -112,7 +113,10 @@ def test_the_host_and_every_amz_header_must_be_signed(sandbox: Sandbox, key: Acc
             "Credential should be scoped with a valid terminator: 'aws4_request'.",
         ),
         (
-            "AWS4-HMAC-SHA256 Credential=AKIA/20260101/eu-west-1/sts/aws4_request, SignedHeaders=host, Signature=0",
+            (
+                "AWS4-HMAC-SHA256 Credential=AKIA/20260101/eu-west-1/sts/aws4_request, SignedHeaders=host, "
+                "Signature=0"
+            ),
             "SignatureDoesNotMatch",
             (
                 "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "

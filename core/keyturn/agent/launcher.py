@@ -57,8 +57,8 @@ def start_agent(
 
 
 def python_command(module: str) -> tuple[str, ...]:
-    """Return the command line of a module of keyturn: this interpreter, isolated from `PYTHON*`, the user site
-    directory and the working directory."""
+    """Return the command line of a module of keyturn: this interpreter, isolated from `PYTHON*`, the user
+    site directory and the working directory."""
     return (sys.executable, "-I", "-m", module)
 
 
@@ -98,8 +98,8 @@ def start_process(
                 on_failure.enter_context(channel)
                 reply = read_reply(channel, json.dumps(request).encode() + b"\n", deadline)
             except TimeoutError:
-                # The other end of the socket is still open, so the session is alive and its id cannot have been
-                # reused.
+                # The other end of the socket is still open, so the session is alive and its id cannot have
+                # been reused.
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 raise

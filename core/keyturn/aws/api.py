@@ -119,7 +119,8 @@ class Aws(Protocol):
     def create_access_key(
         self, signer: Credentials, user_name: str, keep: Callable[[CreatedKey], None]
     ) -> CreatedKey:
-        """IAM CreateAccessKey, sent only once, because a retry after a lost response would create a second key.
+        """IAM CreateAccessKey, sent only once, because a retry after a lost response would create a second
+        key.
 
         :param keep: called with the new key immediately after the response, in the thread that received
             it, even if the caller has timed out. It must not raise.

@@ -23,7 +23,9 @@ _SOURCE_HINTS = {
 }
 _SOURCE_ABSENT = {
     "Environment": "AWS_ACCESS_KEY_ID is not set in the caller's environment",
-    "EcsContainer": "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and _FULL_URI are not set in the caller's environment",
+    "EcsContainer": (
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI and _FULL_URI are not set in the caller's environment"
+    ),
     "Ec2InstanceMetadata": "the instance metadata service is not reachable",
 }
 

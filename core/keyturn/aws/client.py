@@ -181,7 +181,10 @@ class BotoClient:
 
         remaining = self._deadline.left(seconds)
         if remaining <= 0:
-            why = f"time limit of {seconds:.0f} s exceeded before the request was sent{self._deadline.elapsed()}"
+            why = (
+                f"time limit of {seconds:.0f} s exceeded before the request was "
+                f"sent{self._deadline.elapsed()}"
+            )
             raise Unreachable(what, why, "Try again")
         try:
             with translate_errors(what):

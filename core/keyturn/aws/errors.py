@@ -116,8 +116,13 @@ _SKEW_CODES = ("SignatureDoesNotMatch", "InvalidSignatureException", "RequestExp
 _SET_CLOCK = "Set the clock (for example: timedatectl set-ntp true), then try again"
 
 _HINTS: dict[str, Hint] = {
-    "InvalidClientTokenId": "The key may be deleted, inactive, from another partition, or unknown in a region that is not enabled",
-    "SignatureDoesNotMatch": "The secret does not belong to this key id. Correct the key pair at its source; if that is the vault, adopt it again",
+    "InvalidClientTokenId": (
+        "The key may be deleted, inactive, from another partition, or unknown in a region that is not enabled"
+    ),
+    "SignatureDoesNotMatch": (
+        "The secret does not belong to this key id. Correct the key pair at its "
+        "source; if that is the vault, adopt it again"
+    ),
     "ExpiredToken": "The session has expired; refresh it",
     "ExpiredTokenException": "The session has expired; refresh it",
     "Throttling": "AWS is throttling requests; try again in a minute",

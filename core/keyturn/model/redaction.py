@@ -24,7 +24,10 @@ _SENSITIVE_NAMES = (
 )
 #: A sentence after a name, for example `no aws_session_token: AWS refuses it`, is no value.
 _SENTENCE = r"(?<=token: )[A-Za-z]{1,10} [a-z]+\b"
-_SENSITIVE_WORDS = "secret|token|passw|passphrase|authorization|signature|assertion|samlresponse|seed|otp|cookie|api_?key|private_?key"
+_SENSITIVE_WORDS = (
+    "secret|token|passw|passphrase|authorization|signature|assertion|samlresponse|seed|otp|cookie"
+    "|api_?key|private_?key"
+)
 _NAMED_SECRETS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (

@@ -161,6 +161,7 @@ def _duration(call: VerifiedCall, role: Role) -> timedelta:
         raise validation("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
     if call.caller.session is not None and seconds > HOUR:
         raise validation(
-            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining."
+            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role "
+            "chaining."
         )
     return timedelta(seconds=seconds)

@@ -78,7 +78,8 @@ def read_tags(params: Mapping[str, str], inherited: Tags) -> Tags:
         raise invalid_input("The specified transitive tag key must be included in the requested tags.")
     if inherited.transitive & set(keys):
         raise invalid_input(
-            "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key "
+            "One of the specified transitive tag keys can't be set because it conflicts with a transitive "
+            "tag key "
             "from the calling session."
         )
     return Tags(

@@ -27,12 +27,17 @@ from tests.adversarial.hostile_input.verbs import VerbRunner
 from tests.core.delivery.endpoint.exec_program import PRINT_ENVIRON, Program, read_reply
 
 BIN = Path(sys.executable).parent
-ROLE = "\n[profile {0}]\nrole_arn = arn:aws:iam::123456789012:role/Deploy\nsource_profile = ci\nregion = eu-west-1\n"
+ROLE = (
+    "\n[profile {0}]\nrole_arn = arn:aws:iam::123456789012:role/Deploy\nsource_profile = ci\nregion = "
+    "eu-west-1\n"
+)
 LOOT = (b"ASIA", b"wJalrX", b"SecretAccessKey")
 #: Credentials in the form that a remote client accepts.
 DOCUMENT = {
-    "Version": 1, "AccessKeyId": "ASIAQQQQQQQQQQQQQQQQ", "SecretAccessKey": "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY01",
-    "SessionToken": "FwoGZXIvYXdzEXAMPLETOKEN", "Expiration": "2036-01-01T00:00:00Z", "AccountId": "123456789012",
+    "Version": 1, "AccessKeyId": "ASIAQQQQQQQQQQQQQQQQ",
+    "SecretAccessKey": "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY01",
+    "SessionToken": "FwoGZXIvYXdzEXAMPLETOKEN", "Expiration": "2036-01-01T00:00:00Z",
+    "AccountId": "123456789012",
 }  # fmt: skip
 ODD: tuple[object, ...] = (None, True, 5, -1, 1e308, [], ["x"], {}, {"x": 1}, "")
 SHELLS = ("sh", "bash", "fish", "powershell", "cmd", "json")
@@ -76,8 +81,10 @@ def requests(machine: VerbRunner, texts: tuple[str, ...]) -> None:
     refusals = {http.refusal_response(verdict) for verdict in list(http.RequestStatus)[1:]}
     with program(machine) as target:
         holes = (
-            target.request(line="GET /HOLE HTTP/1.1"), target.request(host="HOLE"), target.request(token="HOLE"),
-            target.request("X-Forwarded-HOLE: HOLE"), target.request(line=f"HOLE {target.path} HTTP/1.1"), b"HOLE\r\n\r\n",
+            target.request(line="GET /HOLE HTTP/1.1"), target.request(host="HOLE"),
+            target.request(token="HOLE"),
+            target.request("X-Forwarded-HOLE: HOLE"), target.request(line=f"HOLE {target.path} HTTP/1.1"),
+            b"HOLE\r\n\r\n",
         )  # fmt: skip
         for text in texts:
             for hole in holes:
@@ -219,7 +226,8 @@ def check_local_answers(machine: VerbRunner, texts: tuple[str, ...]) -> None:
                 server_state.answer = answer
                 shell = SHELLS[(nth + number) % len(SHELLS)]
                 words = (
-                    ("credential-process", "x"), ("env", "x", "--shell", shell), ("exec", "x", "--", "/bin/sh", "-c", ":"),
+                    ("credential-process", "x"), ("env", "x", "--shell", shell), ("exec", "x", "--",
+                    "/bin/sh", "-c", ":"),
                 )[(nth + number) % 3]  # fmt: skip
                 machine.call_checked(*words, environ=environ, own=b"\r\n" if shell == "cmd" else b"\n")
             if nth % 16 == 0:
@@ -234,7 +242,8 @@ def _result(document: object) -> bytes:
 def _answers(text: str, nth: int) -> Iterator[bytes]:
     kinds = sorted(_error_types())
     for kind in (text, kinds[nth % len(kinds)]):
-        error = {"type": kind, "exit": nth * 7 % 300, "line": text, "what": text, "why": text, "hint": text, "extra": {text: text, "path": text}}  # fmt: skip
+        error = {"type": kind, "exit": nth * 7 % 300, "line": text, "what": text, "why": text, "hint": text,
+            "extra": {text: text, "path": text}}  # fmt: skip
         yield json.dumps({"ok": False, "error": error}).encode() + b"\n"
     fields = tuple(DOCUMENT)[1:]
     yield _result({**DOCUMENT, fields[nth % len(fields)]: text})

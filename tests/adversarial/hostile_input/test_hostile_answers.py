@@ -60,7 +60,10 @@ class Script:
             )
         if self.mode == "refused":
             error = f"<Type>Sender</Type><Code>{text_shown}</Code><Message>{text_shown}</Message>"
-            body = f'<ErrorResponse xmlns="{_NAMESPACE}"><Error>{error}</Error><RequestId>{text_shown}</RequestId></ErrorResponse>'
+            body = (
+                f"<ErrorResponse "
+                f'xmlns="{_NAMESPACE}"><Error>{error}</Error><RequestId>{text_shown}</RequestId></ErrorResponse>'
+            )
             return 400, body.encode("utf-8", "surrogatepass")
         session = (
             "<Credentials><AccessKeyId>ASIAQQQQQQQQQQQQQQQQ</AccessKeyId><SecretAccessKey>wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY01</SecretAccessKey>"
@@ -68,12 +71,23 @@ class Script:
         )
         inner = {
             "GetSessionToken": session,
-            "AssumeRole": f"{session}<AssumedRoleUser><Arn>{text_shown}</Arn><AssumedRoleId>{text_shown}</AssumedRoleId></AssumedRoleUser>",
-            "GetCallerIdentity": f"<Arn>{text_shown}</Arn><UserId>{text_shown}</UserId><Account>{text_shown}</Account>",
-            "ListAccessKeys": f"<AccessKeyMetadata><member><UserName>{text_shown}</UserName><AccessKeyId>AKIAQQQQQQQQQQQQQQQQ</AccessKeyId>"
-            f"<Status>{text_shown}</Status><CreateDate>2026-01-01T00:00:00Z</CreateDate></member></AccessKeyMetadata>",
+            "AssumeRole": (
+                f"{session}<AssumedRoleUser><Arn>{text_shown}</Arn>"
+                f"<AssumedRoleId>{text_shown}</AssumedRoleId></AssumedRoleUser>"
+            ),
+            "GetCallerIdentity": (
+                f"<Arn>{text_shown}</Arn><UserId>{text_shown}</UserId><Account>{text_shown}</Account>"
+            ),
+            "ListAccessKeys": (
+                f"<AccessKeyMetadata><member><UserName>{text_shown}</UserName>"
+                f"<AccessKeyId>AKIAQQQQQQQQQQQQQQQQ</AccessKeyId><Status>{text_shown}</Status>"
+                "<CreateDate>2026-01-01T00:00:00Z</CreateDate></member></AccessKeyMetadata>"
+            ),
         }.get(action, "")
-        body = f'<{action}Response xmlns="{_NAMESPACE}"><{action}Result>{inner}</{action}Result></{action}Response>'
+        body = (
+            f"<{action}Response "
+            f'xmlns="{_NAMESPACE}"><{action}Result>{inner}</{action}Result></{action}Response>'
+        )
         return 200, body.encode("utf-8", "surrogatepass")
 
 
@@ -199,7 +213,8 @@ def processes(machine: VerbRunner, texts: tuple[str, ...]) -> None:
 
 #: Keys that `keyturn set` accepts.
 SETTINGS = (
-    "region", "renew", "duration", "mfa_serial", "external_id", "role_session_name", "source_identity", "tags", "transitive_tags",
+    "region", "renew", "duration", "mfa_serial", "external_id", "role_session_name", "source_identity",
+    "tags", "transitive_tags",
     "policy", "policy_arns", "rotation_days", "session",
 )  # fmt: skip
 

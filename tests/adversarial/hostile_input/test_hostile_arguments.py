@@ -33,17 +33,25 @@ aws_secret_access_key = wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY00
 """
 #: Places where the same few lines refuse any text: only every sixth text is tried there.
 RARE = (
-    ("list", "--json", "--filter", "TEXT"), ("refresh", "--", "TEXT"), ("refresh", "--mfa-code", "TEXT", "ci"), ("vault", "TEXT"),
-    ("deliver", "--to", "nowhere", "--", "TEXT"), ("deliver", "ci", "--to", "TEXT"), ("agent", "TEXT"), ("list", "TEXT"),
-    ("release", "ci", "--yes", "--confirm", "TEXT"), ("vault", "init", "--slot", "TEXT"), ("vault", "status", "TEXT"),
-    ("vault", "unlock", "--passphrase-fd", "TEXT"), ("agent", "status", "--json", "TEXT"), ("refresh", "--due", "--json", "--", "TEXT"),
-    ("exec", "TEXT", "--endpoint", "--", "true"), ("env", "--shell", "json", "--", "TEXT"), ("exec", "ci", "--min-left", "TEXT", "--", "true"),
+    ("list", "--json", "--filter", "TEXT"), ("refresh", "--", "TEXT"), ("refresh", "--mfa-code", "TEXT",
+    "ci"), ("vault", "TEXT"),
+    ("deliver", "--to", "nowhere", "--", "TEXT"), ("deliver", "ci", "--to", "TEXT"), ("agent", "TEXT"),
+    ("list", "TEXT"),
+    ("release", "ci", "--yes", "--confirm", "TEXT"), ("vault", "init", "--slot", "TEXT"), ("vault", "status",
+    "TEXT"),
+    ("vault", "unlock", "--passphrase-fd", "TEXT"), ("agent", "status", "--json", "TEXT"), ("refresh",
+    "--due", "--json", "--", "TEXT"),
+    ("exec", "TEXT", "--endpoint", "--", "true"), ("env", "--shell", "json", "--", "TEXT"), ("exec", "ci",
+    "--min-left", "TEXT", "--", "true"),
 )  # fmt: skip
 #: Variables that keyturn, click, Textual or botocore reads.
 VARIABLES = (
-    "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE", "AWS_ENDPOINT_URL_STS", "TERM",
-    "LC_ALL", "COLUMNS", "LINES", "NO_COLOR", "KEYTURN_SANDBOX", "AWS_LOGIN_CACHE_DIRECTORY", "AWS_CONFIG_FILE",
-    "AWS_SHARED_CREDENTIALS_FILE", "AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE", "AWS_STS_REGIONAL_ENDPOINTS", "HTTPS_PROXY",
+    "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE",
+    "AWS_ENDPOINT_URL_STS", "TERM",
+    "LC_ALL", "COLUMNS", "LINES", "NO_COLOR", "KEYTURN_SANDBOX", "AWS_LOGIN_CACHE_DIRECTORY",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE", "AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE", "AWS_STS_REGIONAL_ENDPOINTS",
+    "HTTPS_PROXY",
 )  # fmt: skip
 
 
@@ -70,9 +78,12 @@ def arguments(machine: VerbRunner, texts: tuple[str, ...], record: Callable[[str
             rare = RARE if nth % 6 == 0 else ()
             for words in (
                 *(tuple(text if word == "TEXT" else word for word in words) for words in rare),
-                ("show", text), ("show", "--json", "--", text), ("list", "--filter", text), ("refresh", "--json", "--", text, "ci"),
-                ("stop", "--", text), ("deliver", "ci", "--to", "credentials-file", f"--as={text}"), ("credential-process", text),
-                ("credential-process", "--", text), ("adopt", "--", text), ("release", "--", text), ("vault", "import", "--", text), (text,),
+                ("show", text), ("show", "--json", "--", text), ("list", "--filter", text), ("refresh",
+                "--json", "--", text, "ci"),
+                ("stop", "--", text), ("deliver", "ci", "--to", "credentials-file", f"--as={text}"),
+                ("credential-process", text),
+                ("credential-process", "--", text), ("adopt", "--", text), ("release", "--", text), ("vault",
+                "import", "--", text), (text,),
             ):  # fmt: skip
                 if words[0] in ("", "--sandbox") or _starts_the_app_or_a_sandbox(words):
                     continue

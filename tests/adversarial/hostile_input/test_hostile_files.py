@@ -16,7 +16,10 @@ from botocore.exceptions import BotoCoreError
 from tests.adversarial.hostile_input.corpus import MESSAGES, NAMES, as_argument, as_folder, as_text, spread
 from tests.adversarial.hostile_input.verbs import VerbRunner
 
-KEYS = "aws_access_key_id = AKIAQQQQQQQQQQQQQQQQ\naws_secret_access_key = wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY00\n"
+KEYS = (
+    "aws_access_key_id = AKIAQQQQQQQQQQQQQQQQ\naws_secret_access_key = "
+    "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY00\n"
+)
 ROLE = "role_arn = arn:aws:iam::123456789012:role/Deploy\nsource_profile = ci\n"
 CI = f"[ci]\n{KEYS}"
 #: Config and credentials file around a text, one place at a time, because one bad place makes a whole file
@@ -25,31 +28,49 @@ PLACES: tuple[tuple[str, str], ...] = (
     ("[profile {0}]\nregion = eu-west-1\n" + ROLE, CI),
     ("[{0}]\nregion = x\n", CI),
     (
-        "# {0}\n; {0}\n[profile ci]\nregion = {0}\nnote = {0}\nmfa_serial = {0}\nendpoint_url = {0}\noutput = {0}\ns3 =\n  x = {0}\n",
+        (
+            "# {0}\n; {0}\n[profile ci]\nregion = {0}\nnote = {0}\nmfa_serial = {0}\nendpoint_url = {0}\n"
+            "output = {0}\ns3 =\n  x = {0}\n"
+        ),
         CI,
     ),
     (
-        "[profile role]\nrole_arn = {0}\nsource_profile = {0}\nexternal_id = {0}\nduration_seconds = {0}\nrole_session_name = {0}\n",
+        (
+            "[profile role]\nrole_arn = {0}\nsource_profile = {0}\nexternal_id = {0}\nduration_seconds = "
+            "{0}\nrole_session_name = {0}\n"
+        ),
         CI,
     ),
     (
-        "[profile role]\nrole_arn = {0}\nsource_profile = ci\nmfa_serial = {0}\nduration_seconds = {0}\nrole_session_name = {0}\n",
+        (
+            "[profile role]\nrole_arn = {0}\nsource_profile = ci\nmfa_serial = {0}\nduration_seconds = "
+            "{0}\nrole_session_name = {0}\n"
+        ),
         CI,
     ),
     ("[profile ci]\n{0} = x\n", CI),
     ("[profile ci]\nx = y\n{0}\n", CI),
     (
-        "[profile sso]\nsso_session = {0}\nsso_account_id = {0}\nsso_role_name = {0}\n[sso-session {0}]\nsso_start_url = {0}\nsso_region = {0}\n",
+        (
+            "[profile sso]\nsso_session = {0}\nsso_account_id = {0}\nsso_role_name = {0}\n[sso-session "
+            "{0}]\nsso_start_url = {0}\nsso_region = {0}\n"
+        ),
         CI,
     ),
     (
-        "[profile tool]\ncredential_process = {0}\n[profile web]\nrole_arn = {0}\nweb_identity_token_file = {0}\n[profile log]\nlogin_session = {0}\n",
+        (
+            "[profile tool]\ncredential_process = {0}\n[profile web]\nrole_arn = {0}\n"
+            "web_identity_token_file = {0}\n[profile log]\nlogin_session = {0}\n"
+        ),
         CI,
     ),
     ("", "[{0}]\n" + KEYS),
     (
         "",
-        "[ci]\naws_access_key_id = {0}\naws_secret_access_key = {0}\naws_session_token = {0}\naws_expiration = {0}\nexpiration = {0}\n",
+        (
+            "[ci]\naws_access_key_id = {0}\naws_secret_access_key = {0}\naws_session_token = "
+            "{0}\naws_expiration = {0}\nexpiration = {0}\n"
+        ),
     ),
     ("{0}", "{0}"),
 )
@@ -66,7 +87,10 @@ def files(machine: VerbRunner, texts: tuple[str, ...], record: Callable[[str, ob
                 found = machine.call_checked("list", "--json").json["profiles"]
                 machine.check(
                     wrong={row["name"] for row in found} - {"default"} != _names(machine) - {"default"},
-                    what=f"{text[:50]!a}: other profiles than botocore's: {[row['name'][:60] for row in found]}",
+                    what=(
+                        f"{text[:50]!a}: other profiles than botocore's: "
+                        f"{[row['name'][:60] for row in found]}"
+                    ),
                 )
                 for name in spread(tuple(as_argument(tuple(row["name"] for row in found))), 1):
                     match (nth + place) % 4:
@@ -101,13 +125,17 @@ def _names(machine: VerbRunner) -> set[str]:
 
 
 #: Values that a faulty program may leave in a JSON document in place of a text.
-ODD = ("5", "null", "[]", "{}", "true", "1e999", "-1e999", "NaN", "9" * 5000, "[" * 3000, '"0001-01-01T00:00:00Z"', '"9999-12-31T23:59:59-23:59"', '"\\ud800"')  # fmt: skip
+ODD = ("5", "null", "[]", "{}", "true", "1e999", "-1e999", "NaN", "9" * 5000, "[" * 3000,
+    '"0001-01-01T00:00:00Z"', '"9999-12-31T23:59:59-23:59"', '"\\ud800"')  # fmt: skip
 
 
 def _indexes(value: str) -> Iterator[str]:
     """Yield `index.json` with one JSON value everywhere, then in one place at a time."""
     session = '{{"key_id": {0}, "issued": {1}, "expires": {2}, "arn": {3}}}'
-    put = '{{"path": {0}, "section": {1}, "key_ids": [{2}], "expires": "2020-01-01T00:00:00Z", "made": true, "region": {3}}}'
+    put = (
+        '{{"path": {0}, "section": {1}, "key_ids": [{2}], "expires": "2020-01-01T00:00:00Z", "made": '
+        'true, "region": {3}}}'
+    )
     fine = '"2026-01-01T00:00:00Z"'
     known = (
         f'"session": {session.format(value, fine, fine, value)}',
@@ -127,7 +155,10 @@ def _indexes(value: str) -> Iterator[str]:
         return
     for each in known:
         yield f'{head}{{"ci": {{{each}}}, "managed": {{{each}}}}}, "keys": {{"managed": {key}}}}}'
-    yield f'{head}{{}}, "keys": {{"managed": {{"key_id": {fine}, "slots_used": {value}, "last_used": {value}}}}}}}'
+    yield (
+        f'{head}{{}}, "keys": '
+        f'{{"managed": {{"key_id": {fine}, "slots_used": {value}, "last_used": {value}}}}}}}'
+    )
     yield f'{{"version": {value}, "profiles": {value}, "keys": {value}, "vault_generation": {value}}}'
     yield value
 

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[3]
 CLI, TUI = ROOT / "core" / "keyturn" / "cli", ROOT / "tui" / "keyturn_tui"
 #: Calls that show text to the user; the text is their first argument (the second of `os.write`).
 SINKS = {
-    "echo", "secho", "print", "write", "notify", "Content", "Segment", "getpass", "prompt", "from_markup", "set_title", "Text",
+    "echo", "secho", "print", "write", "notify", "Content", "Segment", "getpass", "prompt", "from_markup",
+    "set_title", "Text",
     "Static", "Label", "panic", "bell", "copy_to_clipboard", "open_url",
 }  # fmt: skip
 #: Attributes that Textual shows, as markup unless they are `Content`.
@@ -54,10 +55,13 @@ KNOWN = {
     ("vault.py", "service.context.vault.recovery_key().reveal()"): "the same",
     ("vault.py", "recovery_key.reveal().encode() + b'\\n'"): "the same, to a descriptor that was asked for",
     ("main.py", "text"): "encoded by `_write_stderr`, whose callers are checked",
-    ("exec.py", "environment.render(_change(unlocker, profile, min_left, mfa_code), language)"): "refuses what is not harmless",
+    ("exec.py",
+    "environment.render(_change(unlocker, profile, min_left, mfa_code), language)"): ("refuses what is not "
+                                                                                     "harmless"),
     ("agent.py", "install.systemd_unit(program)"): "the same, of the one word in it",
     ("agent.py", "install.launchd_plist(program)"): "the same",
-    ("agent.py", "install.lines(host, local_socket, at, names)"): "refuses what is not harmless, and makes names so",
+    ("agent.py",
+    "install.lines(host, local_socket, at, names)"): "refuses what is not harmless, and makes names so",
     ("timeline.py", "self.window_words"): "times and lengths",
     (
         "rotate.py",
@@ -227,15 +231,21 @@ def test_the_check_notices_what_it_is_there_for() -> None:
         return bool(faults(f"def f({parameters}):\n    {body}\n", Path("new.py")))
 
     for body in (
-        "click.echo(x)", "click.echo(f'{x}')", "click.echo('a' + x)", "y = x\n    click.echo(y)", "click.echo(', '.join(x))",
-        "click.echo(str(x))", "for y in x:\n        click.echo(y)", "self.notify(safe(x))", "self.notify(x, markup=False)",
-        "box.border_title = x", "box.border_title = safe(x)", "box.border_title = Content(x)", "w.tooltip = Content(f'{x.name}')",
-        "sys.stdout.write(x)", "print(x)", "click.echo(x.strip())", "click.echo('a' if x else x)", "yield Segment(x)",
+        "click.echo(x)", "click.echo(f'{x}')", "click.echo('a' + x)", "y = x\n    click.echo(y)",
+        "click.echo(', '.join(x))",
+        "click.echo(str(x))", "for y in x:\n        click.echo(y)", "self.notify(safe(x))",
+        "self.notify(x, markup=False)",
+        "box.border_title = x", "box.border_title = safe(x)", "box.border_title = Content(x)",
+        "w.tooltip = Content(f'{x.name}')",
+        "sys.stdout.write(x)", "print(x)", "click.echo(x.strip())", "click.echo('a' if x else x)",
+        "yield Segment(x)",
     ):  # fmt: skip
         assert fault(body), body
     for body in (
-        "click.echo(safe(x))", "click.echo('a')", "click.echo(f'{safe(x)}: {len(x)}')", "y = safe(x)\n    click.echo(y)",
-        "self.notify(safe(x), markup=False)", "box.border_title = Content(safe(x, 60))", "click.echo(error.line())",
+        "click.echo(safe(x))", "click.echo('a')", "click.echo(f'{safe(x)}: {len(x)}')",
+        "y = safe(x)\n    click.echo(y)",
+        "self.notify(safe(x), markup=False)", "box.border_title = Content(safe(x, 60))",
+        "click.echo(error.line())",
         "y = ', '.join(safe(z) for z in x)\n    box.border_title = Content(f'{y}')",
     ):  # fmt: skip
         assert not fault(body), body

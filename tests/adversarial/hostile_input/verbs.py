@@ -58,8 +58,10 @@ class VerbRunner:
         self.credentials = self.home / ".aws" / "credentials"
         self.own = self.home / "keyturn"
         self.environ = {
-            "PATH": os.environ["PATH"], "HOME": str(self.home), "KEYTURN_HOME": str(self.own), "LANG": "C.UTF-8",
-            "AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "TERM": "xterm-256color",
+            "PATH": os.environ["PATH"], "HOME": str(self.home), "KEYTURN_HOME": str(self.own),
+            "LANG": "C.UTF-8",
+            "AWS_EC2_METADATA_DISABLED": "true", "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+            "TERM": "xterm-256color",
             "KEYTURN_SANDBOX": str(self.folder), **self.extra,
         }  # fmt: skip
 
@@ -138,8 +140,10 @@ class VerbRunner:
 MARK_OF_THE_CORPUS = b"Traceback (most recent call last):"
 _OWN_NAMES = frozenset(
     {
-        "index.json", "profiles.toml", "activity.jsonl", "keyturn.log", "keyturn.log.1", "acts", "recipient.txt", "identity.age",
-        "keys.age", "sessions.age", "lock", "index.json.unreadable", "agent.sock", "forward.sock", "agent.lock", "config.toml", "label.json", "vault.json",
+        "index.json", "profiles.toml", "activity.jsonl", "keyturn.log", "keyturn.log.1", "acts",
+        "recipient.txt", "identity.age",
+        "keys.age", "sessions.age", "lock", "index.json.unreadable", "agent.sock", "forward.sock",
+        "agent.lock", "config.toml", "label.json", "vault.json",
     }
 )  # fmt: skip
 

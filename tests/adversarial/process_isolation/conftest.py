@@ -22,7 +22,10 @@ from tests.adversarial.process_isolation.ordinary import (
 )
 
 PASSPHRASE = "isolated canary 5fe81b0c"
-CREDENTIALS = "[work]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"
+CREDENTIALS = (
+    "[work]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = "
+    "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"
+)
 Record = Callable[[str, object], None]
 
 

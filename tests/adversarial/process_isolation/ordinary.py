@@ -103,7 +103,10 @@ def _copy(distribution: importlib.metadata.Distribution, packages: Path) -> None
 
 def common_python() -> str | None:
     """Return a Python of this version that an ordinary user can run."""
-    twice = "import subprocess, sys; print(sys.version_info[:2], flush=True); sys.exit(subprocess.call([sys.executable, '-V']))"
+    twice = (
+        "import subprocess, sys; print(sys.version_info[:2], flush=True); "
+        "sys.exit(subprocess.call([sys.executable, '-V']))"
+    )
     for python in (str(Path(sys.executable).resolve()), "/usr/bin/python3", "/usr/local/bin/python3"):
         try:
             result = subprocess.run(
@@ -123,7 +126,8 @@ def common_python() -> str | None:
 def run_as(uid: int) -> list[str]:
     """Return the command prefix that runs a program as `uid` without any privilege of root."""
     return [
-        needs("setpriv"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs", "--bounding-set=-all",
+        needs("setpriv"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs",
+        "--bounding-set=-all",
         "--inh-caps=-all",
     ]  # fmt: skip
 

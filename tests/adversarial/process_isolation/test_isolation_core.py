@@ -22,7 +22,8 @@ sys.path.insert(0, os.getcwd())
 secret = "".join(["cana", "ry", "-in-memory"])
 if sys.argv[1] != "open":
     from keyturn.system import hardening, prctl
-    {"closed": hardening.harden_process, "agent": hardening.harden_agent, "fast": prctl.disable_dumps}[sys.argv[1]]()
+    closed, agent, fast = hardening.harden_process, hardening.harden_agent, prctl.disable_dumps
+    {"closed": closed, "agent": agent, "fast": fast}[sys.argv[1]]()
 with contextlib.suppress(ValueError, OSError):
     resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
 if sys.argv[2] == "child" and os.fork():
@@ -39,7 +40,8 @@ def cores(folder: Path) -> list[Path]:
 def run_until_abort(user: User, folder: Path, *words: str) -> None:
     """Run the program until it, or its child, aborts."""
     result = subprocess.run(
-        ["sh", "-c", 'ulimit -c unlimited; exec "$@"', "sh", *run_as(user.uid), user.installation.python, "-I", "-c", DIE, *words],
+        ["sh", "-c", 'ulimit -c unlimited; exec "$@"', "sh", *run_as(user.uid), user.installation.python,
+        "-I", "-c", DIE, *words],
         cwd=folder, env=user.environ, capture_output=True, check=False, timeout=60,
     )  # fmt: skip
     assert result.returncode == (0 if words[1] == "child" else -signal.SIGABRT), result.stderr

@@ -20,7 +20,8 @@ from tests.core.delivery.endpoint.exec_program import PRINT_ENVIRON, Program, re
 def sandbox(user: User) -> Iterator[Mapping[str, str]]:
     """Start a sandbox that belongs to `user` and return the environment that leads to it."""
     process = subprocess.Popen(
-        [*run_as(user.uid), user.installation.python, "-I", "-m", "keyturn_sandbox", "--home", str(user.home / "aws")],
+        [*run_as(user.uid), user.installation.python, "-I", "-m", "keyturn_sandbox", "--home",
+        str(user.home / "aws")],
         env=user.environ, stdout=subprocess.PIPE, text=True, cwd="/",
     )  # fmt: skip
     with process:
@@ -44,7 +45,8 @@ def endpoint_owner(installation: Installation, shared_folder: Path) -> Iterator[
             result = alice.keyturn(*words, fds={"--passphrase-fd": PASSPHRASE})
             assert result.returncode == 0, result.stderr
         process = subprocess.Popen(
-            [*run_as(alice.uid), installation.keyturn, "exec", "ci-release", "--endpoint", "--", installation.python, "-c", PRINT_ENVIRON],
+            [*run_as(alice.uid), installation.keyturn, "exec", "ci-release", "--endpoint", "--",
+            installation.python, "-c", PRINT_ENVIRON],
             env=alice.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/",
         )  # fmt: skip
         with process:

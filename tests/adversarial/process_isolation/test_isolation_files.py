@@ -23,7 +23,8 @@ worked = []
 for path in json.loads(sys.argv[1]):
     for name, act in (
         ("list", os.listdir), ("read", lambda p: open(p, "rb").read(1)), ("write", lambda p: open(p, "r+b")),
-        ("remove", os.unlink), ("rename", lambda p: os.rename(p, p + "x")), ("chmod", lambda p: os.chmod(p, 0o777)),
+        ("remove", os.unlink), ("rename", lambda p: os.rename(p, p + "x")),
+        ("chmod", lambda p: os.chmod(p, 0o777)),
         ("make in", lambda p: open(os.path.join(p, "planted"), "x")),
         ("link", lambda p: os.link(p, "/tmp/planted-link")),
         ("connect", lambda p: socket.socket(socket.AF_UNIX).connect(p)),

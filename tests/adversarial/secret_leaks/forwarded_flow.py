@@ -189,8 +189,10 @@ def _remote_environ(user: Flow, forwarding: Forwarding) -> dict[str, str]:
     home = user.sandbox.folder / "far"
     home.mkdir(exist_ok=True)
     return {
-        "HOME": str(home), "KEYTURN_HOME": str(home / "keyturn"), "KEYTURN_FORWARDED": str(forwarding.path), "KEYTURN_SANDBOX": "",
-        "AWS_CONFIG_FILE": str(home / "config"), "AWS_SHARED_CREDENTIALS_FILE": str(home / "credentials"), "AWS_REGION": "eu-west-1",
+        "HOME": str(home), "KEYTURN_HOME": str(home / "keyturn"), "KEYTURN_FORWARDED": str(forwarding.path),
+        "KEYTURN_SANDBOX": "",
+        "AWS_CONFIG_FILE": str(home / "config"), "AWS_SHARED_CREDENTIALS_FILE": str(home / "credentials"),
+        "AWS_REGION": "eu-west-1",
     }  # fmt: skip
 
 
@@ -251,7 +253,8 @@ def forward_sessions(user: Flow) -> None:
     search_mfa_sessions(user)
     user.does("set", "acme-build", "session=none", "--yes")
     search_forwarding(
-        user, ("env", "ci-release", "--shell", "json"), ("exec", "ci-release", "--", "true"), ("exec", "ci-audit", "--", "true"),
+        user, ("env", "ci-release", "--shell", "json"), ("exec", "ci-release", "--", "true"), ("exec",
+        "ci-audit", "--", "true"),
         ("exec", "ci-release", "--endpoint", "--", "true"), ("list",), ("credential-process", "ci-audit"),
     )  # fmt: skip
     user.does("set", "acme-build", "session=temporary", "--yes")

@@ -140,7 +140,8 @@ class Bench:
         for name in ("stdout", "stderr", "moments", "raised", "written", "export.age"):
             (self.out / name).unlink(missing_ok=True)
         task_line = {
-            "act": task.target, "words": list(task.words), "environ": self.environ, "moment": moment, "kind": kind,
+            "act": task.target, "words": list(task.words), "environ": self.environ, "moment": moment,
+            "kind": kind,
             "secrets": list(secrets) or [self.recovery_key, PASSPHRASE, NEW_PASSPHRASE, *self.keys],
             "reads": dict(task.reads), "writes": dict.fromkeys(task.writes, str(self.out / "written")),
             "has_agent": task.has_agent, "out": str(self.out), "terminal": terminal,

@@ -27,7 +27,8 @@ def test_what_leaks_fails_and_what_does_not_passes(tmp_path: Path) -> None:
     root = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--canaries", "-n", "0", "-q", "-p", "no:cacheprovider", "-c",
-         str(root / "pyproject.toml"), "--confcutdir", str(root), "-p", "tests.conftest", f"--basetemp={tmp_path / 'base'}", str(file)],
+         str(root / "pyproject.toml"), "--confcutdir", str(root), "-p", "tests.conftest",
+         f"--basetemp={tmp_path / 'base'}", str(file)],
         cwd=root, capture_output=True, text=True, check=False,
     )  # fmt: skip
     output = done.stdout

@@ -309,7 +309,8 @@ def move_vault(user: Flow, folder: Path) -> None:
     )
     user.hits += user.search.search_file(export)
     user.does(
-        "vault", "import", str(export), fds={"--passphrase-fd": export_passphrase, "--new-passphrase-fd": user.passphrase},
+        "vault", "import", str(export), fds={"--passphrase-fd": export_passphrase,
+        "--new-passphrase-fd": user.passphrase},
         extra={"KEYTURN_HOME": str(user.sandbox.folder / "second"), "KEYTURN_SANDBOX": ""},
     )  # fmt: skip
     home = user.sandbox.folder / "second"

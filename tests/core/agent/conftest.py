@@ -21,7 +21,8 @@ from keyturn.model.errors import NeedsMfa, NotFound
 from tests.core.agent.starter import Starter
 
 TEMPORARY = json.dumps(
-    {"Version": 1, "AccessKeyId": "ASIAX", "SecretAccessKey": "s", "SessionToken": "t", "Expiration": "2099-01-01T00:00:00Z"}
+    {"Version": 1, "AccessKeyId": "ASIAX", "SecretAccessKey": "s", "SessionToken": "t",
+    "Expiration": "2099-01-01T00:00:00Z"}
 )  # fmt: skip
 DOCUMENT = json.dumps({"Version": 1, "AccessKeyId": "ASIAEXAMPLE", "SecretAccessKey": "cañary/+="})
 

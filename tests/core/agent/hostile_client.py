@@ -18,12 +18,15 @@ from keyturn.operations.registry import OPERATIONS
 
 #: Values of every type, and some that break naive readers. None names an existing profile.
 ODD_VALUES: tuple[object, ...] = (
-    None, True, False, 0, -1, 1e308, 10**400, 2**63, "", "nobody", "../../etc/x", "/etc/passwd", "\0", "a\0b", "\n", "%s%n",
-    "\u202e\x1b[2J", "\ud800", "-", "--all", "x" * 500, [], [[]], ["nobody"], [None, 1], [["nobody"]], {}, {"a": {}},
+    None, True, False, 0, -1, 1e308, 10**400, 2**63, "", "nobody", "../../etc/x", "/etc/passwd", "\0", "a\0b",
+    "\n", "%s%n",
+    "\u202e\x1b[2J", "\ud800", "-", "--all", "x" * 500, [], [[]], ["nobody"], [None, 1], [["nobody"]], {},
+    {"a": {}},
     {"names": []}, "NaN", ["../x"] * 50,
 )  # fmt: skip
 FIELDS = (
-    "name", "names", "code", "to", "as", "digest", "session_none", "least_seconds", "passphrase", "recovery_key",
+    "name", "names", "code", "to", "as", "digest", "session_none", "least_seconds", "passphrase",
+    "recovery_key",
     "words", "files",
 )  # fmt: skip
 _WHOLE = (

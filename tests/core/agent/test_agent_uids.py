@@ -75,7 +75,8 @@ class OrdinaryUser:
         command = (self.python, "-I", str(self.folder / "fake_agent.py"))
         self.run(
             "-I", "-c",
-            f"{self._reach()} import os; from keyturn.agent import launcher; from keyturn.storage.paths import paths_for;"
+            f"{self._reach()} import os; from keyturn.agent import launcher; from keyturn.storage.paths "
+            f"import paths_for;"
             f"launcher.start_agent(paths_for(os.environ), os.environ, command={command!r})",
         )  # fmt: skip
         status = self.run(
@@ -92,7 +93,8 @@ class OrdinaryUser:
 
     def _reach(self) -> str:
         return (
-            f"import sys, json; sys.path.insert(0, {str(self.folder)!r}); from keyturn.agent import rpc_client, shutdown;"
+            f"import sys, json; sys.path.insert(0, {str(self.folder)!r}); from keyturn.agent import "
+            f"rpc_client, shutdown;"
             f"from pathlib import Path; path = Path({str(self.socket)!r});"
         )
 
@@ -100,7 +102,10 @@ class OrdinaryUser:
 def ordinary_python() -> str | None:
     """Return a Python, 3.11 or later, that an ordinary user can run."""
     # A Python that only its starter may enter runs once: a child started by the same path is refused.
-    twice = "import subprocess, sys; sys.exit(sys.version_info < (3, 11) or subprocess.call([sys.executable, '-V']))"
+    twice = (
+        "import subprocess, sys; sys.exit(sys.version_info < (3, 11) or "
+        "subprocess.call([sys.executable, '-V']))"
+    )
     for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
         check = [*run_as_ordinary(), python, "-I", "-c", twice]
         try:

@@ -208,7 +208,8 @@ def test_the_agent_of_a_sandbox_ends_with_it(run: Run) -> None:
     agent = Path(__file__).with_name("fake_agent.py")
     operation = (
         (
-            "from keyturn.agent import rpc_client, launcher; from keyturn.storage.paths import paths_for; p = paths_for(os.environ);"
+            "from keyturn.agent import rpc_client, launcher; from keyturn.storage.paths import paths_for; p "
+            "= paths_for(os.environ);"
             f"launcher.start_agent(p, os.environ, command=(sys.executable, '-I', {str(agent)!r}));"
             "print(rpc_client.call(p.socket, {{'op': 'status'}})['pid']); return 0"
         )

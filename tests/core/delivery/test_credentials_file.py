@@ -14,7 +14,10 @@ from keyturn.model.secret import Secret
 
 ENDS = datetime(2026, 11, 23, 13, 0, tzinfo=UTC)
 SESSION = Credentials("ASIANEW", Secret("s1"), Secret("t1"), ENDS)
-TEXT = "aws_access_key_id = ASIANEW\naws_secret_access_key = s1\naws_session_token = t1\naws_expiration = 2026-11-23T13:00:00Z\n"
+TEXT = (
+    "aws_access_key_id = ASIANEW\naws_secret_access_key = s1\naws_session_token = t1\naws_expiration = "
+    "2026-11-23T13:00:00Z\n"
+)
 OLD = TEXT.replace("ASIANEW", "ASIAOLD").replace("s1", "s0").replace("t1", "t0").replace("13:00", "12:00")
 
 
@@ -37,9 +40,12 @@ PUTS: list[tuple[str, str, set[str], str | None, str]] = [
     ("a new section", "[a]\nk = 1\n", set(), None, f"[a]\nk = 1\n\n[ci]\n{TEXT}"),
     ("a new section with its region", "", set(), "eu-west-1", f"[ci]\nregion = eu-west-1\n{TEXT}"),
     ("no last line end", "[a]\nk = 1", set(), None, f"[a]\nk = 1\n\n[ci]\n{TEXT}"),
-    ("carriage returns and line feeds", "[a]\r\n", set(), None, "[a]\r\n\r\n[ci]\r\n" + TEXT.replace("\n", "\r\n")),
-    ("a section without credentials", "[ci]\nregion = x\n[b]\n", set(), None, f"[ci]\nregion = x\n{TEXT}[b]\n"),
-    ("a section that is there gets no region", "[ci]\noutput = json\n", set(), "eu-west-1", f"[ci]\noutput = json\n{TEXT}"),
+    ("carriage returns and line feeds", "[a]\r\n", set(), None, "[a]\r\n\r\n[ci]\r\n" + TEXT.replace("\n",
+    "\r\n")),
+    ("a section without credentials", "[ci]\nregion = x\n[b]\n", set(), None,
+    f"[ci]\nregion = x\n{TEXT}[b]\n"),
+    ("a section that is there gets no region", "[ci]\noutput = json\n", set(), "eu-west-1",
+    f"[ci]\noutput = json\n{TEXT}"),
     ("the session before", f"[ci]\n{OLD}", {"ASIAOLD"}, None, f"[ci]\n{TEXT}"),
     ("the same session", f"[ci]\n{TEXT}", set(), None, f"[ci]\n{TEXT}"),
     ("half of the same session", "[ci]\naws_access_key_id = ASIANEW\n", set(), None, f"[ci]\n{TEXT}"),
@@ -84,26 +90,33 @@ def test_a_region_goes_into_a_new_section_only_where_there_is_one() -> None:
 #: after.
 WITHDRAWALS: list[tuple[str, str, set[str], bool, str | None, str]] = [
     ("no section", "[a]\nk = 1\n", {"ASIANEW"}, True, None, "[a]\nk = 1\n"),
-    ("somebody else's key", "[ci]\naws_access_key_id = AKIA\n", {"ASIANEW"}, True, None, "[ci]\naws_access_key_id = AKIA\n"),
-    ("no key any more", "[ci]\naws_session_token = t\n", {"ASIANEW"}, True, None, "[ci]\naws_session_token = t\n"),
+    ("somebody else's key", "[ci]\naws_access_key_id = AKIA\n", {"ASIANEW"}, True, None,
+    "[ci]\naws_access_key_id = AKIA\n"),
+    ("no key any more", "[ci]\naws_session_token = t\n", {"ASIANEW"}, True, None,
+    "[ci]\naws_session_token = t\n"),
     ("a section that we made", f"[ci]\n{TEXT}", {"ASIANEW"}, True, None, ""),
     ("one after another", f"[a]\nk = 1\n\n[ci]\n{TEXT}", {"ASIANEW"}, True, None, "[a]\nk = 1\n"),
     ("one before another", f"[ci]\n{TEXT}\n[b]\nk = 1\n", {"ASIANEW"}, True, None, "[b]\nk = 1\n"),
     ("one between others", f"[a]\n\n[ci]\n{TEXT}\n[b]\n", {"ASIANEW"}, True, None, "[a]\n\n[b]\n"),
     ("one that was there", f"[ci]\n{TEXT}", {"ASIANEW"}, False, None, "[ci]\n"),
-    ("one with a setting of somebody's", f"[ci]\nregion = x\n{TEXT}", {"ASIANEW"}, True, None, "[ci]\nregion = x\n"),
+    ("one with a setting of somebody's", f"[ci]\nregion = x\n{TEXT}", {"ASIANEW"}, True, None,
+    "[ci]\nregion = x\n"),
     ("one with our region", f"[ci]\nregion = x\n{TEXT}", {"ASIANEW"}, True, "x", ""),
-    ("one with our region changed", f"[ci]\nregion = y\n{TEXT}", {"ASIANEW"}, True, "x", "[ci]\nregion = y\n"),
+    ("one with our region changed", f"[ci]\nregion = y\n{TEXT}", {"ASIANEW"}, True, "x",
+    "[ci]\nregion = y\n"),
     ("a region that was there", f"[ci]\nregion = x\n{TEXT}", {"ASIANEW"}, False, "x", "[ci]\nregion = x\n"),
     ("one with somebody's comment", f"[ci]\n# mine\n{TEXT}", {"ASIANEW"}, True, None, "[ci]\n# mine\n"),
     ("one with a comment at its header", f"[ci] # mine\n{TEXT}", {"ASIANEW"}, True, None, "[ci] # mine\n"),
     ("one with somebody's other comment", f"[ci]\n; mine\n{TEXT}", {"ASIANEW"}, True, None, "[ci]\n; mine\n"),
     ("one with a comment right at its header", f"[ci]#mine\n{TEXT}", {"ASIANEW"}, True, None, "[ci]#mine\n"),
     ("no blank line before it", f"[a]\nk = 1\n[ci]\n{TEXT}", {"ASIANEW"}, True, None, "[a]\nk = 1\n"),
-    ("blank lines at the end of the file", f"[a]\n\n[ci]\n{TEXT}\n[b]\nk = 1\n\n", {"ASIANEW"}, True, None, "[a]\n\n[b]\nk = 1\n\n"),
+    ("blank lines at the end of the file", f"[a]\n\n[ci]\n{TEXT}\n[b]\nk = 1\n\n", {"ASIANEW"}, True, None,
+    "[a]\n\n[b]\nk = 1\n\n"),
     ("a name of two words", f"[my own]\n{TEXT}", {"ASIANEW"}, True, None, ""),
-    ("half of a session", "[ci]\naws_access_key_id = ASIANEW\nk = 1\n", {"ASIANEW"}, True, None, "[ci]\nk = 1\n"),
-    ("carriage returns and line feeds", f"[a]\n\n[ci]\n{TEXT}".replace("\n", "\r\n"), {"ASIANEW"}, True, None, "[a]\r\n"),
+    ("half of a session", "[ci]\naws_access_key_id = ASIANEW\nk = 1\n", {"ASIANEW"}, True, None,
+    "[ci]\nk = 1\n"),
+    ("carriage returns and line feeds", f"[a]\n\n[ci]\n{TEXT}".replace("\n", "\r\n"), {"ASIANEW"}, True, None,
+    "[a]\r\n"),
     ("a blank line of somebody's before it", f"[a]\n\n\n[ci]\n{TEXT}", {"ASIANEW"}, True, None, "[a]\n\n"),
 ]  # fmt: skip
 
@@ -148,9 +161,12 @@ def test_what_was_put_and_withdrawn_leaves_the_bytes_that_were_there(before: str
 
 #: Settings of a section, True if they look like a delivery of keyturn.
 LOOKS = [
-    ({"aws_access_key_id": "ASIA1", "aws_secret_access_key": "s", "aws_session_token": "t", "aws_expiration": "e"}, True),
-    ({"aws_access_key_id": "ASIA1", "aws_secret_access_key": "s", "aws_session_token": "t", "aws_expiration": "e", "region": "x"}, True),
-    ({"aws_access_key_id": "AKIA1", "aws_secret_access_key": "s", "aws_session_token": "t", "aws_expiration": "e"}, False),
+    ({"aws_access_key_id": "ASIA1", "aws_secret_access_key": "s", "aws_session_token": "t",
+    "aws_expiration": "e"}, True),
+    ({"aws_access_key_id": "ASIA1", "aws_secret_access_key": "s", "aws_session_token": "t",
+    "aws_expiration": "e", "region": "x"}, True),
+    ({"aws_access_key_id": "AKIA1", "aws_secret_access_key": "s", "aws_session_token": "t",
+    "aws_expiration": "e"}, False),
     ({"aws_access_key_id": "ASIA1", "aws_secret_access_key": "s", "aws_session_token": "t"}, False),
     ({"aws_access_key_id": "ASIA1", "aws_secret_access_key": "s", "aws_expiration": "e"}, False),
     ({"aws_secret_access_key": "s", "aws_session_token": "t", "aws_expiration": "e"}, False),
@@ -171,8 +187,22 @@ def test_a_name_that_every_tool_finds_passes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Default", "DEFAULT", "profile x", "sso-session x", "services x", "a b", "-a", "ü", "a\n", "[a", "a#"]
-)  # fmt: skip
+    "name",
+    [
+        "",
+        "Default",
+        "DEFAULT",
+        "profile x",
+        "sso-session x",
+        "services x",
+        "a b",
+        "-a",
+        "ü",
+        "a\n",
+        "[a",
+        "a#",
+    ],
+)
 def test_a_name_that_some_tool_would_not_find_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
         credentials_file.check_name(name)

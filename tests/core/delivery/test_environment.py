@@ -72,11 +72,12 @@ def test_an_endpoint_brings_its_address_and_no_credential(
 @pytest.mark.parametrize(
     "name",
     [
-        "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SECURITY_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN",
-        "AWS_ROLE_SESSION_NAME", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_BEARER_TOKEN_BEDROCK",
-        "AWS_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_CREDENTIAL_FILE", "AWS_SESSION_EXPIRATION",
-        "AWS_ACCOUNT_ID",
+        "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SECURITY_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+        "AWS_BEARER_TOKEN_BEDROCK", "AWS_ACCESS_KEY", "AWS_SECRET_KEY", "AWS_CREDENTIAL_FILE",
+        "AWS_SESSION_EXPIRATION", "AWS_ACCOUNT_ID",
     ],
 )  # fmt: skip
 def test_what_a_client_would_prefer_or_mix_up_goes(name: str) -> None:
@@ -90,13 +91,17 @@ PROXIES: list[tuple[dict[str, str], dict[str, str]]] = [
     ({"no_proxy": "a"}, {}),
     ({"http_proxy": ""}, {}),
     ({"https_proxy": "p"}, {}),
-    *[({name: "p"}, {"no_proxy": HOST, "NO_PROXY": HOST}) for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")],
+    *[({name: "p"}, {"no_proxy": HOST, "NO_PROXY": HOST}) for name in ("http_proxy", "HTTP_PROXY",
+    "all_proxy", "ALL_PROXY")],
     ({"http_proxy": "p", "no_proxy": "a,b"}, {"no_proxy": f"a,b,{HOST}", "NO_PROXY": f"a,b,{HOST}"}),
     ({"http_proxy": "p", "NO_PROXY": "a"}, {"no_proxy": f"a,{HOST}", "NO_PROXY": f"a,{HOST}"}),
-    ({"http_proxy": "p", "no_proxy": "a", "NO_PROXY": "b"}, {"no_proxy": f"a,{HOST}", "NO_PROXY": f"b,{HOST}"}),
-    ({"http_proxy": "p", "no_proxy": "", "NO_PROXY": "b"}, {"no_proxy": f"b,{HOST}", "NO_PROXY": f"b,{HOST}"}),
+    ({"http_proxy": "p", "no_proxy": "a", "NO_PROXY": "b"}, {"no_proxy": f"a,{HOST}",
+    "NO_PROXY": f"b,{HOST}"}),
+    ({"http_proxy": "p", "no_proxy": "", "NO_PROXY": "b"}, {"no_proxy": f"b,{HOST}",
+    "NO_PROXY": f"b,{HOST}"}),
     ({"http_proxy": "p", "no_proxy": f"a,{HOST}"}, {"no_proxy": f"a,{HOST}", "NO_PROXY": f"a,{HOST}"}),
-    ({"http_proxy": "p", "no_proxy": "127.0.0.10"}, {"no_proxy": f"127.0.0.10,{HOST}", "NO_PROXY": f"127.0.0.10,{HOST}"}),
+    ({"http_proxy": "p", "no_proxy": "127.0.0.10"}, {"no_proxy": f"127.0.0.10,{HOST}",
+    "NO_PROXY": f"127.0.0.10,{HOST}"}),
 ]  # fmt: skip
 
 
@@ -165,7 +170,8 @@ def test_json_is_ascii_and_carries_anything() -> None:
     [
         ("/bin/sh", Shell.SH), ("/bin/bash", Shell.BASH), ("zsh", Shell.ZSH), ("/usr/bin/fish", Shell.FISH),
         ("/opt/pwsh", Shell.POWERSHELL), ("powershell.exe", Shell.POWERSHELL), ("pwsh.exe", Shell.POWERSHELL),
-        ("cmd.exe", Shell.CMD), ("-bash", Shell.BASH), ("/bin/ksh", Shell.SH), ("", Shell.SH), ("/bin/bash/", Shell.SH),
+        ("cmd.exe", Shell.CMD), ("-bash", Shell.BASH), ("/bin/ksh", Shell.SH), ("", Shell.SH),
+        ("/bin/bash/", Shell.SH),
     ],
 )  # fmt: skip
 def test_a_shell_is_known_by_the_name_of_its_program(path: str, shell: Shell) -> None:

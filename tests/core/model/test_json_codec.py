@@ -40,12 +40,15 @@ class Sample:
 
 
 FULL = Sample(
-    "a", Kind.IAM_KEY, NOON, NOON, True, ("x", "y"), (("k", "v"),), {"p": Point(1, "one")}, (Point(2, "two"),), Point(3, "three"),
+    "a", Kind.IAM_KEY, NOON, NOON, True, ("x", "y"), (("k", "v"),), {"p": Point(1, "one")}, (Point(2, "two"),
+    ), Point(3, "three"),
     "filled", ratio=1.5,
 )  # fmt: skip
 TABLE: dict[str, Any] = {
-    "name": "a", "kind": "iam-key", "at": "2026-11-23T11:00:00Z", "exact": "2026-11-23T12:00:00.500000+01:00", "is": True,
-    "names": ["x", "y"], "pairs": [["k", "v"]], "points": {"p": {"x": 1, "label": "one"}}, "rows": [[2, "two"]],
+    "name": "a", "kind": "iam-key", "at": "2026-11-23T11:00:00Z", "exact": "2026-11-23T12:00:00.500000+01:00",
+    "is": True,
+    "names": ["x", "y"], "pairs": [["k", "v"]], "points": {"p": {"x": 1, "label": "one"}}, "rows": [[2,
+    "two"]],
     "x": 3, "label": "three", "empty": "filled", "ratio": 1.5,
 }  # fmt: skip
 

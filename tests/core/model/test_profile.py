@@ -178,7 +178,10 @@ def test_in_use_is_what_is_delivered_or_was_asked_for_within_a_day(row: Profile,
 WORDS: list[tuple[type[StrEnum], str]] = [
     (
         Kind,
-        "iam-key role sso-role saml-role web-identity console-login process mfa-session static-session unknown",
+        (
+            "iam-key role sso-role saml-role web-identity console-login process mfa-session static-session "
+            "unknown"
+        ),
     ),
     (State, "fresh soon expired none long-term broken locked"),
     (Delivery, "credential-process credentials-file nowhere native"),

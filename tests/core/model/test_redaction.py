@@ -13,14 +13,18 @@ import pytest
 from keyturn.model.redaction import redacted
 
 KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-ARN = "arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_AdministratorAccess_a1b2c3d4e5f60718/jo@example.com"
+ARN = (
+    "arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_AdministratorAccess_a1b2c3d4e5f60718"
+    "/jo@example.com"
+)
 
 
 @pytest.mark.parametrize(
     ("text", "left"),
     [
         ("SecretAccessKey=hunter2", "SecretAccessKey=***"),
-        ("SecretAccessKey: hunter2, AccessKeyId: AKIAIOSFODNN7EXAMPLE", "SecretAccessKey: ***, AccessKeyId: AKIAIOSFODNN7EXAMPLE"),
+        ("SecretAccessKey: hunter2, AccessKeyId: AKIAIOSFODNN7EXAMPLE", ("SecretAccessKey: ***, AccessKeyId: "
+                                                                        "AKIAIOSFODNN7EXAMPLE")),
         ('{"SecretAccessKey": "hunter two", "Version": 1}', '{"SecretAccessKey": ***, "Version": 1}'),
         ("aws_secret_access_key = hunter2", "aws_secret_access_key = ***"),
         ("aws_session_token=hunter2 expired", "aws_session_token=*** expired"),
@@ -56,7 +60,10 @@ def test_a_secret_goes_and_its_name_stays(text: str, left: str) -> None:
     [
         "ExpiredToken: The security token included in the request is expired",
         "InvalidClientTokenId: The security token included in the request is invalid.",
-        "SignatureDoesNotMatch: The request signature we calculated does not match the signature you provided.",
+        (
+            "SignatureDoesNotMatch: The request signature we calculated does not match the signature you "
+            "provided."
+        ),
         "MultiFactorAuthentication failed with invalid MFA one time pass code. Please try again",
         f"AccessDenied: User: {ARN} is not authorized to perform: sts:AssumeRole",
         "on resource: arn:aws:iam::111122223333:role/teams/of/the/whole/company/DeployEverythingEverywhere2",

@@ -70,7 +70,10 @@ class Machine:
             user = self.sandbox.state.add_user("111122223333", f"team-{number}")
             key = self.sandbox.state.add_key(user)
             names.append(f"team-{number}")
-            text += f"\n[team-{number}]\naws_access_key_id = {key.key_id}\naws_secret_access_key = {key.secret.reveal()}\n"
+            text += (
+                f"\n[team-{number}]\naws_access_key_id = {key.key_id}\naws_secret_access_key = "
+                f"{key.secret.reveal()}\n"
+            )
             text += "region = eu-west-1\n"
         with (self.aws / "credentials").open("a") as file:
             file.write(text)

@@ -54,7 +54,8 @@ class SharedFileRace:
 
     @staticmethod
     def cli_program(seed: int) -> str:
-        """Return the program that runs the AWS CLI or, for more edits per second, its command line in one interpreter."""
+        """Return the program that runs the AWS CLI or, for more edits per second, its command line in one
+        interpreter."""
         return programs.CLI if seed % 2 else programs.CLI_PROGRAM
 
     def count_kept_profiles(self) -> int:

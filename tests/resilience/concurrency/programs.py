@@ -24,7 +24,9 @@ WRITER = """
         for path in map(Path, paths):
             kind = FileKind.CREDENTIALS if path.name == "credentials" else FileKind.CONFIG
             section = name if number % 2 else "common"
-            change = lambda doc: set_items(doc, section, {f"k_{name}_{number}": f"here at {time.monotonic_ns()}"})
+            change = lambda doc: set_items(
+                doc, section, {f"k_{name}_{number}": f"here at {time.monotonic_ns()}"}
+            )
             files.edit(path, change, kind=kind)
 """
 
@@ -165,7 +167,8 @@ CLI_ALONE = """
     from pathlib import Path
     from awscli.clidriver import create_clidriver
 
-    name, most, stop = sys.argv[1], int(sys.argv[2]), Path(os.environ["AWS_CONFIG_FILE"]).parent.parent / "stop"
+    name, most = sys.argv[1], int(sys.argv[2])
+    stop = Path(os.environ["AWS_CONFIG_FILE"]).parent.parent / "stop"
     number = done = 0
     while number < most and not stop.exists():
         command = ["configure", "set", f"c_{name[0]}_{number}", "here"]
@@ -182,11 +185,13 @@ CLI_PROGRAM_ALONE = """
     import os, subprocess, sys, time
     from pathlib import Path
 
-    name, most, stop = sys.argv[1], int(sys.argv[2]), Path(os.environ["AWS_CONFIG_FILE"]).parent.parent / "stop"
+    name, most = sys.argv[1], int(sys.argv[2])
+    stop = Path(os.environ["AWS_CONFIG_FILE"]).parent.parent / "stop"
     aws = Path(sys.executable).with_name("aws")
     number = done = 0
     while number < most and not stop.exists():
-        command = [aws, "configure", "set", f"c_{name[0]}_{number}", "here", "--profile", name.format(number=number)]
+        profile = name.format(number=number)
+        command = [aws, "configure", "set", f"c_{name[0]}_{number}", "here", "--profile", profile]
         done += subprocess.run(command, capture_output=True).returncode == 0
         time.sleep(0.02)
         number += 1

@@ -22,7 +22,8 @@ Step = Callable[[], None]
 #: All calls by which the writer reads or changes a file, except the lease, which makes others wait while it
 #: is held.
 _SYSTEM_CALLS = (
-    "open", "close", "stat", "lstat", "fstat", "pread", "pwrite", "write", "fsync", "fchmod", "fchown", "readlink",
+    "open", "close", "stat", "lstat", "fstat", "pread", "pwrite", "write", "fsync", "fchmod", "fchown",
+    "readlink",
     "replace", "rename", "link", "unlink", "mkdir", "listxattr",
 )  # fmt: skip
 

@@ -96,8 +96,10 @@ class Program:
     def server(self) -> int:
         """Return the endpoint's process. Only root can identify it."""
         inode = next(
-            line.split()[9] for line in tcp_tables() if line.split()[1].endswith(f":{self.port:04X}") and line.split()[3] == "0A"
-        )  # fmt: skip
+            line.split()[9]
+            for line in tcp_tables()
+            if line.split()[1].endswith(f":{self.port:04X}") and line.split()[3] == "0A"
+        )
         for folder in Path("/proc").glob("[0-9]*/fd"):
             with suppress(OSError):
                 if any(os.readlink(entry) == f"socket:[{inode}]" for entry in folder.iterdir()):  # noqa: PTH115  # no file
@@ -133,7 +135,8 @@ def start_program(
 ) -> Iterator[Program]:
     """Run a program with an endpoint until the end of the block."""
     process = subprocess.Popen(
-        [str(BIN / "keyturn"), "exec", profile, "--endpoint", *options, "--", sys.executable, "-c", PRINT_ENVIRON],
+        [str(BIN / "keyturn"), "exec", profile, "--endpoint", *options, "--", sys.executable, "-c",
+        PRINT_ENVIRON],
         env={**person.environ, **extra}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     with process:
@@ -147,7 +150,8 @@ def start_program(
 #: Run by any user: sends the same request repeatedly, and prints all replies.
 _OTHER = """
 import json, socket, sys
-port, raw, count = int(sys.argv[1]), sys.argv[2].encode("latin-1").decode("unicode_escape").encode("latin-1"), int(sys.argv[3])
+port, count = int(sys.argv[1]), int(sys.argv[3])
+raw = sys.argv[2].encode("latin-1").decode("unicode_escape").encode("latin-1")
 answers = []
 for _ in range(count):
     got = b""

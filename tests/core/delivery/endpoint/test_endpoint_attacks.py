@@ -78,14 +78,18 @@ def requests(target: Program) -> Iterator[bytes]:
             if token.strip()
             else target.request(f"Authorization: {token}", token="")
         )
-    for host in ("evil.example", f"rebound.example:{target.port}", f"127.0.0.1.example:{target.port}", "127.0.0.1:80", f"127.1:{target.port}",
-                 f"[::ffff:127.0.0.1]:{target.port}", f"2130706433:{target.port}", f"0x7f.1:{target.port}"):  # fmt: skip
+    for host in ("evil.example", f"rebound.example:{target.port}", f"127.0.0.1.example:{target.port}",
+        "127.0.0.1:80", f"127.1:{target.port}",
+                 f"[::ffff:127.0.0.1]:{target.port}", f"2130706433:{target.port}",
+                 f"0x7f.1:{target.port}"):  # fmt: skip
         yield target.request(host=host)
     for method in ("POST", "PUT", "OPTIONS", "HEAD", "DELETE", "PATCH", "TRACE", "PROPFIND"):
         yield target.request(line=f"{method} {target.path} HTTP/1.1")
         yield target.request("Content-Length: 2", line=f"{method} {target.path} HTTP/1.1") + b"{}"
-    for path in ("/", "/../..", f"/..{target.path}", f"{target.path}/..", f"/x/..{target.path}", f"{target.path}%00", f"{target.path};x",
-                 target.path[:-1], "/latest/meta-data/iam/security-credentials/", "/%2e%2e/%2e%2e/etc/passwd", f"\\{target.path}"):  # fmt: skip
+    for path in ("/", "/../..", f"/..{target.path}", f"{target.path}/..", f"/x/..{target.path}",
+        f"{target.path}%00", f"{target.path};x",
+                 target.path[:-1], "/latest/meta-data/iam/security-credentials/", "/%2e%2e/%2e%2e/etc/passwd",
+                 f"\\{target.path}"):  # fmt: skip
         yield target.request(line=f"GET {path} HTTP/1.1")
     preflight = (
         "Origin: https://evil.example",
@@ -110,7 +114,8 @@ def spoilt(target: Program, count: int) -> Iterator[bytes]:
     """The right request with something in it cut out, doubled or changed."""
     dice = random.Random(7)  # noqa: S311  # the same each time
     right = target.request("User-Agent: x")
-    # Whatever follows is not the right request: the token, the path and the host are inside of what is spoilt.
+    # Whatever follows is not the right request: the token, the path and the host are inside of what is
+    # spoilt.
     start, end = right.index(target.path.encode()), right.index(target.token.encode()) + len(target.token)
     for _ in range(count):
         at = dice.randrange(start, end)
@@ -126,13 +131,15 @@ def spoilt(target: Program, count: int) -> Iterator[bytes]:
 
 
 def is_still_right(raw: bytes, target: Program) -> bool:
-    """Return True if a spoilt request still means the same (a letter's case in a name, a space around a value)."""
+    """Return True if a spoilt request still means the same (a letter's case in a name, a space around a
+    value)."""
     door = EndpointAddress(target.port, Secret(target.path), Secret(target.token))
     return judge(raw, door) is RequestStatus.OK
 
 
 def said(target: Program, raw: bytes) -> bytes:
-    """Return the reply. An unfinished head ends at once here; the endpoint would drop it after five seconds."""
+    """Return the reply. An unfinished head ends at once here; the endpoint would drop it after five
+    seconds."""
     with socket.create_connection(("127.0.0.1", target.port), timeout=20) as one:
         with suppress(OSError):
             one.sendall(raw)
@@ -164,7 +171,8 @@ def test_a_connection_is_answered_once(target: Program) -> None:
 
 
 def test_a_refusal_takes_no_longer_for_what_is_nearly_right(target: Program) -> None:
-    """No more than the noise of this machine: by the medians, less than a fifth of a millisecond and a quarter."""
+    """No more than the noise of this machine: by the medians, less than a fifth of a millisecond and a
+    quarter."""
     near, far = target.request(token=target.token[:-1] + "*"), target.request(token="*" * 43)
     times: dict[bytes, list[float]] = {near: [], far: []}
     for _ in range(300):

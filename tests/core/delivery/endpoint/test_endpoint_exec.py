@@ -114,7 +114,8 @@ def test_it_goes_on_while_the_program_is_stopped_or_becomes_another(person: Pers
         assert program.key_id()
         program.process.send_signal(signal.SIGCONT)
     done = subprocess.run(
-        [str(BIN / "keyturn"), "exec", "ci-release", "--endpoint", "--", sys.executable, "-c", code, IDENTITY],
+        [str(BIN / "keyturn"), "exec", "ci-release", "--endpoint", "--", sys.executable, "-c", code,
+        IDENTITY],
         env=person.environ, input="\n", capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.stdout == f"{ARN}\n", done.stderr
@@ -133,7 +134,10 @@ def test_the_program_meets_no_child_and_no_descriptor_that_it_did_not_make(perso
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGHUP])
 def test_a_key_typed_on_the_terminal_reaches_the_program_only(person: Person, number: signal.Signals) -> None:
-    ready = "import signal, sys; [signal.signal(n, signal.SIG_IGN) for n in (1, 2, 3)]; print('on', flush=True); sys.stdin.read()"
+    ready = (
+        "import signal, sys; [signal.signal(n, signal.SIG_IGN) for n in (1, 2, 3)]; print('on', "
+        "flush=True); sys.stdin.read()"
+    )
     process = subprocess.Popen(
         [str(BIN / "keyturn"), "exec", "ci-release", "--endpoint", "--", sys.executable, "-c", ready],
         env=person.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,

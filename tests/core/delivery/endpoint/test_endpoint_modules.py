@@ -64,7 +64,8 @@ def serve(
     listener = listen()
     address = EndpointAddress(listener.getsockname()[1], Secret("/p"), Secret("t0ken"))
     server = EndpointServer(
-        listener, address, "ci", get_credentials, is_ours=lambda _sock: is_ours, clock=clock, fingerprint=fingerprint, first=first or document(), limits=limits, report=report
+        listener, address, "ci", get_credentials, is_ours=lambda _sock: is_ours, clock=clock,
+        fingerprint=fingerprint, first=first or document(), limits=limits, report=report
     )  # fmt: skip
     thread = threading.Thread(target=server.serve)
     thread.start()

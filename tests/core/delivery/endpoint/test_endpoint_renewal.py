@@ -63,7 +63,8 @@ def client(person: Person, folder: Path) -> Iterator[Client]:
     (folder / "sitecustomize.py").write_text(_SITECUSTOMIZE)
     process = subprocess.Popen(
         [str(BIN / "keyturn"), "exec", "ci-release", "--endpoint", "--", sys.executable, "-c", _CLIENT],
-        env={**person.environ, "PYTHONPATH": str(folder)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**person.environ, "PYTHONPATH": str(folder)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True,
     )  # fmt: skip
     with process:
         yield Client(process)

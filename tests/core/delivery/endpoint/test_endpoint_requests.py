@@ -185,7 +185,8 @@ def document(session: str | None = "tok", end: datetime | None = NOW + timedelta
 def test_the_answer_has_the_members_that_containers_get() -> None:
     head, _, body = http.credentials_response("ci", document(), NOW).partition(b"\r\n\r\n")
     assert json.loads(body) == {
-        "AccessKeyId": "ASIAX", "SecretAccessKey": "s3cret", "Token": "tok", "Expiration": "2026-11-23T15:00:00Z",
+        "AccessKeyId": "ASIAX", "SecretAccessKey": "s3cret", "Token": "tok",
+        "Expiration": "2026-11-23T15:00:00Z",
         "AccountId": "111111111111",
     }  # fmt: skip
     assert head.split(b"\r\n") == [
