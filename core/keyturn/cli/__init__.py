@@ -23,12 +23,10 @@ def run_verb(argv: Sequence[str]) -> int:
         return exit_.exit_code
     except click.exceptions.Abort:
         return 130
-    except click.exceptions.NoArgsIsHelpError as error:
-        path = error.ctx.command_path if error.ctx else "keyturn"
-        what = path.removeprefix("keyturn").strip() or "Usage error"
-        raise UsageError(what, "a command is missing", f"Run: {path} --help") from None
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "keyturn"
         what = path.removeprefix("keyturn").strip() or "Usage error"
-        raise UsageError(what, error.format_message(), f"Run: {path} --help") from None
+        is_bare = isinstance(error, click.exceptions.NoArgsIsHelpError)
+        why = "a command is missing" if is_bare else error.format_message()
+        raise UsageError(what, why, f"Run: {path} --help") from None
     return result if isinstance(result, int) else 0

@@ -30,11 +30,11 @@ def start(unlocker: VaultUnlocker) -> None:
     if service.snapshot().agent:
         say("Agent is running.")
         return
-    if unlocker.has_given_secret or service.context.vault.state() is not VaultState.CLOSED:
-        if service.context.vault.state() is VaultState.ABSENT:
-            unlocker.create_missing_vault()
-        else:
-            unlocker.unlock()
+    state = service.context.vault.state()
+    if state is VaultState.ABSENT:
+        unlocker.create_missing_vault()
+    elif unlocker.has_given_secret or state is not VaultState.CLOSED:
+        unlocker.unlock()
     else:
         service.unlock()
     if not service.snapshot().agent:
@@ -74,7 +74,8 @@ def status(*, json_: bool) -> None:
     else:
         paused = ". Auto-renewal is paused" if answer.get("paused") else ""
         say(
-            f"Running (pid {answer['pid']}, keyturn {answer['version']}), unlocked since {answer['open_since']}{paused}."
+            f"Running (pid {answer['pid']}, keyturn {answer['version']}), unlocked since "
+            f"{answer['open_since']}{paused}."
         )
         for line in key_notices(rows):
             say(line)
@@ -115,7 +116,8 @@ def unit_(*, launchd: bool) -> None:
     "--at",
     metavar="PATH",
     default=FORWARDED,
-    help="Path of the socket on HOST, set there as KEYTURN_FORWARDED. Default: a path in /tmp that keyturn finds.",
+    help="Path of the socket on HOST, set there as KEYTURN_FORWARDED. Default: a path in /tmp that "
+    "keyturn finds.",
 )
 def ssh_config(*, host: str, at: str) -> None:
     """Print ~/.ssh/config lines that forward temporary credentials to keyturn on HOST. Installs nothing.

@@ -11,15 +11,10 @@ from keyturn.cli.main import keyturn
 
 def markdown() -> str:
     """Return a Markdown block with one line per command: its usage and its summary."""
-    lines = [f"{usage:<{width}}  {summary}" for usage, summary, width in _aligned_verbs()]
-    return "\n".join(["```text", *lines, "```"]) + "\n"
-
-
-def _aligned_verbs() -> Iterator[tuple[str, str, int]]:
     verbs = list(_verbs(keyturn, "keyturn"))
     width = min(max(len(usage) for usage, _ in verbs), 58)
-    for usage, summary in verbs:
-        yield usage, summary, width
+    lines = [f"{usage:<{width}}  {summary}" for usage, summary in verbs]
+    return "\n".join(["```text", *lines, "```"]) + "\n"
 
 
 def _verbs(group: click.Group, path: str) -> Iterator[tuple[str, str]]:
@@ -36,9 +31,7 @@ def _argument(argument: click.Argument) -> str:
     if argument.metavar:
         return argument.metavar
     name = (argument.name or "").upper()
-    if argument.nargs == -1:
-        return f"[{name.removesuffix('S')}...]"
-    return name
+    return f"[{name.removesuffix('S')}...]" if argument.nargs == -1 else name
 
 
 if __name__ == "__main__":

@@ -62,7 +62,8 @@ def exec_(
 ) -> None:
     """Run a command, or a shell, with a session of PROFILE in its environment.
 
-    Other AWS credentials and settings are removed from the environment. The session is not renewed while CMD runs,
+    Other AWS credentials and settings are removed from the environment. The session is not renewed while CMD
+    runs,
     except with --endpoint.
     """
     if token_env and not as_endpoint:

@@ -17,9 +17,10 @@ VERSION = 1
 MAX_CELL_WIDTH = 72
 
 
-def say(text: str) -> None:
-    """Print one line to stdout."""
-    click.echo(safe(text))
+def say(*lines: str) -> None:
+    """Print lines to stdout."""
+    for line in lines:
+        click.echo(safe(line))
 
 
 def warn(text: str) -> None:

@@ -100,10 +100,8 @@ def show(*, profile: str, json_: bool) -> None:
     """Show one profile in full. Never a secret."""
     service = credential_service()
     snapshot, now = service.snapshot(), service.now()
-    for row in snapshot.profiles:
-        if row.name == profile:
-            break
-    else:
+    row = next((row for row in snapshot.profiles if row.name == profile), None)
+    if row is None:
         raise NotFound(f"Profile not found: {profile}", "", Remedy("list"))
     if json_:
         emit({"profile": row_table(row, snapshot.vault, now)})
@@ -116,18 +114,16 @@ def show(*, profile: str, json_: bool) -> None:
 def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, str | None]]:
     session, key = row.session, row.key
     state = state_of(row, vault, now)
-    time_left = (
-        f", {_left(row, now)} left, until {iso(session.expires)}" if session and session.expires else ""
-    )
+    expires = iso(session.expires) if session else None
+    time = f", {_left(row, now)} left, until {expires}" if expires else ""
+    if state is State.EXPIRED:
+        time = f", since {expires}"
     account = f"{row.account} (derived from the key id)" if row.account_derived else row.account
     lines: list[tuple[str, str | None]] = [
         ("Profile", row.name),
         ("Managed", "by keyturn" if row.managed else "no: resolved by the AWS CLI and SDKs"),
         ("Kind", kind_words(row)),
-        (
-            "State",
-            f"{state}{time_left if state is not State.EXPIRED else f', since {iso(session.expires if session else None)}'}",
-        ),
+        ("State", f"{state}{time}"),
         ("Problem", row.problem),
         ("Account", account),
         ("Role", row.role),
@@ -146,11 +142,9 @@ def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, st
         ("Renewal", str(row.renew) if row.renew else None),
     ]
     if key is not None:
+        location = "plaintext in the shared files" if row.plaintext_key else None
         lines += [
-            (
-                "Key",
-                f"{key.key_id}{f', {key.status}' if key.status else ''}{', plaintext in the shared files' if row.plaintext_key else ''}",
-            ),
+            ("Key", ", ".join(filter(None, (key.key_id, key.status, location)))),
             ("Key user", key.user),
             ("Key created", iso(key.created)),
             ("Key slots", f"{key.slots_used} of 2 used" if key.slots_used else None),
@@ -182,8 +176,8 @@ def _delivery(row: Profile) -> str:
 #: Value of `mfa_serial` that lists the devices from IAM.
 CHOOSE_DEVICE = "choose"
 RISK = (
-    "session=none delivers the long-term key itself to every client: it does not expire, and any client that gets it "
-    "can keep it"
+    "session=none delivers the long-term key itself to every client: it does not expire, and any client that "
+    "gets it can keep it"
 )
 
 
@@ -244,7 +238,8 @@ def _print_changes(
         say(f"{profile}: {key} = {_value_text(table[key])}")
     if ended:
         say(
-            f"Ended sessions made with the old settings: {', '.join(ended)}. Run: keyturn refresh {' '.join(ended)}"
+            f"Ended sessions made with the old settings: {', '.join(ended)}. "
+            f"Run: keyturn refresh {' '.join(ended)}"
         )
 
 
@@ -257,7 +252,7 @@ def _value_text(value: object) -> str:
 
 
 def _absolute_policy(policy: str) -> str:
-    """Return a policy with its file as an absolute path, because the agent reads it from another directory."""
+    """Return a policy with its file as an absolute path, because the agent reads it from another folder."""
     if policy.lstrip().startswith("{"):
         return policy
     path = os.path.expanduser(policy.removeprefix("file://"))  # noqa: PTH111  # Path.expanduser raises for no such user

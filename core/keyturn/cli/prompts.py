@@ -25,6 +25,7 @@ from keyturn.model.errors import (
     KeyringDenied,
     KeyringLocked,
     NeedsConfirmation,
+    NeedsInteraction,
     NeedsMfa,
     NeedsUnlock,
     NeedsVault,
@@ -56,11 +57,9 @@ def from_descriptor(number: int, what: str) -> Secret:
     :raises UsageError: if the descriptor is not open, is empty, or holds no text.
     """
     try:
-        data = b""
-        while len(data) < MAX_SECRET_LENGTH and b"\n" not in data:
+        data, part = b"", b"\0"
+        while part and len(data) < MAX_SECRET_LENGTH and b"\n" not in data:
             part = os.read(number, MAX_SECRET_LENGTH)
-            if not part:
-                break
             data += part
         text = data.split(b"\n", 1)[0].removesuffix(b"\r").decode("utf-8")
     except (OSError, UnicodeDecodeError):
@@ -70,6 +69,21 @@ def from_descriptor(number: int, what: str) -> Secret:
     if not text:
         raise UsageError(what, f"file descriptor {number} is empty", "Write the secret to it, on one line")
     return Secret(text)
+
+
+def given_or_asked(
+    descriptor: int | None, name: str, ask: Callable[[], Secret], unanswerable: NeedsInteraction
+) -> Secret:
+    """Return a secret from a file descriptor, or from a prompt if none is given.
+
+    :param name: the secret, as in an error: `the passphrase`.
+    :raises NeedsInteraction: `unanswerable`, if there is neither a descriptor nor a terminal.
+    """
+    if descriptor is not None:
+        return from_descriptor(descriptor, f"Could not read {name}")
+    if not on_terminal():
+        raise unanswerable
+    return ask()
 
 
 def ask_secret(prompt: str) -> Secret:
@@ -169,13 +183,12 @@ class VaultUnlocker:
         rpc_client.require_responsive(self.service.paths.socket)
         if self.recovery_key_fd is not None:
             self.service.unlock(recovery_key=self.recovery_key())
-            return
-        if self.passphrase_fd is not None:
+        elif self.passphrase_fd is not None:
             self.service.unlock(self.passphrase(""))
-            return
-        if not on_terminal():
+        elif on_terminal():
+            self._unlock_by_prompt()
+        else:
             raise NeedsUnlock("Vault is locked", "", Remedy("vault unlock"))
-        self._unlock_by_prompt()
 
     def unlock_by_keyring(self) -> None:
         """Unlock the vault with the system keyring, or with a prompt for the passphrase if the keyring fails.
@@ -261,7 +274,8 @@ def create_vault(
     """Create a vault, show the recovery key on the terminal, and have its last characters typed."""
     recovery_key = service.create_vault(slot, passphrase, anew=anew)
     click.echo(
-        "The recovery key unlocks the vault if all else is lost. Write it down, and keep it off this machine:",
+        "The recovery key unlocks the vault if all else is lost. Write it down, and keep it off this "
+        "machine:",
         err=True,
     )
     click.echo(f"\n  {recovery_key.reveal()}\n", err=True)

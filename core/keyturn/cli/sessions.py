@@ -121,7 +121,8 @@ def release(
 ) -> None:
     """Move settings and secrets of managed profiles back to where adopt found them.
 
-    Plaintext secrets require the vault's passphrase, or a typed confirmation if the vault has only a keyring slot.
+    Plaintext secrets require the vault's passphrase, or a typed confirmation if the vault has only a keyring
+    slot.
     """
     service = unlocker.service
     names = profiles
@@ -203,7 +204,8 @@ def _refreshed_table(refreshed: Refreshed) -> dict[str, Any]:
     session = refreshed.session
     return {
         "profile": refreshed.profile, "ok": True, "key_id": session.key_id, "issued": iso(session.issued),
-        "expires": iso(session.expires), "arn": session.arn, "delivery": str(refreshed.delivered), "note": refreshed.note or None,
+        "expires": iso(session.expires), "arn": session.arn, "delivery": str(refreshed.delivered),
+        "note": refreshed.note or None,
     }  # fmt: skip
 
 

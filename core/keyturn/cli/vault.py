@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,7 +17,7 @@ from keyturn.cli.prompts import (
     ask_secret,
     confirm,
     create_vault,
-    from_descriptor,
+    given_or_asked,
     on_terminal,
 )
 from keyturn.model.errors import (
@@ -69,16 +69,12 @@ def init(*, slot: str | None, passphrase_fd: int | None, recovery_out_fd: int | 
     )
     passphrase = None
     if chosen_slot == "passphrase":
-        if passphrase_fd is not None:
-            passphrase = passphrases.check(from_descriptor(passphrase_fd, "Could not read the passphrase"))
-        elif on_terminal():
-            passphrase = ask_new_passphrase()
-        else:
-            raise NeedsInteraction(
-                "Could not create the vault",
-                "there is no terminal for the passphrase",
-                "Use --passphrase-fd N",
-            )
+        unanswerable = NeedsInteraction(
+            "Could not create the vault", "there is no terminal for the passphrase", "Use --passphrase-fd N"
+        )
+        passphrase = passphrases.check(
+            given_or_asked(passphrase_fd, "the passphrase", ask_new_passphrase, unanswerable)
+        )
     if recovery_out_fd is None and on_terminal():
         create_vault(service, chosen_slot, passphrase, anew=anew)
     else:
@@ -154,7 +150,8 @@ def status(*, json_: bool) -> None:
         )  # fmt: skip
         return
     state_texts = {
-        VaultState.ABSENT: "There is no vault yet. It is created with the first secret, or with: keyturn vault init",
+        VaultState.ABSENT: "There is no vault yet. It is created with the first secret, or with: keyturn "
+        "vault init",
         VaultState.LOCKED: "Locked. To unlock it with your passphrase: keyturn vault unlock",
         VaultState.CLOSED: "Closed. The system keyring unlocks it when needed.",
         VaultState.OPEN: "Open. The agent holds it unlocked.",
@@ -203,30 +200,27 @@ def passphrase(unlocker: VaultUnlocker, *, new_passphrase_fd: int | None) -> Non
 def reset_passphrase(*, recovery_key_fd: int | None, new_passphrase_fd: int | None) -> None:
     """Set a new passphrase with the recovery key, if the old one is forgotten."""
     service = credential_service()
-    if recovery_key_fd is not None:
-        key = from_descriptor(recovery_key_fd, "Could not read the recovery key")
-    elif on_terminal():
-        key = ask_secret("Recovery key (AGE-SECRET-KEY-1…)")
-    else:
-        raise NeedsInteraction(
-            "Could not reset the passphrase", "there is no terminal", "Use --recovery-key-fd N"
-        )
+    unanswerable = NeedsInteraction(
+        "Could not reset the passphrase", "there is no terminal", "Use --recovery-key-fd N"
+    )
+    prompt = partial(ask_secret, "Recovery key (AGE-SECRET-KEY-1…)")
+    key = given_or_asked(recovery_key_fd, "the recovery key", prompt, unanswerable)
     service.context.vault.reset_passphrase(key, _new_passphrase(new_passphrase_fd))
     say("Passphrase set.")
 
 
 def _new_passphrase(descriptor: int | None) -> Secret:
-    if descriptor is not None:
-        return passphrases.check(from_descriptor(descriptor, "Could not read the new passphrase"))
-    if not on_terminal():
-        raise NeedsInteraction(
-            "Could not read the new passphrase", "there is no terminal", "Use --new-passphrase-fd N"
-        )
-    return ask_new_passphrase()
+    name = "the new passphrase"
+    unanswerable = NeedsInteraction(
+        f"Could not read {name}", "there is no terminal", "Use --new-passphrase-fd N"
+    )
+    return passphrases.check(given_or_asked(descriptor, name, ask_new_passphrase, unanswerable))
 
 
 def _open_here(unlocker: VaultUnlocker) -> CredentialService:
-    """Unlock the vault in this process, because the agent's unlocked vault is not enough for these commands."""
+    """Unlock the vault in this process, because the agent's unlocked vault is not enough for these
+    commands.
+    """
     service = unlocker.service
     state = service.context.vault.state()
     if unlocker.recovery_key_fd is not None:
@@ -247,11 +241,10 @@ def _open_here(unlocker: VaultUnlocker) -> CredentialService:
 def restore(unlocker: VaultUnlocker) -> None:
     """Restore the newest readable state of a damaged vault. Damaged files are moved aside."""
     service = unlocker.service
+    passphrase = recovery_key = None
     if unlocker.recovery_key_fd is not None:
-        _say_all(service.restore_vault(recovery_key=unlocker.recovery_key()))
-        return
-    passphrase = None
-    if unlocker.passphrase_fd is not None or service.context.vault.state() is VaultState.LOCKED:
+        recovery_key = unlocker.recovery_key()
+    elif unlocker.passphrase_fd is not None or service.context.vault.state() is VaultState.LOCKED:
         passphrase = unlocker.passphrase("Passphrase of the keyturn vault")
         if passphrase is None:
             raise NeedsUnlock(
@@ -259,12 +252,7 @@ def restore(unlocker: VaultUnlocker) -> None:
                 "it needs the passphrase or the recovery key",
                 "Use --passphrase-fd N",
             )
-    _say_all(service.restore_vault(passphrase))
-
-
-def _say_all(lines: Iterable[str]) -> None:
-    for line in lines:
-        say(line)
+    say(*service.restore_vault(passphrase, recovery_key))
 
 
 @vault.command("export")
@@ -302,7 +290,8 @@ def export(unlocker: VaultUnlocker, *, file: Path, new_passphrase_fd: int | None
     for row in service.snapshot().profiles:
         if row.rotation.pending_step is not None:
             warn(
-                f"{row.name}: a rotation is pending, and the export does not include its journal. Finish it, then export again: "
+                f"{row.name}: a rotation is pending, and the export does not include its journal. Finish it, "
+                "then export again: "
                 f"keyturn rotate {row.name} --status"
             )
 
@@ -320,24 +309,22 @@ def export(unlocker: VaultUnlocker, *, file: Path, new_passphrase_fd: int | None
     help="Read the vault's new passphrase from file descriptor N.",
 )
 def import_(*, file: Path, slot: str, passphrase_fd: int | None, new_passphrase_fd: int | None) -> None:
-    """Create the vault from an export, and add its managed profiles. An existing vault must be the same one; its keys are not changed."""
+    """Create the vault from an export, and add its managed profiles. An existing vault must be the same one;
+    its keys are not changed.
+    """
     service = credential_service()
     is_absent = service.context.vault.state() is VaultState.ABSENT
     exported = _read_export(file)
-    if passphrase_fd is not None:
-        export_passphrase = from_descriptor(passphrase_fd, "Could not read the passphrase of the export")
-    elif on_terminal():
-        export_passphrase = ask_secret("Passphrase of the export")
-    else:
-        raise NeedsInteraction(
-            "Could not import the vault",
-            "there is no terminal",
-            "Use --passphrase-fd N for the export's passphrase",
-        )
+    unanswerable = NeedsInteraction(
+        "Could not import the vault",
+        "there is no terminal",
+        "Use --passphrase-fd N for the export's passphrase",
+    )
+    prompt = partial(ask_secret, "Passphrase of the export")
+    export_passphrase = given_or_asked(passphrase_fd, "the passphrase of the export", prompt, unanswerable)
     new_passphrase = _new_passphrase(new_passphrase_fd) if slot == "passphrase" and is_absent else None
     lines = service.import_vault(exported, export_passphrase, slot, new_passphrase)
-    say("Vault created." if is_absent else "The vault already existed; its keys are not changed.")
-    _say_all(lines)
+    say("Vault created." if is_absent else "The vault already existed; its keys are not changed.", *lines)
 
 
 def _read_export(file: Path) -> bytes:

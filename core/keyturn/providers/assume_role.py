@@ -232,7 +232,8 @@ def native_role_params(name: str, settings: Mapping[str, object]) -> AssumeRoleP
     duration = text("duration_seconds") or ""
     seconds = int(duration) if duration.isascii() and duration.isdigit() else None
     return AssumeRoleParams(
-        name, arn, text("external_id"), text("mfa_serial"), text("role_session_name"), seconds, text("credential_source")
+        name, arn, text("external_id"), text("mfa_serial"), text("role_session_name"), seconds,
+        text("credential_source")
     )  # fmt: skip
 
 

@@ -85,19 +85,26 @@ class SessionStore(Protocol):
 class MfaCodeSource(Protocol):
     """Source of MFA codes that are not typed, and record of AWS's responses to them."""
 
-    def has_command(self, profile: str, serial: str) -> bool: ...
+    def has_command(self, profile: str, serial: str) -> bool:
+        """Return True if a command shows the codes of a device."""
 
-    def code(self, profile: str, serial: str, deadline: Deadline) -> str: ...
+    def code(self, profile: str, serial: str, deadline: Deadline) -> str:
+        """Return a code that AWS has not seen yet, from the command."""
 
-    def record_use(self, serial: str) -> None: ...
+    def record_use(self, serial: str) -> None:
+        """Record that a typed code is being sent."""
 
-    def record_refusal(self, profile: str, serial: str) -> None: ...
+    def record_refusal(self, profile: str, serial: str) -> None:
+        """Record that AWS refused a code."""
 
-    def record_acceptance(self, serial: str) -> None: ...
+    def record_acceptance(self, serial: str) -> None:
+        """Record that AWS accepted a code."""
 
-    def refuses_session_tokens(self, serial: str) -> bool: ...
+    def refuses_session_tokens(self, serial: str) -> bool:
+        """Return True if AWS denies the device's user a session with MFA."""
 
-    def record_session_token_refusal(self, serial: str) -> None: ...
+    def record_session_token_refusal(self, serial: str) -> None:
+        """Record that AWS denied the device's user a session with MFA."""
 
 
 class OneTimeCode:
@@ -150,12 +157,12 @@ class Sources:
     """Everything that providers read: profiles, keys, AWS and MFA devices, as of one moment.
 
     :param key: the long-term key of a vault entry; raises `NeedsUnlock` while the vault is locked.
-    :param plain_key: the static credentials that a native profile has in the shared files, None if AWS tools would take
-        its credentials from elsewhere.
+    :param plain_key: the static credentials that a native profile has in the shared files, None if AWS tools
+        would take its credentials from elsewhere.
     :param settings: all settings of a native profile.
-    :param caller_credential_source: returns the `credential_source` at the end of a profile's chain, or None. Such
-        sessions are never stored, because the next caller may run in another environment and must not receive this one's
-        identity.
+    :param caller_credential_source: returns the `credential_source` at the end of a profile's chain, or None.
+        Such sessions are never stored, because the next caller may run in another environment and must not
+        receive this one's identity.
     :param accepted: the duration in seconds that AWS accepts for a profile, if it refused a longer one.
     :param record_accepted_duration: stores such a duration.
     """
@@ -251,7 +258,7 @@ class CredentialProvider(ABC):
 
     @classmethod
     def source(cls, definition: ManagedProfile) -> str | None:
-        """Return the source of a profile's sessions, such as a key or a login, None if another profile signs."""
+        """Return the source of a profile's sessions, such as a key, or None if another profile signs."""
         return None if definition.source_profile else definition.name
 
     @classmethod  # noqa: B027  # most kinds have no settings that can conflict

@@ -19,7 +19,8 @@ VERSION = 1
 #: Hint for a file that cannot be used.
 HINT = "Correct the file; it defines the managed profiles"
 _STRINGS = (
-    "key", "role_arn", "source_profile", "credential_source", "external_id", "mfa_serial", "role_session_name",
+    "key", "role_arn", "source_profile", "credential_source", "external_id", "mfa_serial",
+    "role_session_name",
     "source_identity", "policy", "deliver_as",
 )  # fmt: skip
 _OPTIONAL = stored(omit=True)
