@@ -174,7 +174,8 @@ def test_the_recovery_key_is_written_to_a_descriptor_and_a_damaged_vault_is_brou
     with Sandbox(tmp_path / "sandbox") as sandbox:
         user = Person(sandbox)
         done = user.run(
-            "sh", "-c", f'keyturn vault init --slot passphrase --recovery-out-fd 9 "$@" 9>{tmp_path}/key', "sh",
+            "sh", "-c", f'keyturn vault init --slot passphrase --recovery-out-fd 9 "$@" 9>{tmp_path}/key',
+            "sh",
             fds={"--passphrase-fd": PASSPHRASE},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

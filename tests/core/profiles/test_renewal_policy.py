@@ -28,7 +28,8 @@ ROW = Profile(
 #: A change to a row that would be renewed.
 LEFT: list[dict[str, Any]] = [
     {"session": None}, {"session": Session("ASIA", NOW - HOUR, None)}, {"managed": False}, {"problem": "x"},
-    {"delivers_key": True}, {"credential_source": "Environment"}, {"needs_person": True}, {"renew": Renew.OFF},
+    {"delivers_key": True}, {"credential_source": "Environment"}, {"needs_person": True},
+    {"renew": Renew.OFF},
     {"renew": Renew.ON_DEMAND}, {"renew": None}, {"last_use": None}, {"last_use": NOW - timedelta(hours=24)},
 ]  # fmt: skip
 

@@ -27,7 +27,8 @@ def test_words_become_a_table_with_the_long_names() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["renew"], ["unknown=1"], ["=1"], ["renew=auto", "renew=off"], ["duration=1h", "duration_seconds=900"],
+        ["renew"], ["unknown=1"], ["=1"], ["renew=auto", "renew=off"],
+        ["duration=1h", "duration_seconds=900"],
         ["region=a", "region=b"], ["Renew=auto"],
     ],
 )  # fmt: skip
@@ -171,7 +172,8 @@ def test_what_can_be_no_region_is_refused(value: str) -> None:
 
 #: Text, seconds.
 LENGTHS = [
-    ("900", 900), ("900s", 900), ("45m", 2700), ("1h30m", 5400), ("12h", 43_200), ("1h1m1s", 3661), ("1h1", 3601),
+    ("900", 900), ("900s", 900), ("45m", 2700), ("1h30m", 5400), ("12h", 43_200), ("1h1m1s", 3661),
+    ("1h1", 3601),
     ("0", 0), ("9999h", 35_996_400),
 ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""A new way to get a session is one class of under 60 lines and one entry of the registry: everything else follows."""
+"""A new way to get a session is one class of under 60 lines and one entry of the registry."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ class Broker:
         text = self.definitions.read_text().replace(
             'source_profile = "acme-build"', f'source_profile = "{NAME}"'
         )
-        table = f'[profiles.{NAME}]\nkind = "broker"\nbroker_file = "{self.file}"\ndelivery = "credential-process"\n'
-        self.definitions.write_text(f"{text}\n{table}")
+        table = f'kind = "broker"\nbroker_file = "{self.file}"\ndelivery = "credential-process"\n'
+        self.definitions.write_text(f"{text}\n[profiles.{NAME}]\n{table}")
 
     def vend(self, file: Path | None = None) -> str:
         """Write a new session as the broker does, and return its access key id."""
@@ -248,11 +248,12 @@ def test_set_prints_and_changes_its_settings(broker: Broker, run: Callable[..., 
 @pytest.mark.parametrize(
     ("name", "words", "line"),
     [
-        (NAME, "broker_file=x.json", "Invalid broker_file: x.json is not an absolute path. Give the whole path"),
+        (NAME, "broker_file=x.json", "Invalid broker_file: x.json is not an absolute path. Give the whole"),
         (NAME, "broker_file=", "Could not unset broker_file: a broker profile needs it. Set another file"),
-        (NAME, "tags=a=b", "Could not set tags of vended: it is valid for roles only, this is broker. Remove it"),
-        (NAME, "session=none", "Invalid value for session: none: only an IAM user's key can be delivered, this is broker"),
-        (HUB, "broker_file=/x", "Could not set broker_file of acme-hub: it is valid for broker profiles only, this is role"),
+        (NAME, "tags=a=b", "Could not set tags of vended: it is valid for roles only, this is broker"),
+        (NAME, "session=none", "Invalid value for session: none: only an IAM user's key can be delivered"),
+        (HUB, "broker_file=/x",
+         "Could not set broker_file of acme-hub: it is valid for broker profiles only, this is role"),
         (HUB, "broker=x", "Unknown setting: broker. Valid: region, renew,"),
     ],
 )  # fmt: skip

@@ -9,7 +9,10 @@ from keyturn.model.errors import ChangeRefused
 from keyturn.model.profile import Profile
 from tests.core.operations.conftest import Bench
 
-OWN = "\n[ci-deploy]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"
+OWN = (
+    "\n[ci-deploy]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n"
+    "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"
+)
 
 
 def row(bench: Bench, name: str) -> Profile:

@@ -30,7 +30,8 @@ def test_a_canonical_string_that_aws_quotes_is_told_without_the_token() -> None:
 
     message = (
         "The request signature we calculated does not match the signature you provided.\n\n"
-        f"The Canonical String for this request should have been\n'POST\n/\n\nhost:sts\nx-amz-security-token:{CANARY}\n'"
+        "The Canonical String for this request should have "
+        f"been\n'POST\n/\n\nhost:sts\nx-amz-security-token:{CANARY}\n'"
     )
 
     with pytest.raises(AwsRefused) as excinfo, translate_errors("sts:AssumeRole"):

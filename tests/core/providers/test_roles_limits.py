@@ -154,7 +154,8 @@ def test_a_definition_is_checked_as_a_whole() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"role_arn": ROLE + "2"}, {"external_id": "x1"}, {"mfa_serial": "GAHT12345678"}, {"session_name": "jo"},
+        {"role_arn": ROLE + "2"}, {"external_id": "x1"}, {"mfa_serial": "GAHT12345678"},
+        {"session_name": "jo"},
         {"credential_source": "Environment"}, {"tags": {"a": "b"}}, {"transitive_tags": ("a",)},
         {"source_identity": "jo"}, {"policy": POLICY}, {"policy_arns": (ARN,)},
     ],

@@ -21,7 +21,10 @@ from tests.core.operations.conftest import Bench
 from tests.end_to_end.person import Person
 
 ALICE = "arn:aws:iam::111122223333:mfa/alice"
-TOTP = "import sys; from pathlib import Path; from keyturn_sandbox.sandbox import totp; print(totp(Path({!r}), sys.argv[1]))"
+TOTP = (
+    "import sys; from pathlib import Path; from keyturn_sandbox.sandbox import totp; "
+    "print(totp(Path({!r}), sys.argv[1]))"
+)
 
 
 @pytest.fixture
@@ -137,7 +140,8 @@ def test_it_gets_no_credential_of_the_environment(program: Callable[[str], str])
     ("text", "profile", "serial", "command"),
     [
         ("", "p", ALICE, ()),
-        ("mfa_command = 'ykman oath code -s \"AWS alice\"'", "p", ALICE, ("ykman", "oath", "code", "-s", "AWS alice")),
+        ("mfa_command = 'ykman oath code -s \"AWS alice\"'", "p", ALICE,
+         ("ykman", "oath", "code", "-s", "AWS alice")),
         ("mfa_command = ['a', '$HOME; b']", "p", ALICE, ("a", "$HOME; b")),
         ("mfa_command = 'all'\n[mfa_commands]\np = 'own'", "p", ALICE, ("own",)),
         ("mfa_command = 'all'\n[mfa_commands]\np = 'own'", "q", ALICE, ("all",)),
@@ -152,7 +156,10 @@ def test_which_command_shows_the_code_of_a_device(
     assert config.load(choose(tmp_path, text)).code_command(profile, serial) == command
 
 
-@pytest.mark.parametrize("text", ["mfa_command = 7", "mfa_command = [7]", "mfa_commands = 'x'", "mfa_command = ", "mfa_command = '\"'"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    ["mfa_command = 7", "mfa_command = [7]", "mfa_commands = 'x'", "mfa_command = ", "mfa_command = '\"'"],
+)
 def test_preferences_that_are_none_are_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(UnparsableFile, match=r"config\.toml"):
         config.load(choose(tmp_path, text))
@@ -267,8 +274,10 @@ def test_a_command_that_fails_leaves_it_to_a_person_and_names_itself(
     choose(bench.service.paths.config_dir, f"mfa_command = '{path}'\n")
     with pytest.raises(NeedsMfa) as excinfo:
         bench.service.credential_process("prod-admin")
-    expected = f"Could not refresh prod-admin: mfa_command {path}: it exited with 1: no such account. Type a code: keyturn refresh prod-admin"
-    assert excinfo.value.line() == expected
+    assert excinfo.value.line() == (
+        f"Could not refresh prod-admin: mfa_command {path}: it exited with 1: no such account. "
+        "Type a code: keyturn refresh prod-admin"
+    )
     assert bench.calls("AssumeRole") == 0
     bench.service.refresh("prod-admin", bench.sandbox.totp("alice"))
 

@@ -110,8 +110,10 @@ def test_what_is_no_value_is_refused_on_one_line(
 
 def test_every_setting_survives_the_file(tmp_path: Path) -> None:
     role = changed(
-        ROLE, "tags=team=ops,stage=prod", "transitive_tags=team,stage", "source_identity=jo", f"policy={POLICY}",
-        "policy_arns=arn:aws:iam::aws:policy/ReadOnlyAccess", "external_id=a:b", "duration=2h", "renew=on-demand",
+        ROLE, "tags=team=ops,stage=prod", "transitive_tags=team,stage", "source_identity=jo",
+        f"policy={POLICY}",
+        "policy_arns=arn:aws:iam::aws:policy/ReadOnlyAccess", "external_id=a:b", "duration=2h",
+        "renew=on-demand",
     )  # fmt: skip
     path = tmp_path / "profiles.toml"
     path.write_bytes(managed_profiles.encode({"hub": role}))

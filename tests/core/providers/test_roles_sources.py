@@ -114,7 +114,8 @@ def test_the_environment_of_whoever_asks_signs_and_no_other(shared: Person) -> N
         assert signer_of_last_assume(shared) == key.key_id
     boto = shared.run(
         sys.executable, "-c",
-        "import boto3; print(boto3.Session(profile_name='next-hop').client('sts').get_caller_identity()['Arn'])",
+        "import boto3; "
+        "print(boto3.Session(profile_name='next-hop').client('sts').get_caller_identity()['Arn'])",
         extra=key_environment(other),
     )  # fmt: skip
     assert boto.stdout.strip() == f"arn:aws:sts::{ACCOUNT}:assumed-role/Next/keyturn-next-hop", boto.stderr
@@ -122,7 +123,8 @@ def test_the_environment_of_whoever_asks_signs_and_no_other(shared: Person) -> N
     assert without.returncode == 1
     assert without.stdout == ""
     assert without.stderr == (
-        "keyturn: credential_source Environment of by-environment: AWS_ACCESS_KEY_ID is not set in the caller's "
+        "keyturn: credential_source Environment of by-environment: AWS_ACCESS_KEY_ID is not set in the "
+        "caller's "
         "environment. Export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the calling shell\n"
     )
     partial = shared.run(

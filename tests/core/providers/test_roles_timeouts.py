@@ -230,21 +230,27 @@ def answer(code: str, message: str, ahead: timedelta | None) -> dict[str, Any]:
 EXPIRED = (
     "Signature expired: 20160609T184512Z is now earlier than 20160610T013008Z (20160610T014508Z - 15 min.)"
 )
-YOUNG = "Signature not yet current: 20260101T002000Z is still later than 20260101T001500Z (20260101T000000Z + 15 min.)"
+YOUNG = (
+    "Signature not yet current: 20260101T002000Z is still later than 20260101T001500Z "
+    "(20260101T000000Z + 15 min.)"
+)
 TABLE = [
     ("SignatureDoesNotMatch", EXPIRED, None, ClockSkew, "7h behind AWS"),
     ("SignatureDoesNotMatch", YOUNG, None, ClockSkew, "20 min ahead of AWS"),
     ("SignatureDoesNotMatch", EXPIRED, timedelta(minutes=-18), ClockSkew, "18 min behind AWS"),
     ("RequestExpired", "Request has expired", timedelta(minutes=6), ClockSkew, "6 min ahead of AWS"),
     ("InvalidSignatureException", "Signature expired", timedelta(days=-3), ClockSkew, "3d behind AWS"),
-    ("SignatureDoesNotMatch", "The request signature we calculated", timedelta(0), AwsRefused, "if that is the vault, adopt it again"),
-    ("SignatureDoesNotMatch", "The request signature we calculated", timedelta(minutes=3), AwsRefused, "does not belong"),
+    ("SignatureDoesNotMatch", "The request signature we calculated", timedelta(0),
+     AwsRefused, "if that is the vault, adopt it again"),
+    ("SignatureDoesNotMatch", "The request signature we calculated", timedelta(minutes=3),
+     AwsRefused, "does not belong"),
     ("ExpiredToken", "The token is expired", timedelta(minutes=-9), AwsRefused, "clock is 9 min behind AWS"),
-    ("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.", timedelta(seconds=90),
-     WrongMfaCode, "clock is 90 s ahead of AWS"),
-    ("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.", timedelta(seconds=30),
-     WrongMfaCode, "Wait for the next code"),
-    ("RegionDisabledException", "STS is not activated in this region for account:1. Your account administrator can",
+    ("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.",
+     timedelta(seconds=90), WrongMfaCode, "clock is 90 s ahead of AWS"),
+    ("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.",
+     timedelta(seconds=30), WrongMfaCode, "Wait for the next code"),
+    ("RegionDisabledException",
+     "STS is not activated in this region for account:1. Your account administrator can",
      timedelta(0), AwsRefused, "STS is not activated in this region. Activate"),
 ]  # fmt: skip
 

@@ -76,7 +76,8 @@ def test_settings_in_json_in_words_and_refused_on_one_line(person: Person) -> No
 
 
 RISK = (
-    "keyturn: session=none delivers the long-term key itself to every client: it does not expire, and any client that "
+    "keyturn: session=none delivers the long-term key itself to every client: it does not expire, and any "
+    "client that "
     "gets it can keep it.\n"
 )
 
