@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tests.golden.book import Book, told
+from tests.golden.recording import Recording, run_text
 
 _PAGE = "refusals-damaged.txt"
 _NOISE = b"noise" * 40
@@ -193,22 +193,22 @@ def _steps(sandbox: Path) -> Sequence[tuple[str, Damage, Sequence[Step]]]:
     )  # fmt: skip
 
 
-def _tried(book: Book, name: str, damage: Damage, steps: Sequence[Step]) -> tuple[str, str]:
+def _tried(recording: Recording, name: str, damage: Damage, steps: Sequence[Step]) -> tuple[str, str]:
     """Copy the home, do the damage, run the commands; give the page and its paragraph."""
-    extra = book.home.twin(name)
+    extra = recording.home.twin(name)
     damage(Path(str(extra["KEYTURN_HOME"])), Path(str(extra["AWS_CONFIG_FILE"])).parent)
     if name == "unreachable":
         extra |= {f"AWS_ENDPOINT_URL{service}": _NOBODY for service in ("", "_STS", "_IAM")}
     text = [f"=== {name}: {damage.__doc__}\n"]
     for step in steps:
-        book.home.look_now()
-        done = book.home.run(*step.words, fds=step.fds, extra=extra)
-        text.append(told(step.words, done, fds=step.fds))
+        recording.home.wait_for_mid_minute()
+        done = recording.home.run(*step.words, fds=step.fds, extra=extra)
+        text.append(run_text(step.words, done, fds=step.fds))
     return _PAGE, "\n".join(text)
 
 
-def keep(book: Book) -> None:
+def record(recording: Recording) -> None:
     """Record what is said of each copy."""
-    first, *others = [partial(_tried, book, *each) for each in _steps(book.home.sandbox)]
-    book.together([first])
-    book.together(others)
+    first, *others = [partial(_tried, recording, *each) for each in _steps(recording.home.sandbox)]
+    recording.together([first])
+    recording.together(others)

@@ -176,11 +176,11 @@ class Home:
         beside.chmod(0o600)
         beside.replace(self.sandbox / "clock-offset")
 
-    def act_now(self) -> None:
-        """Go to the beginning of the next minute: every act has one of its own."""
+    def wait_for_next_minute(self) -> None:
+        """Go to the beginning of the next minute: every change has one of its own."""
         self.at(self.minute + 1)
 
-    def look_now(self) -> None:
+    def wait_for_mid_minute(self) -> None:
         """Go to the middle of the same minute, far from where any countdown turns."""
         self.at(self.minute, 30)
 

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.golden import acts, damaged, holdings, refusals, wire
-from tests.golden.book import Book
+from tests.golden import damaged, home_files, refusals, scenario, wire
 from tests.golden.home import Home
 from tests.golden.masks import Masks
+from tests.golden.recording import Recording
 
 
 def main(words: list[str]) -> int:
@@ -32,37 +32,37 @@ def main(words: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     with Home() as home, ThreadPoolExecutor(1) as beside:
-        book = Book(home)
-        aside = beside.submit(_aside, book, home.twin("new"))
-        acts.looks(book, "looks-new.txt", all_=True)
-        identity = acts.found_vault(book)
-        acts.furnish(book)
-        holdings.keep(book, "home-furnished", identity)
-        refusals.open_(book)
-        acts.rotate(book)
-        wire.keep(book)
-        refusals.locked(book)
+        recording = Recording(home)
+        aside = beside.submit(_aside, recording, home.twin("new"))
+        scenario.record_queries(recording, "looks-new.txt", all_=True)
+        identity = scenario.create_vault(recording)
+        scenario.furnish(recording)
+        home_files.record(recording, "home-furnished", identity)
+        refusals.open_(recording)
+        scenario.rotate(recording)
+        wire.record(recording)
+        refusals.locked(recording)
         aside.result()
-        damaged.keep(book)
-        acts.end(book, identity)
+        damaged.record(recording)
+        scenario.end(recording, identity)
         literals = home.literals()
     for old in folder.glob("*"):
         if old.is_dir():
             shutil.rmtree(old)
         else:
             old.unlink()
-    book.write(folder, Masks(home.start, literals))
-    sys.stdout.write(f"{len(book.pages)} files in {time.monotonic() - began:.0f} s\n")
+    recording.write(folder, Masks(home.start, literals))
+    sys.stdout.write(f"{len(recording.pages)} files in {time.monotonic() - began:.0f} s\n")
     return 0
 
 
-def _aside(book: Book, twin: Mapping[str, str | None]) -> None:
+def _aside(recording: Recording, twin: Mapping[str, str | None]) -> None:
     """Record what has nothing to do with the furnished home.
 
     :param twin: the variables of a copy from before there was a vault.
     """
-    refusals.without_vault(book, twin)
-    acts.helps(book)
+    refusals.without_vault(recording, twin)
+    scenario.record_help(recording)
 
 
 if __name__ == "__main__":

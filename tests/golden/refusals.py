@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from tests.golden.book import Book, told
+from tests.golden.recording import Recording, run_text
 
 _PASSPHRASE = {3: "passphrase"}
 _USAGE: Sequence[tuple[str, ...]] = (
@@ -51,23 +51,23 @@ _SETTINGS: Sequence[tuple[str, ...]] = tuple(
 )  # fmt: skip
 
 
-def _record(book: Book, page: str, commands: Sequence[tuple[str, ...]]) -> None:
+def _record(recording: Recording, page: str, commands: Sequence[tuple[str, ...]]) -> None:
     """Run commands that change nothing."""
 
     def one(words: tuple[str, ...]) -> tuple[str, str]:
-        book.home.look_now()
-        return page, told(words, book.home.run(*words))
+        recording.home.wait_for_mid_minute()
+        return page, run_text(words, recording.home.run(*words))
 
-    book.together(partial(one, words) for words in commands)
+    recording.together(partial(one, words) for words in commands)
 
 
-def without_vault(book: Book, twin: Mapping[str, str | None]) -> None:
+def without_vault(recording: Recording, twin: Mapping[str, str | None]) -> None:
     """Record bad usage, names that are none, and what needs a vault, in a home of its own where there is
     none.
 
     :param twin: the variables of that home.
     """
-    run = partial(book.run, "refusals-no-vault.txt", extra=twin)
+    run = partial(recording.run, "refusals-no-vault.txt", extra=twin)
     for words in (
         *_USAGE, ("vault", "init"), ("vault", "init", "--slot", "keyring"), ("vault", "unlock"), ("vault",
         "lock"),
@@ -84,71 +84,71 @@ def without_vault(book: Book, twin: Mapping[str, str | None]) -> None:
     run(*init, "3", "--recovery-out-fd", "8", fds=_PASSPHRASE, note="8 is not open")
 
 
-def open_(book: Book) -> None:
+def open_(recording: Recording) -> None:
     """Record refusals with the vault open, and AWS's bad days."""
     page = "refusals-open.txt"
-    _record(book, page, _SETTINGS)
-    act = partial(book.act, page)
-    act("set", "personal", "session=none", note="there is no terminal")
-    act("adopt", "ci-deploy", "--yes", note="managed already")
-    act("adopt", "--all", "--plan")
-    act("release", "contractor", "--yes")
-    act("release", "ci-deploy", note="there is no terminal")
-    act("release", "ci-deploy", "--yes", note="without the passphrase")
-    act("release", "ci-release", "--plan")
-    act("deliver", "ci-release", "--to", "credentials-file", "--as", "contractor")
-    act("deliver", "personal", "--to", "credentials-file")
-    act("deliver", "ci-release", "--to", "credentials-file", "--as", "a]b")
-    act("deliver", "contractor", "--to", "nowhere")
-    act("refresh", "denied", note="the trust policy asks for MFA")
-    act("refresh", "stale", note="nobody's key")
-    act("refresh", "stale-role")
-    act("refresh", "asker")
-    act("refresh", "acme-alice", "--mfa-code", "000000")
-    act("refresh", "acme-alice", "--mfa-code", "12")
-    act("refresh", "prod-admin", "nobody", "ci-deploy", "--json")
-    act("refresh", "personal", note="session=none")
-    act("exec", "acme-alice", "--min-left", "40h", "--", "true")
-    act("exec", "ci-release", "--", "/nonexistent/program")
-    act("exec", "ci-release", "--", "/etc/passwd")
-    act("exec", "personal", "--endpoint", "--", "true")
-    act("set", "gov-ops", "mfa_serial=choose")
-    act("set", "ci-audit", "external_id=wrong-one")
-    act("refresh", "ci-audit", note="the wrong external id")
-    act("set", "ci-audit", "external_id=acme:audit-2026/7f3")
-    act("set", "ci-release", "duration=12h")
-    act("refresh", "ci-release", note="longer than the role allows")
-    act("set", "ci-release", "duration=")
-    act("rotate", "ci-release", "--yes")
-    act("rotate", "ci-deploy", note="there is no terminal")
+    _record(recording, page, _SETTINGS)
+    change = partial(recording.change, page)
+    change("set", "personal", "session=none", note="there is no terminal")
+    change("adopt", "ci-deploy", "--yes", note="managed already")
+    change("adopt", "--all", "--plan")
+    change("release", "contractor", "--yes")
+    change("release", "ci-deploy", note="there is no terminal")
+    change("release", "ci-deploy", "--yes", note="without the passphrase")
+    change("release", "ci-release", "--plan")
+    change("deliver", "ci-release", "--to", "credentials-file", "--as", "contractor")
+    change("deliver", "personal", "--to", "credentials-file")
+    change("deliver", "ci-release", "--to", "credentials-file", "--as", "a]b")
+    change("deliver", "contractor", "--to", "nowhere")
+    change("refresh", "denied", note="the trust policy asks for MFA")
+    change("refresh", "stale", note="nobody's key")
+    change("refresh", "stale-role")
+    change("refresh", "asker")
+    change("refresh", "acme-alice", "--mfa-code", "000000")
+    change("refresh", "acme-alice", "--mfa-code", "12")
+    change("refresh", "prod-admin", "nobody", "ci-deploy", "--json")
+    change("refresh", "personal", note="session=none")
+    change("exec", "acme-alice", "--min-left", "40h", "--", "true")
+    change("exec", "ci-release", "--", "/nonexistent/program")
+    change("exec", "ci-release", "--", "/etc/passwd")
+    change("exec", "personal", "--endpoint", "--", "true")
+    change("set", "gov-ops", "mfa_serial=choose")
+    change("set", "ci-audit", "external_id=wrong-one")
+    change("refresh", "ci-audit", note="the wrong external id")
+    change("set", "ci-audit", "external_id=acme:audit-2026/7f3")
+    change("set", "ci-release", "duration=12h")
+    change("refresh", "ci-release", note="longer than the role allows")
+    change("set", "ci-release", "duration=")
+    change("rotate", "ci-release", "--yes")
+    change("rotate", "ci-deploy", note="there is no terminal")
     for way in ("--resume", "--undo", "--finish"):
-        act("rotate", "ci-deploy", way, "--yes")
-    act("rotate", "stale", "--yes")
-    act("rotate", "acme-alice", "--yes", note="needs a code")
-    act("vault", "init", note="there is one")
+        change("rotate", "ci-deploy", way, "--yes")
+    change("rotate", "stale", "--yes")
+    change("rotate", "acme-alice", "--yes", note="needs a code")
+    change("vault", "init", note="there is one")
     for kind in (
         "error", "throttle-429", "reset", "proxy-403", "portal-302", "not-http", "not-xml", "missing",
         "no-token",
         "no-expiry", "garbage-date", "past-expiry",
     ):  # fmt: skip
-        book.home.act_now()
-        book.home.fault("AssumeRole", kind, 4)
-        book.run(page, "refresh", "ci-release", note=f"AWS: {kind}")
-        book.home.tool("fault", "--clear")
-    book.home.act_now()
-    book.home.tool("skew", "+20m")
-    book.run(page, "refresh", "ci-release", note="AWS's clock is 20 minutes off")
-    book.home.tool("fault", "--clear")
-    book.look(page, "show", "ci-release")
-    act("refresh", "ci-release")
+        recording.home.wait_for_next_minute()
+        recording.home.fault("AssumeRole", kind, 4)
+        recording.run(page, "refresh", "ci-release", note=f"AWS: {kind}")
+        recording.home.tool("fault", "--clear")
+    recording.home.wait_for_next_minute()
+    recording.home.tool("skew", "+20m")
+    recording.run(page, "refresh", "ci-release", note="AWS's clock is 20 minutes off")
+    recording.home.tool("fault", "--clear")
+    recording.query(page, "show", "ci-release")
+    change("refresh", "ci-release")
 
 
-def locked(book: Book) -> None:
+def locked(recording: Recording) -> None:
     """Record what is said with the vault locked and no agent."""
     page = "refusals-locked.txt"
-    book.act(page, "vault", "lock")
+    recording.change(page, "vault", "lock")
     _record(
-        book,
+        recording,
         page,
         (
             ("vault", "lock"), ("vault", "unlock"), ("vault", "status"), ("vault", "status", "--json"),
@@ -179,4 +179,4 @@ def locked(book: Book) -> None:
             {3: "recovery", 4: "short"},
         ),
     ):
-        book.run(page, *words, fds=fds)
+        recording.run(page, *words, fds=fds)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.golden.book import Book, told
+from tests.golden.recording import Recording, run_text
 
 _PAGE = "wire.txt"
 _TIMEOUT = 60.0
@@ -23,8 +23,8 @@ class Line:
     :param title: how a recording calls it.
     """
 
-    def __init__(self, book: Book, path: Path, title: str) -> None:
-        self._book = book
+    def __init__(self, recording: Recording, path: Path, title: str) -> None:
+        self._recording = recording
         self._path = path
         self._title = title
 
@@ -42,7 +42,7 @@ class Line:
         sent = shown or request.decode("utf-8", "replace").rstrip("\n")
         got = answer.decode("utf-8", "replace")
         ending = "" if got.endswith("\n") else " (no line end)"
-        self._book.add(_PAGE, f"{self._title}> {sent}\n< {got.removesuffix(chr(10))}{ending}")
+        self._recording.add(_PAGE, f"{self._title}> {sent}\n< {got.removesuffix(chr(10))}{ending}")
         with contextlib.suppress(ValueError):
             return json.loads(got)
         return None
@@ -52,30 +52,30 @@ class Line:
         return self.raw(json.dumps({"v": 1, **record}).encode() + b"\n")
 
     def run(self, act: str, /, **args: object) -> Any:
-        """Have an act done, at the beginning of the next minute."""
-        self._book.home.act_now()
+        """Run an operation at the beginning of the next minute."""
+        self._recording.home.wait_for_next_minute()
         return self.ask(op="run", act=act, args=args)
 
-    def look(self, act: str, /, **args: object) -> Any:
-        """Have an act done in the middle of the minute, far from where a length of time turns."""
-        self._book.home.look_now()
+    def query(self, act: str, /, **args: object) -> Any:
+        """Run an operation in the middle of the minute, where no displayed duration changes."""
+        self._recording.home.wait_for_mid_minute()
         return self.ask(op="run", act=act, args=args)
 
 
-def keep(book: Book) -> None:
+def record(recording: Recording) -> None:
     """Record every operation on both sockets, and then what keyturn sends for its verbs."""
-    home = book.home
+    home = recording.home
     (home.own / "config" / "config.toml").write_text('forward = ["ci-release", "personal"]\n')
     run = home.own / "run"
-    home.look_now()
-    near, far = Line(book, run / "agent.sock", ""), Line(book, run / "forward.sock", "forwarded ")
+    home.wait_for_mid_minute()
+    near, far = Line(recording, run / "agent.sock", ""), Line(recording, run / "forward.sock", "forwarded ")
     _shapes(near)
     _documents(near)
     _forwarded(far)
-    _bad_arguments(near, book)
-    _good_arguments(near, book)
+    _bad_arguments(near, recording)
+    _good_arguments(near, recording)
     near.ask(op="lock")
-    _sent_by_keyturn(book, run / "agent.sock")
+    _sent_by_keyturn(recording, run / "agent.sock")
 
 
 def _shapes(line: Line) -> None:
@@ -127,16 +127,16 @@ def _forwarded(line: Line) -> None:
     line.raw(b"noise\n")
 
 
-_ACTS = (
+_OPERATIONS = (
     "refresh", "document", "hand", "deliver", "stop", "adopt", "plan-release", "release", "mfa-devices",
     "rotate-begin", "rotate-step", "rotate-undo", "rotate-ending", "rotate-finish", "rotate-drop",
     "rotate-status",
 )  # fmt: skip
 
 
-def _bad_arguments(line: Line, book: Book) -> None:
-    files = [str(book.home.config), str(book.home.credentials)]
-    for act in _ACTS:
+def _bad_arguments(line: Line, recording: Recording) -> None:
+    files = [str(recording.home.config), str(recording.home.credentials)]
+    for act in _OPERATIONS:
         line.ask(op="run", act=act, args={})
         line.ask(
             op="run",
@@ -167,8 +167,8 @@ def _bad_arguments(line: Line, book: Book) -> None:
     line.ask(op="run", act="refresh", args={"name": "acme-alice", "code": "000000"})
 
 
-def _good_arguments(line: Line, book: Book) -> None:
-    home = book.home
+def _good_arguments(line: Line, recording: Recording) -> None:
+    home = recording.home
     files = [str(home.config), str(home.credentials)]
     line.run("refresh", name="ci-release", files=files)
     line.run("refresh", name="ci-deploy", code=None)
@@ -191,19 +191,19 @@ def _good_arguments(line: Line, book: Book) -> None:
     line.run(
         "release", names=["stale"], digest=digest, recovery_key=(home.said / "recovery").read_text().strip()
     )
-    line.look("rotate-status", name="gov-ops")
+    line.query("rotate-status", name="gov-ops")
     line.run("rotate-begin", name="gov-ops", code=None)
     line.run("rotate-begin", name="gov-ops")
     line.run("rotate-step", name="gov-ops")
-    line.look("rotate-ending", name="gov-ops")
-    line.look("rotate-finish", name="gov-ops", last_four="AAAA")
-    line.look("rotate-status", name="gov-ops")
-    line.look("rotate-ending", name="ci-deploy")
-    line.look("rotate-finish", name="ci-deploy", last_four=None)
+    line.query("rotate-ending", name="gov-ops")
+    line.query("rotate-finish", name="gov-ops", last_four="AAAA")
+    line.query("rotate-status", name="gov-ops")
+    line.query("rotate-ending", name="ci-deploy")
+    line.query("rotate-finish", name="ci-deploy", last_four=None)
     line.run("rotate-begin", name="acme-build")
     line.run("rotate-undo", name="acme-build")
     line.run("rotate-drop", name="acme-build", last_four="AAAA")
-    line.look("rotate-status", name="acme-build")
+    line.query("rotate-status", name="acme-build")
 
 
 class Impostor:
@@ -255,11 +255,11 @@ class Impostor:
         self._path.unlink(missing_ok=True)
 
 
-def _sent_by_keyturn(book: Book, path: Path) -> None:
+def _sent_by_keyturn(recording: Recording, path: Path) -> None:
     """Record the lines that verbs send, by an impostor in the agent's place; they are asked one after the
     other."""
-    home = book.home
-    home.look_now()
+    home = recording.home
+    home.wait_for_mid_minute()
     version = home.run("--version").out.split()[-1]
     impostor = Impostor(path, version)
     try:
@@ -282,6 +282,6 @@ def _sent_by_keyturn(book: Book, path: Path) -> None:
             impostor.heard.clear()
             done = home.run(*words, fds=fds)
             sent = "".join(f"sent: {line}\n" for line in impostor.heard)
-            book.add("wire-sent.txt", told(words, done, fds=fds) + sent)
+            recording.add("wire-sent.txt", run_text(words, done, fds=fds) + sent)
     finally:
         impostor.close()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,13 @@ def test_one_that_does_not_open_the_vault_in_time_is_ended(starter: Starter) -> 
 
 
 def test_what_opens_nothing_is_refused(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "_unlock_line", lambda *_: b"[]\n")
+    start_process = launcher.start_process
+
+    def start_with_another_request(*arguments: Any) -> object:
+        command, variables, _, timeout = arguments
+        return start_process(command, variables, {"password": "x"}, timeout)
+
+    monkeypatch.setattr(launcher, "start_process", start_with_another_request)
     with pytest.raises(UsageError):
         starter.start()
 

@@ -12,24 +12,24 @@ from pathlib import Path
 
 import pyrage
 
-from tests.golden.book import Book
 from tests.golden.home import PASSPHRASES
 from tests.golden.passphrase_age import opened
+from tests.golden.recording import Recording
 
 _HEX = re.compile(r"[0-9a-f]{24,}")
 _LOCKS = {"lock", ".lock", "agent.lock"}
 
 
-def keep(book: Book, page: str, identity: str) -> None:
+def record(recording: Recording, page: str, identity: str) -> None:
     """Add everything that lies in the home to files beginning with `page`.
 
     :param identity: the recovery key.
     """
-    own = book.home.own
+    own = recording.home.own
     key = pyrage.x25519.Identity.from_str(identity)
-    book.add(f"{page}/names.txt", "\n".join(_names(own)))
-    for path in (book.home.config, book.home.credentials):
-        book.add(f"{page}/aws-{path.name}", f"{_mode(path)}\n{path.read_text('utf-8')}")
+    recording.add(f"{page}/names.txt", "\n".join(_names(own)))
+    for path in (recording.home.config, recording.home.credentials):
+        recording.add(f"{page}/aws-{path.name}", f"{_mode(path)}\n{path.read_text('utf-8')}")
     for path in sorted(own.rglob("*")):
         name = path.relative_to(own).as_posix()
         if (
@@ -47,9 +47,9 @@ def keep(book: Book, page: str, identity: str) -> None:
             plain = pyrage.decrypt(path.read_bytes(), [key])
         else:
             plain = path.read_bytes()
-        book.add(f"{page}/{name.replace('/', '-')}", f"{_header(path)}{_text(plain)}")
+        recording.add(f"{page}/{name.replace('/', '-')}", f"{_header(path)}{_text(plain)}")
     for number, text in _history(own / "state" / "history", key):
-        book.add(f"{page}/history.txt", f"=== {number}\n{text}")
+        recording.add(f"{page}/history.txt", f"=== {number}\n{text}")
 
 
 def _names(folder: Path) -> Iterator[str]:

@@ -12,7 +12,7 @@ from tests.golden.masks import Masks
 
 
 @dataclass
-class Book:
+class Recording:
     """The recorded texts, by the name of their golden file.
 
     :param home: where programs are run.
@@ -40,17 +40,17 @@ class Book:
         :param hidden: words that are shown as `CODE`.
         """
         done = self.home.run(*words, fds=fds, extra=extra)
-        self.add(page, told(words, done, fds=fds, note=note, hidden=hidden))
+        self.add(page, run_text(words, done, fds=fds, note=note, hidden=hidden))
         return done
 
-    def act(self, page: str, *words: str, **more: object) -> Done:
+    def change(self, page: str, *words: str, **more: object) -> Done:
         """Run `keyturn WORDS` at the beginning of the next minute."""
-        self.home.act_now()
+        self.home.wait_for_next_minute()
         return self.run(page, *words, **more)  # type: ignore[arg-type]
 
-    def look(self, page: str, *words: str, **more: object) -> Done:
+    def query(self, page: str, *words: str, **more: object) -> Done:
         """Run `keyturn WORDS` in the middle of the minute."""
-        self.home.look_now()
+        self.home.wait_for_mid_minute()
         return self.run(page, *words, **more)  # type: ignore[arg-type]
 
     def together(self, jobs: Iterable[Callable[[], tuple[str, str]]]) -> None:
@@ -70,7 +70,7 @@ class Book:
             path.write_text("\n".join(masks.masked(paragraph) for paragraph in paragraphs), "utf-8")
 
 
-def told(
+def run_text(
     words: Sequence[str],
     done: Done,
     *,
