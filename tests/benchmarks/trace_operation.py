@@ -141,8 +141,8 @@ class Tracer:
             trace.main_line.add(str(caller))
 
     def _module(self, code: CodeType) -> str | None:
-        """Return the keyturn module of a function's code; None for other code, and for bodies of modules and classes,
-        because those run when a module is imported."""
+        """Return the keyturn module of a function's code; None for other code, and for bodies of modules and
+        classes, because those run when a module is imported."""
         if code not in self._modules:
             self._modules[code] = _module_of(code)
         return self._modules[code]
