@@ -52,7 +52,7 @@ from keyturn.model.profile import (
 )
 from keyturn.model.secret import Secret
 from keyturn.model.text import masked_key_id
-from keyturn.operations.adopt import ADOPTABLE
+from keyturn.profiles.status import why_not_adoptable
 from keyturn.storage.paths import Paths, paths_for
 from tests.tui.memory_rotation import MemoryRotation
 from tests.tui.sample_profiles import NOW
@@ -404,14 +404,9 @@ class MemoryService:
             raise KeyturnError(what, "its keys were written by another tool")
 
     def _require_adoptable(self, profile: Profile) -> None:
-        reasons = {
-            "it is managed already": profile.managed,
-            profile.problem: profile.problem is not None,
-            f"a profile of type {profile.kind} has no long-term secret": profile.kind not in ADOPTABLE,
-        }
-        for why, applies in reasons.items():
-            if applies:
-                raise KeyturnError(f"Could not adopt {profile.name}", why or "")
+        refusal = why_not_adoptable(profile)
+        if refusal is not None:
+            raise KeyturnError(f"Could not adopt {profile.name}", refusal.why, refusal.hint)
 
     def _require_current(self, plan: Plan) -> None:
         if plan.digest != str(self._files_version):

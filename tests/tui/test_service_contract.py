@@ -33,9 +33,9 @@ from keyturn.model.errors import (
 )
 from keyturn.model.profile import Delivery, Renew, RotationState, State, VaultState, state_of
 from keyturn.model.secret import Secret
-from keyturn.operations.rotation.client import RotationClient
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import GRACE_PERIOD, Step
+from keyturn.operations.rotation.rotation_client import RotationClient
 from keyturn.service import CredentialService
 from keyturn_tui.workers import RotationPort, ServicePort
 from tests.tui.memory_rotation import MemoryRotation
