@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -206,16 +207,15 @@ def sync_index(context: Context) -> None:
     unreadable = set(journal.names()) - readable.keys()
     for name, record in readable.items():
         summary = indexed.get(name)
-        is_pending = not record.step.is_last
-        if (summary and (summary.step, summary.is_undoing)) != (
-            (record.step, record.is_undoing) if is_pending else None
-        ):
+        before = (summary.step, summary.is_undoing) if summary is not None else None
+        after = (record.step, record.is_undoing) if not record.step.is_last else None
+        if before != after:
             update_index(context, record)
     for name in indexed.keys() - readable.keys() - unreadable:
-        context.update_index(lambda index, name=name: _remove_summary(index, name))  # type: ignore[misc]
+        context.update_index(partial(_remove_summary, name))
 
 
-def _remove_summary(index: Index, name: str) -> None:
+def _remove_summary(name: str, index: Index) -> None:
     index.rotations.pop(name, None)
 
 

@@ -56,7 +56,9 @@ def keys_in_vault(context: Context) -> dict[str, Credentials]:
 def previous_keys(context: Context) -> dict[str, Credentials]:
     """Return all `previous` keys in the vault by entry name. Reads the vault's file once."""
     entries = key_entries(context.vault.keys())
-    return {name: credentials_in(entry["previous"]) for name, entry in entries.items() if "previous" in entry}
+    return {
+        name: credentials_in(entry["previous"]) for name, entry in entries.items() if entry.get("previous")
+    }
 
 
 def copies_of(inventory: Inventory, key: Credentials) -> list[str]:
@@ -135,7 +137,7 @@ def replace_key(
 
 def forget_previous_key(context: Context, key_id: str) -> None:
     """Remove a key that is deleted at AWS from the vault entries that hold it as `previous`."""
-    remove_previous(context, lambda entry: entry.get("previous", {}).get("key_id") == key_id)
+    remove_previous(context, lambda entry: (entry.get("previous") or {}).get("key_id") == key_id)
 
 
 def remove_previous(context: Context, is_obsolete: Callable[[Mapping[str, Any]], bool]) -> None:
