@@ -43,8 +43,10 @@ class FetchedSession:
     """False if it came from the cache, or from another process during the wait for the lock."""
 
     def facts(self) -> Session:
+        """Return what is shown of the session. Times are in whole seconds, as the index stores them."""
         credentials = self.issued.credentials
-        return Session(credentials.access_key_id, self.requested_at, credentials.expires, self.issued.arn)
+        issued = self.requested_at.replace(microsecond=0)
+        return Session(credentials.access_key_id, issued, credentials.expires, self.issued.arn)
 
 
 @dataclass(frozen=True, slots=True)
