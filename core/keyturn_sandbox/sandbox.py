@@ -88,7 +88,7 @@ class Sandbox:
             write_private(self.folder / "env", shell_file(self.folder, self.url))
             write_private(self.folder / DEVICES_FILE, "{}")
             if self._seed:
-                seeds.plant(self)
+                seeds.plant(self.state, self.home, self.add_device)
             if self._fixed:
                 self.move_clock((FIXED_START - system_clock()).total_seconds())
                 self.state.now = clock

@@ -5,19 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 from keyturn.model.text import iso
 from keyturn_sandbox.folder import write_private
-from keyturn_sandbox.policy.principals import AccessKey, LastUse, Session, User
+from keyturn_sandbox.policy.principals import AccessKey, LastUse, MfaDevice, Session, User
 from keyturn_sandbox.state import SandboxState
-
-if TYPE_CHECKING:
-    from keyturn_sandbox.sandbox import Sandbox
 
 DEV, PROD, TEST = "111122223333", "444455556666", "777788889999"
 AUDIT, PERSONAL, GOV = "123412341234", "999988887777", "555566667777"
@@ -187,23 +183,25 @@ def mfa_seed(name: str) -> str:
     return base64.b32encode(hashlib.sha1(f"keyturn sandbox mfa {name}".encode()).digest()).decode("ascii")  # noqa: S324
 
 
-def plant(sandbox: Sandbox) -> None:
+def plant(state: SandboxState, home: Path, add_device: Callable[..., MfaDevice]) -> None:
     """Fill a new sandbox: users and roles of the stand-in, both shared files, and the caches of the AWS
-    CLI."""
-    keys = _users(sandbox)
-    _roles(sandbox.state)
-    sessions = _sessions(sandbox.state)
+    CLI.
+
+    :param add_device: :meth:`keyturn_sandbox.Sandbox.add_device`.
+    """
+    keys = _users(state, add_device)
+    _roles(state)
+    sessions = _sessions(state)
     values = {name: _file_values(credentials) for name, credentials in (keys | sessions).items()}
-    aws = sandbox.home / ".aws"
-    write_private(aws / "config", _CONFIG.format(home=sandbox.home, **values))
+    aws = home / ".aws"
+    write_private(aws / "config", _CONFIG.format(home=home, **values))
     write_private(aws / "credentials", _CREDENTIALS.format(**values))
-    write_private(aws / "web-identity-token", _web_identity_token(sandbox))
-    _sso_caches(sandbox, sessions["readonly"])
+    write_private(aws / "web-identity-token", _web_identity_token(state))
+    _sso_caches(state, home, sessions["readonly"])
 
 
-def _users(sandbox: Sandbox) -> dict[str, AccessKey]:
+def _users(state: SandboxState, add_device: Callable[..., MfaDevice]) -> dict[str, AccessKey]:
     """Create the users. Return each one's key."""
-    state = sandbox.state
     ci = state.add_user(
         PROD,
         "ci-deploy",
@@ -219,7 +217,7 @@ def _users(sandbox: Sandbox) -> dict[str, AccessKey]:
     )
     jo = state.add_user(PERSONAL, "jo", age=timedelta(days=1200))
     gov = state.add_user(GOV, "gov-ops", partition="aws-us-gov", age=timedelta(days=40))
-    sandbox.add_device(alice, "alice", profiles=("acme-alice", "prod-admin"))
+    add_device(alice, "alice", profiles=("acme-alice", "prod-admin"))
     return {
         "ci": _add_key(state, ci, days=94, used=timedelta(hours=2)),
         "build": _add_key(state, build, days=71, used=timedelta(days=1)),
@@ -302,31 +300,31 @@ def _file_values(credentials: AccessKey | Session) -> SimpleNamespace:
     return SimpleNamespace(**parts)
 
 
-def _web_identity_token(sandbox: Sandbox) -> str:
+def _web_identity_token(state: SandboxState) -> str:
     """Return an unsigned token in the format of GitHub Actions."""
-    now = int(sandbox.now().timestamp())
+    now = int(state.now().timestamp())
     claims = {"iss": "https://token.actions.githubusercontent.com", "sub": "repo:acme/shop", "exp": now + 300}
     parts = ({"alg": "RS256", "typ": "JWT"}, claims)
     encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
     return ".".join([*encoded, "c2FuZGJveA"])
 
 
-def _sso_caches(sandbox: Sandbox, role: Session) -> None:
+def _sso_caches(state: SandboxState, home: Path, role: Session) -> None:
     """Write the caches of `aws sso login` and the AWS CLI: a valid sign-in, an expired one, credentials of
     one role."""
-    now = sandbox.now()
-    sso, cli = sandbox.home / ".aws" / "sso" / "cache", sandbox.home / ".aws" / "cli" / "cache"
+    now = state.now()
+    sso, cli = home / ".aws" / "sso" / "cache", home / ".aws" / "cli" / "cache"
     for folder in (sso, cli):
         folder.mkdir(mode=0o700, parents=True)
-    live = _login(sandbox, SSO_START, "eu-west-1", timedelta(hours=6, minutes=12))
+    live = _login(state, SSO_START, "eu-west-1", timedelta(hours=6, minutes=12))
     live |= {
-        "clientId": sandbox.state.ids.unique_id("sandbox-client-"),
-        "clientSecret": sandbox.state.ids.secret().reveal(),
+        "clientId": state.ids.unique_id("sandbox-client-"),
+        "clientSecret": state.ids.secret().reveal(),
         "registrationExpiresAt": iso(now + timedelta(days=81)) or "",
-        "refreshToken": sandbox.state.ids.session_token().reveal(),
+        "refreshToken": state.ids.session_token().reveal(),
     }
     _cache(sso, "acme-corp", live)
-    _cache(sso, SSO_LEGACY_START, _login(sandbox, SSO_LEGACY_START, "us-east-1", -timedelta(days=3)))
+    _cache(sso, SSO_LEGACY_START, _login(state, SSO_LEGACY_START, "us-east-1", -timedelta(days=3)))
     arguments = {"accountId": DEV, "roleName": "ReadOnlyAccess", "sessionName": "acme-corp"}
     credentials = {
         "AccessKeyId": role.key_id,
@@ -342,12 +340,12 @@ def _sso_caches(sandbox: Sandbox, role: Session) -> None:
     )
 
 
-def _login(sandbox: Sandbox, start: str, region: str, lifetime: timedelta) -> dict[str, str]:
+def _login(state: SandboxState, start: str, region: str, lifetime: timedelta) -> dict[str, str]:
     return {
         "startUrl": start,
         "region": region,
-        "accessToken": sandbox.state.ids.session_token().reveal(),
-        "expiresAt": iso(sandbox.now() + lifetime) or "",
+        "accessToken": state.ids.session_token().reveal(),
+        "expiresAt": iso(state.now() + lifetime) or "",
     }
 
 
