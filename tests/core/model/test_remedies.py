@@ -1,4 +1,6 @@
-"""Every command in a hint of the sources is a Remedy, and every Remedy is a command that the command line has."""
+"""Every command in a hint of the sources is a Remedy, and every Remedy is a command that the command line
+has.
+"""
 
 from __future__ import annotations
 
