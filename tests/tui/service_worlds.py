@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +22,7 @@ import pytest
 from keyturn.model.errors import AwsRefused, NoResponse
 from keyturn.model.profile import Delivery, Key, Profile, Snapshot, VaultState
 from keyturn.model.secret import Secret
+from keyturn.operations import key_metadata
 from keyturn.service import CredentialService
 from keyturn.vault import passphrase
 from keyturn_sandbox import Sandbox
@@ -96,6 +98,7 @@ class RealWorld:
         self._recovery_key = self.service.create_vault("passphrase", Secret(PASSPHRASE))
         self.service.confirm_recovery_key()
         self.service.adopt(self.service.plan_adopt((KEY, MFA_KEY)))
+        self._ask_for_key_age(KEY)
         self._save("managed")
         self._snapshots: dict[VaultState, tuple[Snapshot, datetime]] = {}
 
@@ -155,6 +158,13 @@ class RealWorld:
     def add_idle_key(self, name: str) -> str:
         user = next(user for user, _ in self._users if user.name == name)
         return self._sandbox.state.add_key(user, age=timedelta(days=40)).key_id
+
+    def _ask_for_key_age(self, name: str) -> None:
+        """Ask AWS for a key's age until it is known. An adoption asks once, with a short time limit."""
+        end = time.monotonic() + 60
+        while (key := self.row(name).key) is None or key.created is None:
+            assert time.monotonic() < end
+            key_metadata.refresh_due_key_metadata(self.service.context, {})
 
     def _new_service(self) -> CredentialService:
         found = CredentialService.from_environ(self._sandbox.environ, use_agent=False)

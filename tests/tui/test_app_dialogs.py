@@ -256,7 +256,7 @@ async def test_adopt_shows_the_diff_and_writes_on_enter(drive: Drive, size: tupl
         for words in (
             "Adopt personal: review",
             "- aws_secret_access_key = ***",
-            "personal: secret access key of AKIA…4WQP",
+            "personal: secret access key of AKIA…9ZLM",
         ):
             assert words in driver.text
         assert service.named("adopt") == []
