@@ -21,7 +21,7 @@ def _count_parses(bench: Bench, monkeypatch: pytest.MonkeyPatch, more: int) -> i
         calls.append(args[1:])
         return parse(*args)
 
-    monkeypatch.setattr("keyturn.operations.adopt_edits.parse", counted)
+    monkeypatch.setattr("keyturn.awsconfig.parser.parse", counted)
     bench.service.plan_release(["ci-deploy"])
     monkeypatch.undo()
     return len(calls)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -49,32 +50,41 @@ def run_during_aws_call(bench: Bench, _patch: pytest.MonkeyPatch, operation: Cha
     bench.service.context = replace(bench.service.context, aws=slow)
 
 
-def run_after_caching(_bench: Bench, patch: pytest.MonkeyPatch, operation: Change) -> None:
-    """Run `operation` as a process that waited for the lock just released after caching the session."""
-    real, left = VaultSessionStore.put, [operation]
-
-    def put(self: VaultSessionStore, name: str, fetched: Any) -> None:
-        real(self, name, fetched)
-        if left and name == "acme-hub":
-            left.pop()()
-
-    patch.setattr(VaultSessionStore, "put", put)
-
-
-@pytest.mark.parametrize("moment", [run_during_aws_call, run_after_caching])
 @pytest.mark.parametrize("operation", [set_itself, set_below, stop])
 def test_a_refresh_under_way_brings_nothing_back_that_was_ended_meanwhile(
-    bench: Bench,
-    monkeypatch: pytest.MonkeyPatch,
-    operation: Callable[[Bench], Change],
-    moment: Callable[[Bench, pytest.MonkeyPatch, Change], None],
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, operation: Callable[[Bench], Change]
 ) -> None:
     bench.adopt("acme-build")
     bench.service.deliver("acme-hub", Delivery.CREDENTIALS_FILE)
     assert "ASIA" in bench.section("acme-hub")
-    moment(bench, monkeypatch, operation(bench))
+    run_during_aws_call(bench, monkeypatch, operation(bench))
     with pytest.raises(FileChanged, match=r"during the request to AWS\. Run: keyturn refresh acme-hub"):
         bench.service.refresh("acme-hub")
+    _assert_ended(bench)
+
+
+@pytest.mark.parametrize("operation", [set_itself, set_below, stop])
+def test_what_is_ended_between_storing_and_delivering_a_session_stays_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, operation: Callable[[Bench], Change]
+) -> None:
+    """The other process waits for the lock under which the session is stored and delivered."""
+    bench.adopt("acme-build")
+    bench.service.deliver("acme-hub", Delivery.CREDENTIALS_FILE)
+    other = Thread(target=operation(bench))
+    real = VaultSessionStore.put
+
+    def put(self: VaultSessionStore, name: str, fetched: Any) -> None:
+        real(self, name, fetched)
+        if name == "acme-hub":
+            other.start()
+
+    monkeypatch.setattr(VaultSessionStore, "put", put)
+    bench.service.refresh("acme-hub")
+    other.join()
+    _assert_ended(bench)
+
+
+def _assert_ended(bench: Bench) -> None:
     assert "ASIA" not in bench.section("acme-hub")
     assert bench.another().context.vault.session("acme-hub") is None
     known = bench.service.context.profile_state("acme-hub")
