@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from functools import partial
 from typing import Any
 
@@ -126,7 +125,7 @@ def seconds_of(text: str, what: str = "duration_seconds") -> int:
     return hours * 3600 + minutes * 60 + seconds
 
 
-def _choice(setting: str, choices: type[StrEnum], text: str) -> StrEnum:
+def _choice(setting: str, choices: type[Renew | Rotate], text: str) -> Renew | Rotate:
     if text not in list(choices):
         raise UsageError(f"Invalid value for {setting}: {text}", "", f"Valid: {', '.join(choices)}")
     return choices(text)

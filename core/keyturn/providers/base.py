@@ -219,7 +219,7 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class KnownState:
-    """What is known of a managed profile while the vault is locked."""
+    """Known facts about a managed profile while the vault is locked."""
 
     profile: ProfileState
     has_code_command: bool
