@@ -107,7 +107,8 @@ def table(definition: ManagedProfile) -> dict[str, Any]:
     own = registry.provider_of(definition.kind).settings
     values = {key: definition.setting(key) for key in (*_SETTINGS, *own)}
     values["session"] = "none" if definition.delivers_key else "temporary"
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    values |= {key: list(value) for key, value in values.items() if isinstance(value, tuple)}
+    return values | {key: str(value) for key, value in values.items() if isinstance(value, str)}
 
 
 def seconds_of(text: str, what: str = "duration_seconds") -> int:
