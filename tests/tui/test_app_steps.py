@@ -1,4 +1,4 @@
-"""The words of the rotation dialog outside its list of steps: keys, the facts before a deletion, and refusals."""
+"""The words of the rotation dialog outside its list of steps: keys, deletion facts, refusals."""
 
 from __future__ import annotations
 

@@ -286,8 +286,9 @@ def row_actions(row: Row | None, view: View) -> tuple[Action, ...]:
 
 
 def why_not_manageable(profile: Profile) -> str | None:
-    """Return the reason that a profile can be neither adopted nor released, judged by its row; None if it may be. The
-    service also checks the files."""
+    """Return the reason that a profile can be neither adopted nor released, judged by its row; None if it
+    may be. The service also checks the files.
+    """
     refusal = None if profile.managed else why_not_adoptable(profile)
     if refusal is not None:
         return _text_of(profile, refusal)

@@ -412,6 +412,7 @@ def require_all_in_vault(
         if conflicts:
             raise ChangeRefused(
                 what,
-                f"keyturn manages it already, and {', '.join(conflicts)} of [{section['section']}] differs from what was adopted",
+                f"keyturn manages it already, and {', '.join(conflicts)} of [{section['section']}] "
+                "differs from what was adopted",
                 "Move the settings added since to another profile",
             )

@@ -42,19 +42,22 @@ def warnings(
             messages.append(f"{definition.name}: a session needs an MFA code, by default every 12 h")
         else:
             messages.append(
-                f"{definition.name}: its sessions cannot call IAM (AWS requires MFA for that), nor most of STS"
+                f"{definition.name}: its sessions cannot call IAM (AWS requires MFA for that), nor "
+                "most of STS"
             )
     for definition in definitions.values():
         if definition.credential_source:
             messages.append(
-                f"{definition.name}: uses the caller's {definition.credential_source} credentials; its sessions are not cached"
+                f"{definition.name}: uses the caller's {definition.credential_source} credentials; "
+                "its sessions are not cached"
             )
         chained = (
             definition.kind is Kind.ROLE and definition.source_profile not in keys and not definition.key
         )
         if chained and (definition.duration_seconds or 0) > CHAINED_MAX:
             messages.append(
-                f"{definition.name}: role chaining, so AWS allows 1 h instead of {definition.duration_seconds} s"
+                f"{definition.name}: role chaining, so AWS allows 1 h instead of "
+                f"{definition.duration_seconds} s"
             )
     messages += [
         f"{problem.path}, line {problem.line}: AWS tools reject this file; it is not changed"

@@ -92,8 +92,8 @@ class Operation(Generic[P, R]):
 def operation(
     name: str, *, check: Callable[[Profile], None] | None = None, **keys: str
 ) -> Callable[[Callable[Concatenate[Context, P], R]], Operation[P, R]]:
-    """Return a decorator that makes a function an operation; see :class:`Operation`. `keys` renames parameters
-    on the wire.
+    """Return a decorator that makes a function an operation; see :class:`Operation`. `keys` renames
+    parameters on the wire.
     """
 
     def decorate(function: Callable[Concatenate[Context, P], R]) -> Operation[P, R]:

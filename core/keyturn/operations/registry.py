@@ -52,7 +52,8 @@ def dispatch(context: Context, name: str, arguments: Mapping[str, Any]) -> objec
     own_files = shared_files(context)
     if arguments.get("files", own_files) != own_files:
         raise KeyturnError(
-            "The agent uses other files", f"it was started for the AWS files {own_files[0]} and {own_files[1]}",
+            "The agent uses other files",
+            f"it was started for the AWS files {own_files[0]} and {own_files[1]}",
             (RUN, Remedy("agent stop"), ", then try again in this shell"),
         )  # fmt: skip
     try:

@@ -65,7 +65,8 @@ def plan(context: Context, names: Sequence[str]) -> Plan:
         key = context.vault.key(key_entry(name))
         if key:
             secrets.append(
-                f"{name}: secret access key of {masked_key_id(key['key_id'])} returns to the file in plaintext"
+                f"{name}: secret access key of {masked_key_id(key['key_id'])} returns to the file "
+                "in plaintext"
             )
     return Plan(
         action="release",
@@ -226,8 +227,10 @@ def _files(sections: Sections) -> tuple[tuple[Path, FileKind], ...]:
 def _document(context: Context, inventory: Inventory, kind: FileKind, path: Path) -> Document:
     if inventory.path(kind) != path:
         raise ChangeRefused(
-            "Could not release", f"the settings belong to {path}, but AWS tools now read {inventory.path(kind)}",
-            "Set HOME, AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE to the values at the time of the adoption",
+            "Could not release",
+            f"the settings belong to {path}, but AWS tools now read {inventory.path(kind)}",
+            "Set HOME, AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE to the values at the time "
+            "of the adoption",
         )  # fmt: skip
     inventory.require_parsable(kind, context.paths)
     return inventory.document_or_empty(kind)

@@ -139,12 +139,18 @@ def restore(context: Context, passphrase: Secret | None, recovery_key: Secret | 
         messages += (f"Restored from the rotation journal: the key of {', '.join(reinstated)}.",)
     if unreadable:
         messages += (
-            f"The rotation journal of {', '.join(unreadable)} is unreadable and was set aside. Check the user's keys: keyturn rotate PROFILE --status",
+            (
+                f"The rotation journal of {', '.join(unreadable)} is unreadable and was set aside. "
+                "Check the user's keys: keyturn rotate PROFILE --status"
+            ),
         )
     record_store.sync_index(context)
     if not vault.slots():
         messages += (
-            "Only the recovery key opens the vault now. To set a passphrase, run: keyturn vault reset-passphrase",
+            (
+                "Only the recovery key opens the vault now. To set a passphrase, run: keyturn vault "
+                "reset-passphrase"
+            ),
         )
     elif before is None or vault.slots() != before:
         messages += (f"The vault can be unlocked with: {', '.join(vault.slots())}, recovery key.",)
@@ -176,7 +182,10 @@ def _restore_messages(context: Context, restored: Restored) -> tuple[str, ...]:
         else f"{lost_generations} changes"
     )
     messages = [
-        f"Restored generation {restored.origin} from {restored.file}; it is now generation {restored.generation}."
+        (
+            f"Restored generation {restored.origin} from {restored.file}; it is now generation "
+            f"{restored.generation}."
+        )
     ]
     if restored.aside is not None:
         messages.append(f"The damaged file was saved as {restored.aside}.")
@@ -186,7 +195,8 @@ def _restore_messages(context: Context, restored: Restored) -> tuple[str, ...]:
     if missing:
         messages.append(
             f"Missing from the vault: the key of {', '.join(missing)}. The shared files before the adoption"
-            f" may be in {context.paths.history_dir}, encrypted; to decrypt, run: age -d -i RECOVERY-KEY-FILE FILE. Otherwise create a new key in AWS."
+            f" may be in {context.paths.history_dir}, encrypted; to decrypt, run: age -d -i "
+            "RECOVERY-KEY-FILE FILE. Otherwise create a new key in AWS."
         )
     return tuple(messages)
 

@@ -273,8 +273,10 @@ def delivery_problem(
     if needs_process_line(definition) and native is not None and _has_own_credentials(native, state):
         location = f" ({native.origin.file}, line {native.origin.line})" if native.origin else ""
         return (
-            f"the shared files define it as {native.kind} again{location}, which takes precedence over keyturn; "
-            f"to keep that, run: keyturn release {definition.name}, then keyturn adopt {definition.name} to manage it again"
+            f"the shared files define it as {native.kind} again{location}, which takes precedence "
+            "over keyturn; "
+            f"to keep that, run: keyturn release {definition.name}, then keyturn adopt "
+            f"{definition.name} to manage it again"
         )
     if needs_process_line(definition) and not _has_process_line(
         settings.get(definition.name, {}), definition.name
@@ -291,7 +293,10 @@ def delivery_problem(
 
 def process_line_missing(name: str) -> str:
     """Return the problem of a profile that has no `credential_process` line."""
-    return f"its credential_process line is missing from the config file; run: keyturn deliver {name} --to credential-process"
+    return (
+        f"its credential_process line is missing from the config file; run: keyturn deliver {name} "
+        "--to credential-process"
+    )
 
 
 def _has_own_credentials(native: Profile, state: ProfileState) -> bool:

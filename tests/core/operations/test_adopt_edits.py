@@ -39,17 +39,22 @@ def edit(take: tuple[str, ...] = KEYS, line: str | None = LINE, section: str = "
 
 #: Name, before, edits, after.
 ADOPTIONS: list[tuple[str, str, list[SectionEdit], str]] = [
-    ("the line comes where the first setting went", f"[ci]\na = 1\n{ID}b = 2\n{SECRET}c = 3\n", [edit()], f"[ci]\na = 1\n{OURS}b = 2\nc = 3\n"),
+    ("the line comes where the first setting went", f"[ci]\na = 1\n{ID}b = 2\n{SECRET}c = 3\n", [edit()],
+     f"[ci]\na = 1\n{OURS}b = 2\nc = 3\n"),
     ("nothing to take", "[ci]\na = 1\n", [edit(())], f"[ci]\na = 1\n{OURS}"),
     ("nothing of it is there", "[ci]\na = 1\n[b]\n", [edit()], f"[ci]\na = 1\n{OURS}[b]\n"),
-    ("another program's line", "[ci]\ncredential_process = tool --x\na = 1\n", [edit(("credential_process",))], f"[ci]\n{OURS}a = 1\n"),
-    ("another program's line below a key", f"[ci]\n{ID}{SECRET}credential_process = tool\n", [edit((*KEYS, "credential_process"))], f"[ci]\n{OURS}"),
+    ("another program's line", "[ci]\ncredential_process = tool --x\na = 1\n",
+     [edit(("credential_process",))], f"[ci]\n{OURS}a = 1\n"),
+    ("another program's line below a key", f"[ci]\n{ID}{SECRET}credential_process = tool\n", [edit((*KEYS,
+     "credential_process"))], f"[ci]\n{OURS}"),
     ("a section that is not there", "[b]\nk = 1\n", [edit(())], f"[b]\nk = 1\n\n[ci]\n{OURS}"),
     ("an empty file", "", [edit(())], f"[ci]\n{OURS}"),
     ("without a line", f"[ci]\n{ID}{SECRET}a = 1\n", [edit(KEYS, None)], "[ci]\na = 1\n"),
     ("without a line, nothing there", "[b]\nk = 1\n", [edit(KEYS, None)], "[b]\nk = 1\n"),
-    ("two sections", f"[ci]\n{ID}{SECRET}[b]\n{ID}{SECRET}k = 1\n", [edit(), edit(KEYS, None, "b")], f"[ci]\n{OURS}[b]\nk = 1\n"),
-    ("without a line, then one with", f"[b]\n{ID}[ci]\n{ID}", [edit(KEYS, None, "b"), edit()], f"[b]\n[ci]\n{OURS}"),
+    ("two sections", f"[ci]\n{ID}{SECRET}[b]\n{ID}{SECRET}k = 1\n", [edit(), edit(KEYS, None, "b")],
+     f"[ci]\n{OURS}[b]\nk = 1\n"),
+    ("without a line, then one with", f"[b]\n{ID}[ci]\n{ID}", [edit(KEYS, None, "b"), edit()],
+     f"[b]\n[ci]\n{OURS}"),
 ]  # fmt: skip
 
 
@@ -70,7 +75,8 @@ def taken(text: str, one: SectionEdit) -> RemovedSettings:
 
 def test_what_is_taken_out_is_kept_with_all_that_surrounds_it() -> None:
     assert taken(f"# top\n[ci]\na = 1\n{ID}# c\n{SECRET}\n\n[b]\n", edit()) == RemovedSettings(
-        path="credentials", kind=FileKind.CREDENTIALS, section="ci", before=f"[ci]\na = 1\n{ID}# c\n{SECRET}\n\n",
+        path="credentials", kind=FileKind.CREDENTIALS, section="ci",
+        before=f"[ci]\na = 1\n{ID}# c\n{SECRET}\n\n",
         bare_core="[ci]\na = 1\n# c", bare_tail="\n\n\n", lead="",
         items=(("aws_access_key_id", "AKIAOLD"), ("aws_secret_access_key", "s0")), file_made=False,
     )  # fmt: skip
@@ -148,8 +154,10 @@ CHANGED: list[tuple[str, str, str]] = [
     ("a blank line less after it", f"[ci]\n{OURS}a = 1\n[z]\nk = 1\n", BEFORE.replace("\n\n", "\n")),
     ("a section more after it", f"[ci]\n{OURS}a = 1\n\n[z]\nk = 1\n[new]\n", f"{BEFORE}[new]\n"),
     ("moved to the end", f"[z]\nk = 1\n[ci]\n{OURS}a = 1\n", f"[z]\nk = 1\n[ci]\n{ID}{SECRET}a = 1\n"),
-    ("another program's line in its place", "[ci]\ncredential_process = tool\na = 1\n", f"[ci]\ncredential_process = tool\na = 1\n{ID}{SECRET}"),
-    ("the line of another profile in its place", f"[ci]\n{OURS.replace('ss ci', 'ss di')}a = 1\n", f"[ci]\n{OURS.replace('ss ci', 'ss di')}a = 1\n{ID}{SECRET}"),
+    ("another program's line in its place", "[ci]\ncredential_process = tool\na = 1\n",
+     f"[ci]\ncredential_process = tool\na = 1\n{ID}{SECRET}"),
+    ("the line of another profile in its place", f"[ci]\n{OURS.replace('ss ci', 'ss di')}a = 1\n",
+     f"[ci]\n{OURS.replace('ss ci', 'ss di')}a = 1\n{ID}{SECRET}"),
     ("its key is back already", f"[ci]\n{OURS}{ID}a = 1\n", f"[ci]\n{ID}a = 1\n{SECRET}"),
 ]  # fmt: skip
 
@@ -238,7 +246,8 @@ CLEARED: list[tuple[str, str, set[str], str]] = [
     ("another's line", "[ci]\ncredential_process = tool\n", set(), "[ci]\ncredential_process = tool\n"),
     ("our keys", f"[ci]\naws_access_key_id = ASIA1\naws_secret_access_key = s\n{OURS}", {"ASIA1"}, "[ci]\n"),
     ("keys that are not ours", f"[ci]\n{OURS}{ID}", {"ASIA1"}, f"[ci]\n{ID}"),
-    ("our keys, of which nobody told", "[ci]\naws_access_key_id = ASIA1\n", set(), "[ci]\naws_access_key_id = ASIA1\n"),
+    ("our keys, of which nobody told", "[ci]\naws_access_key_id = ASIA1\n", set(),
+     "[ci]\naws_access_key_id = ASIA1\n"),
     ("no such section", f"[b]\n{OURS}", {"ASIA1"}, f"[b]\n{OURS}"),
 ]  # fmt: skip
 

@@ -39,7 +39,8 @@ def test_arguments_are_plain_values_under_their_names_on_the_wire() -> None:
         "a", Delivery.CREDENTIALS_FILE, ["b"], "c", timedelta(minutes=1), secret=Secret("s"), is_sure=True
     )
     assert given == {
-        "name": "a", "to": "credentials-file", "names": ["b"], "as": "c", "least_seconds": 60, "secret": "s", "is_sure": True
+        "name": "a", "to": "credentials-file", "names": ["b"], "as": "c", "least_seconds": 60, "secret": "s",
+        "is_sure": True
     }  # fmt: skip
 
 
@@ -95,13 +96,15 @@ def planned(_context: Context) -> Plan:
 def test_a_dataclass_is_a_table_and_comes_back() -> None:
     table = cast("dict[str, Any]", planned.run(HERE, {}))
     assert table == {
-        "action": "release", "names": ["a"], "also": [], "diff": [["+", "x"]], "secrets": ["s"], "warnings": [], "digest": "d"
+        "action": "release", "names": ["a"], "also": [], "diff": [["+", "x"]], "secrets": ["s"],
+        "warnings": [], "digest": "d"
     }  # fmt: skip
     assert planned.result_from_json(table) == planned(HERE)
 
 
 def test_names_on_the_wire_stay() -> None:
     assert sorted(registry.OPERATIONS) == [
-        "adopt", "deliver", "document", "hand", "mfa-devices", "plan-release", "refresh", "release", "rotate-begin", "rotate-drop",
+        "adopt", "deliver", "document", "hand", "mfa-devices", "plan-release", "refresh", "release",
+        "rotate-begin", "rotate-drop",
         "rotate-ending", "rotate-finish", "rotate-status", "rotate-step", "rotate-undo", "stop",
     ]  # fmt: skip

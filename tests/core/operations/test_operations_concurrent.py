@@ -177,8 +177,10 @@ def test_a_role_with_keys_of_its_own_is_signed_by_its_source_as_aws_tools_do(ben
 
 def test_keys_that_are_not_an_iam_users_are_not_adopted(bench: Bench) -> None:
     bench.credentials.write_text(
-        f"{bench.credentials.read_text()}\n[minio]\naws_access_key_id = minioadmin\naws_secret_access_key = secret\n"
-        "\n[token]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = s\naws_session_token = t\n"
+        f"{bench.credentials.read_text()}\n[minio]\naws_access_key_id = "
+        "minioadmin\naws_secret_access_key = secret\n"
+        "\n[token]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = "
+        "s\naws_session_token = t\n"
     )
     before = bench.files()
     for name in ("minio", "token"):

@@ -34,7 +34,10 @@ def test_what_was_adopted_at_home_is_delivered_and_released_in_the_second(
     notes = service.import_vault(bench.service.export_vault(JOURNEY), JOURNEY, "passphrase", Secret("second"))
     assert notes == (
         "Imported managed profiles: personal.",
-        "AWS clients here do not resolve personal yet. For each, run: keyturn deliver NAME --to credential-process",
+        (
+            "AWS clients here do not resolve personal yet. For each, run: keyturn deliver NAME --to "
+            "credential-process"
+        ),
     )
     service.unlock_here(passphrase=Secret("second"))
 

@@ -109,7 +109,10 @@ class CommandMfaCodes:
     def _limit_refusals(self, profile: str, serial: str, command: Command) -> None:
         state = self._device_state(serial)
         if state.get("refused", 0) >= MAX_REFUSALS and state.get("command") == _digest(*command):
-            why = f"AWS refused the last {MAX_REFUSALS} codes of mfa_command {command[0]}, so it is not run again"
+            why = (
+                f"AWS refused the last {MAX_REFUSALS} codes of mfa_command {command[0]}, so it is "
+                "not run again"
+            )
             raise self._needs_code(profile, serial, why)
 
     @staticmethod

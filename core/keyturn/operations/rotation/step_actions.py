@@ -118,7 +118,10 @@ class StepActions:
         try:
             return self.close()
         except KeyturnError as error:
-            text = f"{self.record.masked_old_id} is deleted at AWS. Free disk space or fix the permissions, then "
+            text = (
+                f"{self.record.masked_old_id} is deleted at AWS. Free disk space or fix the "
+                "permissions, then "
+            )
             error.hint = (text, THEN_RUN, Remedy("rotate", self.record.profile, "--resume"))
             raise
 

@@ -79,7 +79,10 @@ def require_no_previous_key(context: Context, entry: str, name: str) -> None:
     if previous is None:
         return
     other = masked_key_id(previous.access_key_id)
-    why = f"the vault also holds {other} of the same user, from a rotation without a record, and it would be lost"
+    why = (
+        f"the vault also holds {other} of the same user, from a rotation without a record, and it "
+        "would be lost"
+    )
     hint = (
         f"If only {other} works, return to it: ", Remedy("rotate", name, "--undo"),
         "; else delete it: ", Remedy("rotate", name, f"--drop {previous.access_key_id[-4:]}"),

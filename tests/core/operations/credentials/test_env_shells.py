@@ -92,7 +92,8 @@ def test_fish_keeps_what_it_has_for_all_its_sessions_and_says_so(tmp_path: Path)
     )  # fmt: skip
     assert done.stdout == ""
     assert done.stderr == (
-        "keyturn: AWS_PROFILE is a universal fish variable and stays set. To erase it, run: set -eU AWS_PROFILE\n"
+        "keyturn: AWS_PROFILE is a universal fish variable and stays set. To erase it, run: set "
+        "-eU AWS_PROFILE\n"
     )
     assert {"AWS_REGION=here", "AWS_PROFILE=kept"} <= set(out.read_text().split("\0"))
 
@@ -130,7 +131,8 @@ def test_json_carries_anything(change: dict[str, str | None]) -> None:
 @pytest.mark.parametrize(
     ("path", "shell"),
     [
-        ("/bin/bash", Shell.BASH), ("/usr/bin/fish", Shell.FISH), ("-zsh", Shell.ZSH), ("/bin/dash", Shell.SH), ("", Shell.SH),
+        ("/bin/bash", Shell.BASH), ("/usr/bin/fish", Shell.FISH), ("-zsh", Shell.ZSH), ("/bin/dash",
+         Shell.SH), ("", Shell.SH),
         ("/usr/bin/pwsh", Shell.POWERSHELL), ("/opt/json", Shell.JSON), ("/bin/tcsh", Shell.SH),
     ],
 )  # fmt: skip

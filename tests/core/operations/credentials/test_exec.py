@@ -36,8 +36,10 @@ def printed_environ(person: Person, *words: str, **extra: str) -> dict[str, str]
 
 def test_the_program_has_the_session_and_nothing_that_would_win_over_it(person: Person) -> None:
     other_variables = {
-        "AWS_PROFILE": "personal", "AWS_SECURITY_TOKEN": "x", "AWS_ROLE_ARN": "x", "AWS_WEB_IDENTITY_TOKEN_FILE": "/x",
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/", "AWS_ACCESS_KEY_ID": "AKIAOTHER", "AWS_REGION": "xx-south-1",
+        "AWS_PROFILE": "personal", "AWS_SECURITY_TOKEN": "x", "AWS_ROLE_ARN": "x",
+        "AWS_WEB_IDENTITY_TOKEN_FILE": "/x",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/", "AWS_ACCESS_KEY_ID": "AKIAOTHER",
+        "AWS_REGION": "xx-south-1",
         "AWS_BEARER_TOKEN_BEDROCK": "x", "AWS_BEARER_TOKEN_ANOTHER_ONE": "x",
     }  # fmt: skip
     found = printed_environ(person, "ci-release", **other_variables)
@@ -51,7 +53,8 @@ def test_the_program_has_the_session_and_nothing_that_would_win_over_it(person: 
 
 def test_the_real_aws_cli_is_who_the_profile_is(person: Person) -> None:
     done = person.run(
-        str(BIN / "keyturn"), "exec", "ci-release", "--", str(BIN / "aws"), "sts", "get-caller-identity", "--output", "json",
+        str(BIN / "keyturn"), "exec", "ci-release", "--", str(BIN / "aws"), "sts", "get-caller-identity",
+        "--output", "json",
         extra={"AWS_PROFILE": "personal"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -166,7 +169,8 @@ def test_what_is_relative_to_a_removed_folder_is_said(
 def test_without_a_program_it_is_the_persons_shell(person: Person) -> None:
     done = subprocess.run(
         [str(BIN / "keyturn"), "exec", "ci-release"],
-        env={**person.environ, "SHELL": "/bin/sh"}, input="echo $KEYTURN_PROFILE $0\n", capture_output=True, text=True, check=False, timeout=60,
+        env={**person.environ, "SHELL": "/bin/sh"}, input="echo $KEYTURN_PROFILE $0\n", capture_output=True,
+        text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.stdout == "ci-release /bin/sh\n"
 
@@ -196,7 +200,8 @@ def test_what_cannot_be_run_is_one_line(
 
 
 def test_env_gives_a_shell_the_same(person: Person) -> None:
-    line = f'eval "$({BIN / "keyturn"} env ci-release --shell sh)"; {BIN / "aws"} sts get-caller-identity --query Arn --output text'
+    ask = f"{BIN / 'aws'} sts get-caller-identity --query Arn --output text"
+    line = f'eval "$({BIN / "keyturn"} env ci-release --shell sh)"; {ask}'
     done = person.run("sh", "-c", line, extra={"AWS_PROFILE": "personal"})
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("arn:aws:sts::")

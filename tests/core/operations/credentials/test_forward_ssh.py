@@ -129,9 +129,11 @@ def test_an_aws_client_at_the_remote_host_asks_by_credential_process(
     assert document == json.loads(local.does("credential-process", "ci-release")), "one session for both"
     config = remote.home / "config"
     config.write_text(
-        f"[profile there]\nregion = eu-west-1\ncredential_process = {BIN / 'keyturn'} credential-process ci-release\n"
+        f"[profile there]\nregion = eu-west-1\ncredential_process = {BIN / 'keyturn'} "
+        "credential-process ci-release\n"
     )
-    done = remote.run(str(BIN / "aws"), "sts", "get-caller-identity", "--profile", "there", AWS_CONFIG_FILE=str(config))  # fmt: skip
+    command = [str(BIN / "aws"), "sts", "get-caller-identity", "--profile", "there"]
+    done = remote.run(*command, AWS_CONFIG_FILE=str(config))
     assert json.loads(done.stdout)["Arn"] == RELEASE
 
 

@@ -21,7 +21,8 @@ HOUR = timedelta(hours=1)
 def row(left: timedelta, life: timedelta = HOUR, **other: Any) -> Profile:
     session = Session("ASIAEXAMPLE00000001", NOW + left - life, NOW + left)
     plain = Profile(
-        "ci", managed=True, kind=Kind.ROLE, session=session, renew=Renew.AUTO, delivery=Delivery.CREDENTIAL_PROCESS, last_use=NOW - HOUR
+        "ci", managed=True, kind=Kind.ROLE, session=session, renew=Renew.AUTO,
+        delivery=Delivery.CREDENTIAL_PROCESS, last_use=NOW - HOUR
     )  # fmt: skip
     return replace(plain, **other)
 
@@ -40,8 +41,10 @@ def test_what_is_in_use_and_due_is_renewed() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        {"managed": False}, {"session": None}, {"last_use": None}, {"last_use": NOW - timedelta(hours=25)}, {"renew": Renew.OFF},
-        {"renew": Renew.ON_DEMAND}, {"needs_person": True}, {"delivers_key": True}, {"credential_source": "Environment"}, {"problem": "x"},
+        {"managed": False}, {"session": None}, {"last_use": None}, {"last_use": NOW - timedelta(hours=25)},
+        {"renew": Renew.OFF},
+        {"renew": Renew.ON_DEMAND}, {"needs_person": True}, {"delivers_key": True},
+        {"credential_source": "Environment"}, {"problem": "x"},
     ],
     ids=lambda other: next(iter(other)),
 )  # fmt: skip
