@@ -53,6 +53,12 @@ def test_a_clock_that_is_set_back_makes_nobody_wait_for_days(home: Home) -> None
     assert last.step is Step.UNDONE
 
 
+def test_the_facts_of_a_deletion_are_not_told_before_it_is_the_only_step_left(home: Home) -> None:
+    assert run_until(home, Step.DELIVERED)
+    with pytest.raises(RotationHalted, match="the old key is deleted last"):
+        home.service.rotation.deletion_facts(PROFILE)
+
+
 def test_no_rotation_is_started_while_the_definitions_cannot_be_read(home: Home) -> None:
     home.service.paths.profiles_file.write_text("not TOML [")
     with pytest.raises(KeyturnError, match=r"profiles\.toml"):
