@@ -9,7 +9,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from keyturn.agent.rpc_client import restart_hint
+from keyturn.agent.protocol import RESTART_HINT
 from keyturn.model.errors import AgentHangs, UnsafeFile
 from keyturn.system.files import open_lock_file, poll_flock
 
@@ -93,7 +93,7 @@ def acquire(path: Path, is_answering: Callable[[Path], bool], seconds: float = 1
             return Listener(path, _bind(path), lock)
         if not is_answered:
             raise AgentHangs(
-                "Could not start the agent", "another agent is running and does not answer", restart_hint()
+                "Could not start the agent", "another agent is running and does not answer", RESTART_HINT
             )
         os.close(lock)
         return None

@@ -39,6 +39,7 @@ from keyturn.model.errors import (
     Hint,
     KeyturnError,
     NeedsInteraction,
+    Parts,
     Remedy,
     UsageError,
     words,
@@ -59,6 +60,8 @@ _MAX_EXTRA_LENGTH = 4096
 _MAX_NAME_LENGTH = 1024
 #: Seconds; the maximum lifetime of temporary credentials (36 h, GetSessionToken).
 _MAX_LIFETIME_SECONDS = 129_600
+#: Hint for an agent that runs but is of no use.
+RESTART_HINT: Parts = (RUN, Remedy("agent stop"), " && ", Remedy("vault unlock"))
 _TEXT_FIELDS = ("what", "why", "hint")
 #: Wire names of the error classes that have another name in the code. An error's name on the wire is a
 #: format: it must not change, because client and agent may be of different versions of keyturn.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from keyturn.agent.protocol import Agent
-    from keyturn.model.errors import AgentUnavailable, Parts
+    from keyturn.model.errors import AgentUnavailable
     from keyturn.model.secret import Secret
     from keyturn.storage.paths import Paths
 
@@ -388,19 +388,13 @@ def _find_agent(socket: Path, line: bytes, timeout: float) -> bytes:
 
 
 def _unresponsive_error(error: TimeoutError, timeout: float) -> AgentUnavailable:
+    from keyturn.agent.protocol import RESTART_HINT
     from keyturn.model.errors import AgentHangs, AgentUnavailable
 
     what = "Agent does not respond"
     if isinstance(error, AgentUnresponsive):
-        return AgentHangs(what, str(error), restart_hint())
-    return AgentUnavailable(what, f"no answer within {timeout:g} s", restart_hint())
-
-
-def restart_hint() -> Parts:
-    """Return the hint for an agent that runs but is of no use."""
-    from keyturn.model.errors import RUN, Remedy
-
-    return (RUN, Remedy("agent stop"), " && ", Remedy("vault unlock"))
+        return AgentHangs(what, str(error), RESTART_HINT)
+    return AgentUnavailable(what, f"no answer within {timeout:g} s", RESTART_HINT)
 
 
 def start(

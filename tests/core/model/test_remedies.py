@@ -1,6 +1,4 @@
-"""Every command in a hint of the sources is a Remedy, and every Remedy is a command that the command line
-has.
-"""
+"""Every command in a hint of the sources is a Remedy, and every Remedy is a command of the command line."""
 
 from __future__ import annotations
 

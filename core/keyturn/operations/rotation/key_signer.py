@@ -216,8 +216,8 @@ def _no_working_key(context: Context, record: Record) -> RotationHalted:
     keys = " nor ".join(masked_key_id(key_id) for key_id in record.keys)
     file = record_store.path_of(context, record)
     hint = (
-        "Reactivate one of them in the console, then ", THEN_RUN, Remedy("rotate", record.profile,
-        "--resume"),
+        "Reactivate one of them in the console, then ", THEN_RUN,
+        Remedy("rotate", record.profile, "--resume"),
         f", or --undo. If both are deleted, move {file} away to end the rotation",
     )  # fmt: skip
     return rotation_halted(

@@ -118,11 +118,12 @@ class StepActions:
         try:
             return self.close()
         except KeyturnError as error:
-            text = (
-                f"{self.record.masked_old_id} is deleted at AWS. Free disk space or fix the "
-                "permissions, then "
+            error.hint = (
+                f"{self.record.masked_old_id} is deleted at AWS. ",
+                "Free disk space or fix the permissions, then ",
+                THEN_RUN,
+                Remedy("rotate", self.record.profile, "--resume"),
             )
-            error.hint = (text, THEN_RUN, Remedy("rotate", self.record.profile, "--resume"))
             raise
 
     def close(self) -> Progress:

@@ -79,15 +79,17 @@ def require_no_previous_key(context: Context, entry: str, name: str) -> None:
     if previous is None:
         return
     other = masked_key_id(previous.access_key_id)
-    why = (
-        f"the vault also holds {other} of the same user, from a rotation without a record, and it "
-        "would be lost"
+    raise ChangeRefused(
+        f"Could not release {name}",
+        f"the vault also holds {other} of the same user, from a rotation without a record, "
+        "and it would be lost",
+        (
+            f"If only {other} works, return to it: ",
+            Remedy("rotate", name, "--undo"),
+            "; else delete it: ",
+            Remedy("rotate", name, f"--drop {previous.access_key_id[-4:]}"),
+        ),
     )
-    hint = (
-        f"If only {other} works, return to it: ", Remedy("rotate", name, "--undo"),
-        "; else delete it: ", Remedy("rotate", name, f"--drop {previous.access_key_id[-4:]}"),
-    )  # fmt: skip
-    raise ChangeRefused(f"Could not release {name}", why, hint)
 
 
 # -- edit ----------------------------------------------------------------------------------------------------
