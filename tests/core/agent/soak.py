@@ -110,7 +110,7 @@ def soak(socket: Path, names: tuple[str, ...], requests: int) -> SoakResult:
 
 def _run_clients(socket: Path, names: tuple[str, ...], requests: int) -> list[_Client]:
     clients = [_Client(socket, names) for _ in range(CLIENTS)]
-    threads = [threading.Thread(target=rpc_client.run, args=(requests // CLIENTS,)) for client in clients]
+    threads = [threading.Thread(target=client.run, args=(requests // CLIENTS,)) for client in clients]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -20,7 +20,7 @@ import pytest
 from keyturn.cli import exec as serving
 from keyturn.delivery.endpoint import launcher
 from keyturn.delivery.environment import CONFLICTING, KEYS
-from keyturn.model.errors import KeyturnError
+from keyturn.model.errors import KeyturnError, words
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
 from keyturn.storage.paths import paths_for
@@ -302,7 +302,7 @@ def test_with_a_default_of_the_persons_own_it_is_said_how_to_keep_it(person: Per
 def test_a_default_that_is_managed_is_released_before_it_is_renamed(person: Person) -> None:
     service = CredentialService.from_environ(person.environ)
     default = next(row for row in service.snapshot().profiles if row.name == "default")
-    advice = serving._advice(service, replace(default, managed=True), None)
+    advice = words(serving._advice(service, replace(default, managed=True), None))
     assert "or run keyturn release default, then rename [default]" in advice
 
 
