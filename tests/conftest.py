@@ -3,13 +3,17 @@ repository."""
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -19,6 +23,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("wild", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+
+# Rare collections, because thousands of screens and service models live in one process here.
+gc.set_threshold(100_000, 50, 1000)
+# Each botocore session parses the models of AWS's services anew; here a process parses each file once. A
+# session's own loader shares them too.
+_parse_once = functools.cache(functools.partial(JSONFileLoader.load_file, JSONFileLoader()))
+
+
+def _load_file(self: JSONFileLoader, file_path: str) -> Any:  # noqa: ARG001 - a method of every loader
+    return _parse_once(file_path)
+
+
+JSONFileLoader.load_file = _load_file  # type: ignore[method-assign]  # see above
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

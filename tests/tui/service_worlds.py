@@ -19,6 +19,7 @@ from typing import Protocol
 
 import pytest
 
+from keyturn.awsconfig import writer
 from keyturn.model.errors import AwsRefused, NoResponse
 from keyturn.model.profile import Delivery, Key, Profile, Snapshot, VaultState
 from keyturn.model.secret import Secret
@@ -28,6 +29,7 @@ from keyturn.vault import passphrase
 from keyturn_sandbox import Sandbox
 from keyturn_tui.workers import ServicePort
 from tests.core.vault import weak_age
+from tests.support.instant_timing import instant_timing
 from tests.tui.memory_service import PASSPHRASE, MemoryService
 
 #: Profiles of the sandbox, by what they are. An unlocked or locked vault holds the first four.
@@ -235,6 +237,7 @@ def sandboxed(folder: Path) -> Iterator[RealWorld]:
     """Start a sandbox in a folder that does not exist yet, and make its environment this process's."""
     with pytest.MonkeyPatch.context() as patch, Sandbox(folder) as sandbox:
         patch.setattr(passphrase, "seal", weak_age.seal)
+        patch.setattr(writer, "Timing", instant_timing)
         for name in set(os.environ) - set(sandbox.environ):
             patch.delenv(name)
         for name, value in sandbox.environ.items():

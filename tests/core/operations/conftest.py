@@ -1,4 +1,4 @@
-"""A service with its own sandbox, in this process, with a vault that costs no scrypt."""
+"""A service with its own sandbox, in this process. Its vault costs no scrypt, its writer no waits."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from keyturn.awsconfig import writer
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
 from keyturn.vault import passphrase
 from keyturn_sandbox import Sandbox
 from tests.core.vault import weak_age
+from tests.support.instant_timing import instant_timing
 
 PASSPHRASE = Secret("three small words")
 
@@ -61,6 +63,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr(passphrase, "seal", weak_age.seal)
+    monkeypatch.setattr(writer, "Timing", instant_timing)
     with Sandbox(tmp_path / "sandbox") as sandbox:
         for name in set(os.environ) - set(sandbox.environ):
             monkeypatch.delenv(name)

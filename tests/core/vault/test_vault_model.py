@@ -245,7 +245,7 @@ def _run(examples: int, steps: int) -> None:
 
 
 def test_the_vault_holds_what_a_dictionary_holds() -> None:
-    _run(60, 30)
+    _run(20, 30)
 
 
 @pytest.mark.campaign

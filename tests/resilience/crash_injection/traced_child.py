@@ -11,7 +11,6 @@ import gc
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -24,12 +23,12 @@ import pyrage  # noqa: F401  # the same
 
 from keyturn import service
 from keyturn.awsconfig import writer
-from keyturn.awsconfig.shared_file import Timing
 from keyturn.cli import main  # noqa: F401  # the verbs
 from keyturn.operations.context import Context
 from keyturn.vault import passphrase
 from tests.core.vault import weak_age
 from tests.resilience.crash_injection.crash_home import NOW, FixedAws, Home
+from tests.support.instant_timing import instant_timing
 
 Run = Callable[[Home], int]
 #: Exit code that only a mistake of the harness itself produces.
@@ -65,16 +64,6 @@ class Outcome:
         if self.code and ". " not in lines[0] and not lines[0].endswith("."):
             return f"no next step: {lines[0]}"
         return None
-
-
-def instant_timing() -> Timing:
-    """Return timing in which waiting costs nothing: a sleep moves its clocks."""
-    waited = [0.0]
-
-    def sleep(seconds: float) -> None:
-        waited[0] += seconds
-
-    return Timing(lambda: time.time() + waited[0], lambda: waited[0], sleep, lambda: 0.5)
 
 
 def fork(run: Run, home: Home, around: Callable[[], AbstractContextManager[Any]] | None = None) -> int:

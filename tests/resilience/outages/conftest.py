@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from unittest import mock
 
 import pytest
 
+from keyturn.awsconfig import writer
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
 from keyturn_sandbox import Sandbox
 from keyturn_sandbox.seed_managed import plant_managed
 from tests.resilience.outages.failures import Failure
+from tests.support.instant_timing import instant_timing
 
 
 @dataclass
@@ -46,7 +49,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OutageMachine]
         os.environ.clear()
         os.environ.update(sandbox.environ)
         try:
-            service = CredentialService.from_environ(os.environ, use_agent=False)
+            with mock.patch.object(writer, "Timing", instant_timing):
+                service = CredentialService.from_environ(os.environ, use_agent=False)
             recovery_key = plant_managed(sandbox, service)
             service.unlock_here(recovery_key=recovery_key)
             yield OutageMachine(sandbox, service, recovery_key)
