@@ -76,7 +76,8 @@ class OperationRouter:
             state = self._context.vault.state()
             if state is VaultState.CLOSED:
                 self._unlock()
-                result = self._try_run(context, operation, *args, **kwargs)
+                # It reads again, because a prompt of the keyring may have taken long.
+                result = self._try_run(self._context, operation, *args, **kwargs)
             if result is None:
                 raise vault.locked_error(self._context, state)
         return result
