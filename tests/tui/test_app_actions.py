@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from keyturn.awsconfig.sdk_caches import SdkCaches
-from keyturn.model.profile import FileProblem, Kind, Profile, VaultState
+from keyturn.model.profile import FileProblem, Kind, Profile, Snapshot, VaultState
 from keyturn_sandbox import Sandbox
-from keyturn_tui.actions import why_not_manageable
+from keyturn_tui.actions import BY_ID, why_not_manageable, why_unavailable
+from keyturn_tui.rendering.profile_cells import View
+from keyturn_tui.rendering.profile_rows import Entry
 from keyturn_tui.terminal.capabilities import Options
 from tests.tui.conftest import NARROW, WIDE, Drive
 from tests.tui.memory_service import MemoryService
-from tests.tui.sample_profiles import believable
+from tests.tui.sample_profiles import NOW, believable
 
 
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
@@ -48,6 +50,31 @@ async def test_read_only_offers_nothing_that_writes_and_locks_nothing(
 )
 def test_m_is_promised_where_it_can_do_something(profile: Profile, fit: bool) -> None:
     assert (why_not_manageable(profile) is None) is fit
+
+
+@pytest.mark.parametrize(
+    ("profile", "action", "reason"),
+    [
+        (
+            Profile("audit", managed=True, kind=Kind.ROLE, source="deploy"),
+            "key.rotate",
+            "it has no access key of its own. Rotate its source: R on deploy",
+        ),
+        (Profile("sso", kind=Kind.SSO_ROLE), "key.rotate", "the vault has no access key for it. Press Enter"),
+        (
+            Profile("machine", kind=Kind.ROLE),
+            "manage",
+            (
+                "a profile of type role has no long-term secret in the shared files. "
+                "Refresh it without adopting: r"
+            ),
+        ),
+        (Profile("audit", managed=True, kind=Kind.ROLE), "session.stop", "it has no session"),
+    ],
+)
+def test_a_reason_names_keys_and_calls_the_profile_it(profile: Profile, action: str, reason: str) -> None:
+    view = View(Snapshot(1, (profile,), vault=VaultState.OPEN), NOW)
+    assert why_unavailable(BY_ID[action], Entry(profile, "", "", ""), view) == reason
 
 
 async def test_m_where_it_can_do_nothing_says_why_and_is_not_in_the_footer(drive: Drive) -> None:

@@ -258,7 +258,7 @@ async def test_stop_withdraws_at_once_where_no_person_is_needed(drive: Drive, se
         assert service.named("stop") == ["ci-audit"]
         assert "stopped ci-audit" in driver.message
         await driver.press("x")
-        assert "ci-audit has no session" in driver.message
+        assert "Stop ci-audit: it has no session" in driver.message
 
 
 async def test_stop_asks_where_an_mfa_code_would_be_needed(drive: Drive, service: MemoryService) -> None:

@@ -246,11 +246,14 @@ async def test_r_says_why_not_and_at_the_start_one_line_says_what_waits(
     service.rotation.start("ci-deploy")
     async with drive(service, WIDE) as driver:
         assert "Rotation of ci-deploy is pending (next: verify). Press R to resume." in driver.message
-        for name, why in (("personal", "keyturn adopt personal"), ("ci-audit", "keyturn rotate ci-deploy")):
+        for name, why in (
+            ("personal", "Adopt it first: m"),
+            ("ci-audit", "Rotate its source: R on ci-deploy"),
+        ):
             await driver.go(name)
             await driver.type("R")
             assert on_main(driver)
-            assert why in driver.message
+            assert why in " ".join(driver.message.split())
         await driver.go("legacy-import")
         assert "R Rotate" not in driver.text, "a key that is due, but in clear"
         await driver.go("ci-deploy")

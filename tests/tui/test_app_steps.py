@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -11,7 +12,8 @@ from keyturn.model.errors import THEN_RUN, Hint, Remedy, parts_of
 from keyturn.model.profile import Profile
 from keyturn.operations.rotation.delete_key import DeletionFacts
 from keyturn.profiles.status import why_not_rotatable
-from keyturn_tui.controllers.rotation import words_with_keys
+from keyturn_tui.actions import words_with_keys
+from keyturn_tui.controllers.rotation import key_of
 from keyturn_tui.dialogs.confirm import deletion_lines
 from keyturn_tui.rendering.key_deletion import old_key
 from keyturn_tui.rendering.profile_cells import Line
@@ -44,7 +46,7 @@ RESUME, UNDO = (Remedy("rotate", "ci", option) for option in ("--resume", "--und
     ],
 )
 def test_hints_name_keys_of_the_dialog(hint: Hint, worded: str) -> None:
-    assert words_with_keys(parts_of(hint), "ci") == worded
+    assert words_with_keys(parts_of(hint), partial(key_of, name="ci")) == worded
 
 
 def test_the_facts_before_a_deletion() -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from textual.binding import Binding, BindingType
 
 from keyturn.awsconfig import process_line
-from keyturn.model.errors import KeyturnError, parts_of, words
+from keyturn.model.errors import RUN, THEN_RUN, KeyturnError, Parts, Remedy, parts_of
 from keyturn.model.profile import Profile, RotationState, State, VaultState, state_of
 from keyturn.profiles.status import Refusal, why_not_adoptable, why_not_rotatable
 from keyturn_tui.rendering.profile_cells import View
 from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
+
+#: Words before a key in a hint, by those before a command.
+_PRESS = {RUN: "Press ", THEN_RUN: "press "}
+#: Keys of a row, by the verb that does the same.
+_KEYS_OF_VERBS = {"adopt": "m", "release": "m", "refresh": "r", "rotate": "R", "show": "Enter"}
 
 
 class Area(StrEnum):
@@ -233,7 +239,9 @@ def method_of(action_id: str) -> str:
 
 
 def why_unavailable(action: Action, row: Row | None, view: View) -> str | None:  # noqa: PLR0911  # one return for each row of the table
-    """Return the reason that an action cannot run on this row, as a clause; None if it can."""
+    """Return the reason that an action cannot run on this row, as a clause; None if it can. The row's profile
+    is `it`.
+    """
     if action.writes and view.read_only:
         return "keyturn was started with --read-only"
     if action.id == "lock" and view.vault in (VaultState.ABSENT, VaultState.LOCKED):
@@ -248,9 +256,9 @@ def why_unavailable(action: Action, row: Row | None, view: View) -> str | None: 
         return "select a profile first"
     profile = row.profile
     if profile.name in view.working:
-        return f"another operation on {profile.name} is running"
+        return "another operation on it is running"
     if action.id == "session.stop" and profile.session is None:
-        return f"{profile.name} has no session"
+        return "it has no session"
     if action.id == "manage":
         return why_not_manageable(profile)
     return _text_of(profile, why_not_rotatable(profile)) if action.id == "key.rotate" else None
@@ -295,12 +303,35 @@ def why_not_manageable(profile: Profile) -> str | None:
     try:
         process_line.check_name(profile.name)
     except KeyturnError as error:
-        return f"{profile.name}: {error.why}; rename it in the files"
+        return f"{error.why}; rename it in the files"
     return None
 
 
 def _text_of(profile: Profile, refusal: Refusal | None) -> str | None:
-    return f"{profile.name}: {refusal.why}. {words(parts_of(refusal.hint))}" if refusal is not None else None
+    if refusal is None:
+        return None
+    hint = words_with_keys(parts_of(refusal.hint), lambda remedy: _key_of(remedy, profile.name))
+    return f"{refusal.why}. {hint}" if hint else refusal.why
+
+
+def _key_of(remedy: Remedy, name: str) -> str | None:
+    """Return the key that does the same on the row of `name`, or on another profile's row; None if there is
+    none."""
+    key = None if remedy.flag else _KEYS_OF_VERBS.get(remedy.operation)
+    return key and (key if remedy.profile == name else f"{key} on {remedy.profile}")
+
+
+def words_with_keys(parts: Parts, key_of: Callable[[Remedy], str | None]) -> str:
+    """Word a hint with keys in place of the commands that have one: "Press u" for "Run: keyturn rotate NAME
+    --undo".
+    """
+    texts: list[str] = []
+    for part in parts:
+        key = None if isinstance(part, str) else key_of(part)
+        if key and texts:
+            texts[-1] = _PRESS.get(texts[-1], texts[-1])
+        texts.append(part if isinstance(part, str) else key or part.command())
+    return "".join(texts)
 
 
 def needs_rotation(profile: Profile) -> bool:

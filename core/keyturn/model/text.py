@@ -171,8 +171,7 @@ class Glyphs:
     broken: str
     cursor: str
     mark: str
-    ellipsis: str
 
 
-UNICODE = Glyphs("●", "◐", "○", "-", "■", "▲", "↻", "?", "✗", "▸", "*", "…")
-ASCII = Glyphs("+", "!", "x", "-", "#", "D", "~", "?", "X", ">", "*", "~")
+UNICODE = Glyphs("●", "◐", "○", "-", "■", "▲", "↻", "?", "✗", "▸", "*")
+ASCII = Glyphs("+", "!", "x", "-", "#", "D", "~", "?", "X", ">", "*")

@@ -39,7 +39,7 @@ class NotJudged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the tests said about one mutation."""
+    """The verdict of the tests on one mutation."""
 
     id: str
     area: str

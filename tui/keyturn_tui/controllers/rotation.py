@@ -10,11 +10,12 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from keyturn.model.errors import RUN, THEN_RUN, KeyturnError, Parts, RotationHalted
+from keyturn.model.errors import KeyturnError, Remedy, RotationHalted
 from keyturn.model.profile import Profile
 from keyturn.model.text import safe
 from keyturn.operations.rotation.progress import Progress, StepWaits
 from keyturn.operations.rotation.record import Step
+from keyturn_tui.actions import words_with_keys
 from keyturn_tui.controllers.profiles import Cancelled, ProfileController
 from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.dialogs.base import error_text
@@ -24,14 +25,11 @@ from keyturn_tui.rendering.rotation_steps import Phase, RotationView, pending_te
 from keyturn_tui.state import AppState
 
 T = TypeVar("T")
-#: A rotation command with its profile bound; takes the MFA code.
-RotationCall = Callable[[str | None], Progress]
 
 #: Options of `keyturn rotate` in hints, and the keys of the dialog that do the same.
 _KEYS = {
     "--resume": "Enter", "--undo": "u", "--finish": "D", "--drop": "D", "--status": "D",
 }  # fmt: skip
-_PRESS = {RUN: "Press ", THEN_RUN: "press "}
 
 
 class RotationController:
@@ -239,7 +237,7 @@ class RotationController:
             return error.line(lambda _: "")  # the summary above already says it
         if self.view.slots_full:
             return error.line(lambda _: "Press D to see the other key.")
-        return error.line(partial(words_with_keys, name=self._name))
+        return error.line(partial(words_with_keys, key_of=partial(key_of, name=self._name)))
 
     def _show_summary(self) -> None:
         """Show the result on the status line after the dialog was closed."""
@@ -258,17 +256,7 @@ class RotationController:
             self._draw()
 
 
-def words_with_keys(parts: Parts, name: str) -> str:
-    """Word a hint with the dialog's keys in place of the commands that they run: "Press u" for "Run: keyturn
-    rotate NAME --undo"."""
-    texts: list[str] = []
-    for part in parts:
-        if isinstance(part, str):
-            texts.append(part)
-            continue
-        is_here = (part.operation, part.profile) == ("rotate", name)
-        key = _KEYS.get(part.flag.partition(" ")[0]) if is_here else None
-        if key and texts:
-            texts[-1] = _PRESS.get(texts[-1], texts[-1])
-        texts.append(key or part.command())
-    return "".join(texts)
+def key_of(remedy: Remedy, name: str) -> str | None:
+    """Return the dialog's key that does the same for the profile `name`; None if there is none."""
+    is_here = (remedy.operation, remedy.profile) == ("rotate", name)
+    return _KEYS.get(remedy.flag.partition(" ")[0]) if is_here else None

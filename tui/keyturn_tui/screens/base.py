@@ -69,7 +69,10 @@ class ActionScreen(Screen[None]):
         if reason is None and method is not None:
             method()
             return
-        label = label_of(action, self.selected_row).rstrip("…")
+        row = self.selected_row
+        label = label_of(action, row).rstrip("…")
+        if action.row and isinstance(row, Entry):
+            label = f"{label} {safe(row.profile.name, 60)}"
         self.ui.show_message(f"{label}: {reason or 'not available on this screen; Esc goes back'}.", "soon")
 
     @property

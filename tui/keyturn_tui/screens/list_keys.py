@@ -10,7 +10,8 @@ class ListKeys:
 
     @property
     def row_list(self) -> CursorList:
-        """The list."""
+        """The list. Each screen overrides it; a mixin of Textual's screens cannot be abstract, because their
+        metaclass is not ABCMeta."""
         raise NotImplementedError
 
     def lost_row(self) -> Key | None:

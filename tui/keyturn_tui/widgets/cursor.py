@@ -42,7 +42,9 @@ class CursorGuard:
 
 
 class CursorList(Widget):
-    """A list whose cursor stops at both ends."""
+    """A list whose cursor stops at both ends. A subclass overrides `move`; a widget cannot be abstract,
+    because its metaclass is not ABCMeta.
+    """
 
     guard: CursorGuard
 
