@@ -29,10 +29,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 gc.set_threshold(100_000, 50, 1000)
 # Each botocore session parses the models of AWS's services anew; here a process parses each file once. A
 # session's own loader shares them too.
-_parse_once = functools.cache(functools.partial(JSONFileLoader.load_file, JSONFileLoader()))
+_parse = JSONFileLoader.load_file
+_parse_once = functools.cache(functools.partial(_parse, JSONFileLoader()))
 
 
-def _load_file(self: JSONFileLoader, file_path: str) -> Any:  # noqa: ARG001 - a method of every loader
+def _load_file(self: JSONFileLoader, file_path: str) -> Any:
+    if file_path.endswith("endpoints"):  # botocore writes into that one
+        return _parse(self, file_path)
     return _parse_once(file_path)
 
 

@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from keyturn.awsconfig.native_profiles import native_profiles, read_files
+from keyturn.awsconfig.loader import read_files
+from keyturn.awsconfig.native_profiles import native_profiles
 from keyturn.system.clock import system_clock
 
 RUNS = 9

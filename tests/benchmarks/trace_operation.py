@@ -20,8 +20,8 @@ prove that it is unchanged only two seconds after its last change.
 - **whole readings**: how often both shared AWS files were loaded together (`loader.read_files`). Then how
   often each file was opened for reading, by the writer and by botocore too, which reads both once to choose a
   credential provider.
-- **index.json**: how often it was opened for reading. Neither a reading nor a change opens it while its stat
-  values prove that it is unchanged.
+- **index.json**: how often it was opened for reading, besides the changes, each of which reads it under its
+  lock (see locks). A reading does not open it while its stat values prove that it is unchanged.
 - **documents parsed**: calls of `parser.parse`.
 - **locks**: each `flock` taken, by kind.
 
@@ -65,6 +65,7 @@ ADOPTED = ("ci-deploy", "ci-release", "ci-audit")
 LONG_AGO = 1_700_000_000.0
 #: Packages whose modules are left out of the main line.
 VALUES = ("keyturn.model.", "keyturn.system.")
+FILES = ("config", "credentials", "profiles.toml", "index.json")
 _FOLDERS = {
     str(Path(package.__path__[0]).resolve()) + os.sep: package.__name__ for package in (keyturn, keyturn_tui)
 }
@@ -86,6 +87,11 @@ class Trace:
     locks: Counter[str] = field(default_factory=Counter)
     """Locks taken, by kind."""
 
+    def readings(self, file: str) -> int:
+        """Return how often a file was opened for reading, without the changes of the index, each of which
+        takes its lock."""
+        return self.opened[file] - (self.locks[file] if file == "index.json" else 0)
+
     def figures(self) -> dict[str, object]:
         """Return the figures as JSON can have them."""
         return {
@@ -94,7 +100,7 @@ class Trace:
             "modules": len(self.modules),
             "whole_readings": self.whole_readings,
             "documents": self.documents,
-            **{file: self.opened[file] for file in ("config", "credentials", "profiles.toml", "index.json")},
+            **{file: self.readings(file) for file in FILES},
             "locks": dict(sorted(self.locks.items())),
         }
 
@@ -246,8 +252,8 @@ def _lines(trace: Trace, *, verbose: bool) -> Iterator[str]:
     yield trace.name
     yield f"  modules on the main line  {len(trace.main_line)} (of {len(trace.modules)} entered)"
     yield f"  whole readings of the shared files  {trace.whole_readings}"
-    for file in ("config", "credentials", "profiles.toml", "index.json"):
-        yield f"  {file} read  {trace.opened[file]}"
+    for file in FILES:
+        yield f"  {file} read  {trace.readings(file)}"
     yield f"  documents parsed  {trace.documents}"
     yield "  locks  " + (
         ", ".join(f"{kind} {count}" for kind, count in sorted(trace.locks.items())) or "none"

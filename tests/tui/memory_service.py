@@ -331,6 +331,8 @@ class MemoryService:
         self._record_call("release", (plan.names, words))
         self._need_vault()
         self._require_current(plan)
+        if self.gate is not None and (passphrase or words):
+            self.gate.wait(10)
         if plan.secrets and self.slot == "passphrase":
             if passphrase is None:
                 raise NeedsUnlock("release", "long-term keys leave the vault", "Type the passphrase.")

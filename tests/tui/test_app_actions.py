@@ -56,11 +56,16 @@ def test_m_is_promised_where_it_can_do_something(profile: Profile, fit: bool) ->
     ("profile", "action", "reason"),
     [
         (
-            Profile("audit", managed=True, kind=Kind.ROLE, source="deploy"),
+            Profile("audit", managed=True, kind=Kind.ROLE, source="deploy", chain=("deploy",)),
             "key.rotate",
             "it has no access key of its own. Rotate its source: R on deploy",
         ),
-        (Profile("sso", kind=Kind.SSO_ROLE), "key.rotate", "the vault has no access key for it. Press Enter"),
+        (
+            Profile("login", kind=Kind.ROLE, source="corp", chain=("sso",)),
+            "key.rotate",
+            "it has no access key of its own",
+        ),
+        (Profile("sso", kind=Kind.SSO_ROLE), "key.rotate", "the vault has no access key for it"),
         (
             Profile("machine", kind=Kind.ROLE),
             "manage",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -325,6 +326,37 @@ async def test_release_wants_the_passphrase_where_a_key_leaves(drive: Drive, siz
         assert "released ci-deploy" in driver.message
 
 
+@pytest.mark.parametrize(("slot", "typed"), [("passphrase", PASSPHRASE), ("keyring", "release ci-deploy")])
+async def test_a_release_that_runs_cannot_be_left(drive: Drive, slot: str, typed: str) -> None:
+    service = service_with(VaultState.OPEN, slot=slot)
+    service.gate = threading.Event()
+    async with drive(service) as driver:
+        await driver.go("ci-deploy")
+        await driver.press("m", "enter")
+        await driver.type(typed)
+        await driver.pilot.press("enter")
+        await driver.pilot.press("escape")
+        await driver.pilot.pause()
+        assert "can no longer be cancelled" in driver.text
+        service.gate.set()
+        await driver.settle()
+        assert "released ci-deploy" in driver.message
+
+
+async def test_a_dialog_waits_until_the_one_before_it_is_closed(drive: Drive) -> None:
+    service = service_with(VaultState.OPEN)
+    async with drive(service) as driver:
+        await driver.go("ci-deploy")
+        await driver.press("m")
+        driver.app.start(driver.app.controller.refresh("ci-deploy-mfa"))
+        await driver.settle()
+        assert isinstance(driver.app.screen, ReviewScreen)
+        await driver.press("escape")
+        assert isinstance(driver.app.screen, MfaScreen)
+        await driver.press("escape")
+        assert on_main(driver)
+
+
 async def test_release_wants_typed_words_where_there_is_only_a_keyring(drive: Drive) -> None:
     service = service_with(VaultState.OPEN, slot="keyring")
     async with drive(service) as driver:
@@ -370,8 +402,6 @@ async def test_a_long_review_scrolls_and_says_that_there_is_more(drive: Drive) -
 
 
 async def test_a_slow_refresh_blocks_no_key(drive: Drive) -> None:
-    import threading
-
     service = service_with(VaultState.OPEN)
     service.gate = threading.Event()
     async with drive(service) as driver:

@@ -202,7 +202,7 @@ async def test_what_goes_wrong_stays_in_the_dialog_and_enter_tries_again(
         rotations.calls.clear()
         rotations.raises.append(Unreachable("iam:ListAccessKeys", "no answer", hint))
         await driver.type("\r")
-        assert "iam:ListAccessKeys: no answer. Go on: Enter, or back: u" in screen_words(driver)
+        assert "no answer. Go on: Enter, or back: keyturn rotate ci-deploy --undo" in screen_words(driver)
         assert "✗ 1 Check" in screen_words(driver)
         rotations.raises.append(UnicodeError("canary"))
         await driver.type("\r")

@@ -46,7 +46,14 @@ RESUME, UNDO = (Remedy("rotate", "ci", option) for option in ("--resume", "--und
     ],
 )
 def test_hints_name_keys_of_the_dialog(hint: Hint, worded: str) -> None:
-    assert words_with_keys(parts_of(hint), partial(key_of, name="ci")) == worded
+    keys = {"Enter": "Continue", "u": "Undo…", "D": "Delete the old key…"}
+    assert words_with_keys(parts_of(hint), partial(key_of, name="ci", keys=keys)) == worded
+
+
+def test_a_hint_names_no_key_that_the_dialog_does_not_offer() -> None:
+    assert words_with_keys(parts_of(UNDO), partial(key_of, name="ci", keys={"Enter": "Start"})) == (
+        "Run: keyturn rotate ci --undo"
+    )
 
 
 def test_the_facts_before_a_deletion() -> None:

@@ -18,7 +18,7 @@ from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
 #: Words before a key in a hint, by those before a command.
 _PRESS = {RUN: "Press ", THEN_RUN: "press "}
 #: Keys of a row, by the verb that does the same.
-_KEYS_OF_VERBS = {"adopt": "m", "release": "m", "refresh": "r", "rotate": "R", "show": "Enter"}
+_KEYS_OF_VERBS = {"adopt": "m", "release": "m", "refresh": "r", "rotate": "R"}
 
 
 class Area(StrEnum):
@@ -310,7 +310,10 @@ def why_not_manageable(profile: Profile) -> str | None:
 def _text_of(profile: Profile, refusal: Refusal | None) -> str | None:
     if refusal is None:
         return None
-    hint = words_with_keys(parts_of(refusal.hint), lambda remedy: _key_of(remedy, profile.name))
+    parts = parts_of(refusal.hint)
+    if any(isinstance(part, Remedy) and part.operation == "show" for part in parts):
+        return refusal.why  # the details are one key away everywhere
+    hint = words_with_keys(parts, lambda remedy: _key_of(remedy, profile.name))
     return f"{refusal.why}. {hint}" if hint else refusal.why
 
 

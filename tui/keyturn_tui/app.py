@@ -68,6 +68,7 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
         self.state = AppState(service, WorkerPool(self.post_message), options, terminal)
         self.controller = ProfileController(self.state, self)
         self.keyboard = Keyboard(self, super().on_event)
+        self._dialog_lock = asyncio.Lock()
         self._is_polling = False
         self._last_withdrawal = self.state.now()
         self._last_filters = [ControlFilter(), *([AsciiFilter()] if terminal.ascii else [])]
@@ -169,7 +170,9 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
         return snapshot, catalog(snapshot)
 
     async def show_dialog(self, screen: Screen[T]) -> T | None:
-        return await self.push_screen_wait(screen)
+        """Show dialogs one after another, because one that ends closes the top screen of the stack."""
+        async with self._dialog_lock:
+            return await self.push_screen_wait(screen)
 
     def start(self, conversation: Coroutine[Any, Any, Any]) -> None:
         self.run_worker(self._run_guarded(conversation))

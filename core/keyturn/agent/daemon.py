@@ -100,7 +100,7 @@ def _open_server(open_service: OpenService) -> AgentServer | None:
 
 
 def _read_unlock_secret() -> tuple[Secret | None, Secret | None]:
-    record = secret_channel.read_request(REQUEST_LIMIT)
+    record = secret_channel.read_json_line(REQUEST_LIMIT)
     match record:
         case {"passphrase": str(passphrase)}:
             return Secret(passphrase), None

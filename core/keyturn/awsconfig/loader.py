@@ -90,11 +90,11 @@ class SharedConfig:
 def read_files(config: Path, credentials: Path, earlier: SharedConfig | None = None) -> SharedConfig:
     """Read both files now.
 
-    :param earlier: an earlier reading; a file with the same content is not parsed again.
-
     File contents never raise: a file that botocore rejects is listed in `problems` with the line and
     contributes nothing, while the other file still counts. As in botocore, anything but a regular file counts
     as absent.
+
+    :param earlier: an earlier reading; a file with the same content is not parsed again.
     """
     problems: list[FileProblem] = []
     before = (None, None) if earlier is None else (earlier.config, earlier.credentials)

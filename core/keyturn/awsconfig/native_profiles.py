@@ -6,23 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from keyturn.awsconfig.loader import SharedConfig, read_files
+from keyturn.awsconfig.loader import SharedConfig
 from keyturn.awsconfig.parser import DEFAULT, Document, FileKind, Item, Section, Settings
 from keyturn.awsconfig.resolver import Resolution, Resolver
 from keyturn.awsconfig.sdk_caches import SdkCaches, parse_time
 from keyturn.model import key_ids
 from keyturn.model.profile import Key, Kind, Origin, Profile, Rotation, Session
 from keyturn.model.secret import Secret
-
-__all__ = [
-    "CREDENTIAL_KEYS",
-    "CredentialItem",
-    "SharedConfig",
-    "credential_items",
-    "dependants",
-    "native_profiles",
-    "read_files",
-]
 
 #: Settings in which tools record the expiry of the temporary keys that they write to the credentials file.
 _EXPIRY_KEYS = ("aws_expiration", "x_security_token_expires", "expiration")

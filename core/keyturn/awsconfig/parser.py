@@ -112,7 +112,7 @@ class Settings(dict[str, Value]):
 class Document:
     """A file that botocore accepts."""
 
-    __slots__ = ("_by_name", "data", "defaults", "kind", "path", "sections", "versions")
+    __slots__ = ("_by_name", "_versions", "data", "defaults", "kind", "path", "sections")
 
     def __init__(self, data: bytes, path: str, kind: FileKind, sections: tuple[Section, ...]) -> None:
         self.data = data
@@ -127,8 +127,8 @@ class Document:
         self._by_name: dict[str, Section] = {}
         for section in sections:
             self._by_name.setdefault(section.name, section)
-        self.versions = {data: self}
-        """The last contents of the file, parsed; shared by their documents."""
+        self._versions = {data: sections}
+        """The last contents of the file, parsed. Documents of the same file share it."""
 
     def __repr__(self) -> str:
         return f"Document({self.path!r}, {len(self.sections)} sections)"
@@ -141,12 +141,15 @@ class Document:
 
         :raises UnparsableFile: if botocore rejects it.
         """
-        document = self.versions.get(data)
-        if document is None:
-            document = self.versions[data] = parse(data, self.path, self.kind)
-            document.versions = self.versions
-            if len(self.versions) > MAX_VERSIONS:
-                del self.versions[next(iter(self.versions))]
+        sections = self._versions.get(data)
+        if sections is None:
+            document = parse(data, self.path, self.kind)
+            self._versions[data] = document.sections
+            while len(self._versions) > MAX_VERSIONS:
+                self._versions.pop(next(iter(self._versions)), None)
+        else:
+            document = Document(data, self.path, self.kind, sections)
+        document._versions = self._versions
         return document
 
     @property

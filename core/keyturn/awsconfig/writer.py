@@ -117,8 +117,8 @@ class SharedFiles:
     ) -> Edit:
         """Change a file in one atomic step; a missing file is created, private to its owner.
 
-        :param earlier: the file as it was read before; the same content is not parsed again.
         :param expect: the bytes that the change was planned on; None for no file.
+        :param earlier: the file as it was read before; the same content is not parsed again.
         :raises FileChanged: if the file does not hold `expect`, or changes of others cannot be merged.
         :raises UnparsableFile: if AWS tools reject the file as it is.
         :raises UnsafeFile: if its owner, mode or type forbids writing.

@@ -63,8 +63,7 @@ def exec_(
     """Run a command, or a shell, with a session of PROFILE in its environment.
 
     Other AWS credentials and settings are removed from the environment. The session is not renewed while CMD
-    runs,
-    except with --endpoint.
+    runs, except with --endpoint.
     """
     if token_env and not as_endpoint:
         raise UsageError("Invalid option --token-env", "it requires --endpoint", "Add --endpoint")

@@ -44,6 +44,7 @@ The number is the exit code; a subclass without a number has that of its parent.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -67,8 +68,9 @@ class Remedy:
     """Option or argument with its value: `--undo`, `--drop 4WQP`, `mfa_serial=SERIAL`."""
 
     def command(self) -> str:
-        """Return the command line."""
-        return " ".join(filter(None, ("keyturn", self.operation, self.profile, self.flag)))
+        """Return the command line, with the profile quoted for a shell if it needs that."""
+        profile = shlex.quote(self.profile) if self.profile else ""
+        return " ".join(filter(None, ("keyturn", self.operation, profile, self.flag)))
 
 
 Parts = tuple[str | Remedy, ...]
@@ -115,8 +117,9 @@ class KeyturnError(Exception):
 
     def add_hint(self, *parts: str | Remedy) -> None:
         """Add a sentence to the hint."""
-        end = " " if self.hint.endswith(".") else ". "
-        self.hint_parts = (*self.hint_parts, end, *parts)
+        if self.hint_parts:
+            self.hint_parts += (" " if self.hint.endswith(".") else ". ",)
+        self.hint_parts += parts
 
     @property
     def remedies(self) -> tuple[Remedy, ...]:
@@ -129,8 +132,8 @@ class KeyturnError(Exception):
         :param wording: returns the hint in the words of the front end.
         """
         head = f"{self.what}: {self.why}" if self.why else self.what
-        head, hint = safe(head).rstrip(" ."), wording(self.hint_parts)
-        return f"{head}. {safe(hint)}" if hint else f"{head}."
+        head, hint = safe(head).rstrip(" ."), safe(wording(self.hint_parts))
+        return f"{head}{'' if head.endswith('?') else '.'} {hint}".rstrip()
 
     def __str__(self) -> str:
         return self.line()

@@ -48,10 +48,19 @@ def stored(
 
 
 def to_table(value: Any) -> dict[str, Any]:
-    """Return a dataclass as a table of plain JSON values. Secrets are rejected unless a field has `encode`,
-    because most tables are not encrypted.
+    """Return a dataclass as a table of plain JSON values.
 
-    :raises TypeError: if a member has no JSON form.
+    :raises TypeError: if a member has no JSON form, or a field has `encode`, because it may hold a secret and
+        most tables are not encrypted.
+    """
+    if any("encode" in field.metadata for field in fields(value)):
+        raise TypeError(f"a {type(value).__name__} may hold a secret")
+    return to_secret_table(value)
+
+
+def to_secret_table(value: Any) -> dict[str, Any]:
+    """Return a dataclass as :func:`to_table` does, with the values of fields that have `encode`. Only for
+    encryption.
     """
     table: dict[str, Any] = {}
     for field in fields(value):
@@ -86,6 +95,11 @@ def from_table(kind: type[T], table: Mapping[str, Any]) -> T:
         elif not _has_default(field):
             given[field.name] = None
     return kind(**given)
+
+
+def keys_of(kind: Any) -> frozenset[str]:
+    """Return the keys of a dataclass's table, without those of flat fields."""
+    return frozenset(_key(field) for field in fields(kind))
 
 
 @lru_cache(maxsize=64)

@@ -168,6 +168,8 @@ class Failure:
     at: datetime
     line: str
     """The error line (see :meth:`keyturn.model.errors.KeyturnError.line`), already safe to print."""
+    event: str = field(default="", metadata=stored(omit=True))
+    """Event of the activity log that failed; empty if unknown."""
 
 
 @dataclass(frozen=True, slots=True)

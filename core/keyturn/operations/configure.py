@@ -46,7 +46,7 @@ def change(context: Context, name: str, values: Mapping[str, str]) -> SettingsCh
         old = deliver.managed_profile(inventory, name)
         new = settings.apply(old, other_values)
         _check_role(new)
-        keys = [key for key in other_values if settings.table(old)[key] != settings.table(new)[key]]
+        keys = [key for key in other_values if settings.table(old).get(key) != settings.table(new).get(key)]
     with context.log_failure(name, "set"):
         if other_values:
             with context.state_lock():

@@ -11,15 +11,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from keyturn.aws.api import AwsFactory
 from keyturn.awsconfig.writer import SharedFiles
-from keyturn.model.errors import AwsError, KeyturnError, NeedsInteraction, NotFound, UsageError, WrongMfaCode
+from keyturn.model.errors import (
+    AwsError,
+    KeyturnError,
+    NeedsInteraction,
+    NotFound,
+    Remedy,
+    UsageError,
+    VaultCorrupt,
+    WrongMfaCode,
+)
 from keyturn.model.profile import Credentials, Failure, VaultState
 from keyturn.model.redaction import redacted
 from keyturn.model.secret import Secret
-from keyturn.model.text import safe
 from keyturn.profiles import inventory
 from keyturn.providers.registry import require_known_kinds
 from keyturn.storage import managed_profiles
@@ -139,7 +146,7 @@ class Context:
                 why,
                 "Correct `key` in profiles.toml, or restore the vault that contains it",
             )
-        return credentials_in(record)
+        return credentials_in(entry, record)
 
     def change_definitions(self, edit: Callable[[dict[str, ManagedProfile]], None]) -> None:
         """Read, edit and write `profiles.toml` under its lock.
@@ -173,7 +180,7 @@ class Context:
         """Store a failure with the profile. Add it to the activity log unless it repeats the previous
         failure.
         """
-        failure = Failure(self.clock(), redacted(error.line()))
+        failure = Failure(self.clock(), redacted(error.line()), event)
         previous = self.profile_state(profile).failure
         self.update_index(lambda index: index.update(profile, failure=failure))
         if previous is None or previous.line != failure.line:
@@ -200,20 +207,10 @@ class Context:
             raise
 
     def clear_failure(self, profile: str, event: str) -> None:
-        """Delete the failure of a profile if `event` caused it, which the activity log tells. An unreadable
-        log leaves the failure, because it must not prevent what was done.
-        """
+        """Delete the failure of a profile if `event` caused it."""
         failure = self.profile_state(profile).failure
-        if failure is None:
-            return
-        with contextlib.suppress(OSError):
-            causes = [
-                entry.event
-                for entry in self.activity.read()
-                if not entry.ok and (entry.profile, entry.result) == (profile, safe(failure.line))
-            ]
-            if causes[-1:] == [event]:
-                self.update_index(lambda index: index.update(profile, failure=None))
+        if failure is not None and failure.event == event:
+            self.update_index(lambda index: index.update(profile, failure=None))
 
     def wait_until_secrets_saved(self) -> None:
         """Wait until :attr:`unsaved_secret_lock` is free, for at most `SECRETS_SAVED_SECONDS`."""
@@ -229,9 +226,21 @@ class Context:
             thread.join(wait)
 
 
-def credentials_in(entry: Mapping[str, Any]) -> Credentials:
-    """Return the access key that a vault entry holds."""
-    return Credentials(entry["key_id"], Secret(entry["secret"]))
+def credentials_in(name: str, entry: object) -> Credentials:
+    """Return the access key that the vault entry `name` holds.
+
+    :raises VaultCorrupt: if it holds none.
+    """
+    match entry:
+        case {"key_id": str(key_id), "secret": str(secret)}:
+            return Credentials(key_id, Secret(secret))
+    raise invalid_entry(name)
+
+
+def invalid_entry(name: str) -> VaultCorrupt:
+    """Return the error for a vault entry with a value that is missing or of another type."""
+    why = "a value is missing or of another type"
+    return VaultCorrupt(f"Vault entry {name} is invalid", why, Remedy("vault status"))
 
 
 def key_entry(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -265,8 +265,7 @@ def withdraw_all(context: Context) -> tuple[str, ...]:
 
     It needs no open vault. The delivery settings and the cached sessions are kept.
     """
-    inventory = context.read()
-    return _withdraw_each(context, inventory, list(_deliveries(inventory)), "the agent stopped")
+    return _withdraw_each(context, context.read(), lambda record: True, "the agent stopped")  # noqa: ARG005
 
 
 def withdraw_expired(context: Context) -> tuple[str, ...]:
@@ -276,23 +275,29 @@ def withdraw_expired(context: Context) -> tuple[str, ...]:
     has_delivered = any(state.delivered for state in context.index.load().profiles.values())
     if not has_delivered and not context.paths.profiles_file.exists():
         return ()
-    inventory, now = context.read(), context.clock()
-    expired = [
-        name
-        for name, record in _deliveries(inventory).items()
-        if record.expires is not None and record.expires <= now
-    ]
-    return _withdraw_each(context, inventory, expired, "expired")
+    now = context.clock()
+
+    def has_expired(record: DeliveryRecord) -> bool:
+        return record.expires is not None and record.expires <= now
+
+    return _withdraw_each(context, context.read(), has_expired, "expired")
 
 
 def _withdraw_each(
-    context: Context, inventory: Inventory, names: Sequence[str], reason: str
+    context: Context, inventory: Inventory, is_due: Callable[[DeliveryRecord], bool], reason: str
 ) -> tuple[str, ...]:
+    """Withdraw the deliveries that are due, also by a second look under the lock, because a session may have
+    been renewed in between.
+    """
     withdrawn = []
-    for name in names:
+    for name in [name for name, record in _deliveries(inventory).items() if is_due(record)]:
         try:
             with context.state_lock():
-                withdraw(context, context.read(inventory), name)
+                current = context.read(inventory)
+                record = current_delivery(current, name)
+                if record is None or not is_due(record):
+                    continue
+                withdraw(context, current, name)
         except KeyturnError as error:
             context.record_failure(name, "withdraw", error)
             continue

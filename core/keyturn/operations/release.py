@@ -30,7 +30,7 @@ from keyturn.model.secret import Secret
 from keyturn.model.text import masked_key_id
 from keyturn.operations import adopt_edits
 from keyturn.operations.adopt_edits import LINE_KEY, RemovedSettings
-from keyturn.operations.context import Context, key_entry, removed_entry
+from keyturn.operations.context import Context, credentials_in, invalid_entry, key_entry, removed_entry
 from keyturn.operations.credentials.session_cache import end_mfa_sessions_of_key
 from keyturn.operations.deliver import current_delivery, managed_profile, withdraw
 from keyturn.operations.operation import operation
@@ -179,9 +179,15 @@ def _removed_sections(context: Context, inventory: Inventory, names: Sequence[st
         if entry is None:
             managed_profile(inventory, name)
             _require_no_line(inventory, name)
-        sections[name] = (
-            tuple(from_table(RemovedSettings, table) for table in entry["sections"]) if entry else ()
-        )
+        key = context.vault.key(key_entry(name))
+        try:
+            removed = entry["sections"] if entry else ()
+            sections[name] = tuple(from_table(RemovedSettings, table) for table in removed)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise invalid_entry(removed_entry(name)) from None
+        for held in (key, entry.get("key") if entry else None):
+            if held:
+                credentials_in(name, held)
     return sections
 
 

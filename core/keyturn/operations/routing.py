@@ -57,7 +57,7 @@ class OperationRouter:
         """Run an operation where the vault is open. If none is, open the vault with the system keyring if
         that needs no interaction.
 
-        An operation on a profile begins with the inventory that was read here.
+        An operation that calls :meth:`Context.begin` gets the inventory that was read here.
 
         :raises NeedsVault: or NeedsUnlock, VaultCorrupt: if no process can run it now.
         """

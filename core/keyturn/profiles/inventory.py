@@ -11,7 +11,8 @@ from datetime import datetime
 from pathlib import Path
 
 from keyturn.awsconfig.document import Document, FileKind, header_for, parse, profile_of
-from keyturn.awsconfig.native_profiles import SharedConfig, native_profiles, read_files
+from keyturn.awsconfig.loader import SharedConfig, read_files
+from keyturn.awsconfig.native_profiles import native_profiles
 from keyturn.model.errors import KeyturnError, NotFound, Remedy, UnparsableFile, UnsafeFile
 from keyturn.model.profile import Credentials, FileProblem, Profile
 from keyturn.model.secret import Secret

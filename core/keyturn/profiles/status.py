@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from keyturn.awsconfig.process_line import is_keyturn_process_line
@@ -24,7 +25,7 @@ from keyturn.model.text import iso
 from keyturn.providers.base import KnownState
 from keyturn.providers.registry import provider_of
 from keyturn.providers.sts_limits import MFA_SESSION_MIN_LEFT
-from keyturn.storage.index import DeliveryRecord, Index, MfaDeviceState, ProfileState
+from keyturn.storage.index import DeliveryRecord, Index, ProfileState
 from keyturn.storage.managed_profiles import ManagedProfile, ManagedProfiles
 
 #: Settings by profile, merged from both files as botocore does.
@@ -52,7 +53,7 @@ class View:
         """Return the expiry of a user's MFA session, or None if there is none that lasts for
         `MFA_SESSION_MIN_LEFT`.
         """
-        session = self.index.devices.get(serial, MfaDeviceState()).sessions.get(key_id or "")
+        session = self.index.device(serial).sessions.get(key_id or "")
         return (
             session.expires
             if session is not None and session.expires - self.now > MFA_SESSION_MIN_LEFT
@@ -156,7 +157,9 @@ def _needs_person(definition: ManagedProfile, chain: tuple[str, ...], view: View
     sources = [view.definitions[name] for name in chain if name in view.definitions]
     # The key of an IAM user signs for a role itself, so no session of the user is needed.
     profiles = [definition, *(source for source in sources if source.kind != Kind.IAM_KEY)]
-    return any(provider_of(each.kind).needs_person(each, _known_state(each, view)) for each in profiles)
+    return any(
+        provider_of(each.kind).needs_person(each, partial(_known_state, each, view)) for each in profiles
+    )
 
 
 def _known_state(definition: ManagedProfile, view: View) -> KnownState:
@@ -273,10 +276,10 @@ def delivery_problem(
     if needs_process_line(definition) and native is not None and _has_own_credentials(native, state):
         location = f" ({native.origin.file}, line {native.origin.line})" if native.origin else ""
         return (
-            f"the shared files define it as {native.kind} again{location}, which takes precedence "
-            "over keyturn; "
-            f"to keep that, run: keyturn release {definition.name}, then keyturn adopt "
-            f"{definition.name} to manage it again"
+            f"the shared files define it as {native.kind} again{location}, "
+            "which takes precedence over keyturn; "
+            f"to keep that, run: keyturn release {definition.name}, "
+            f"then keyturn adopt {definition.name} to manage it again"
         )
     if needs_process_line(definition) and not _has_process_line(
         settings.get(definition.name, {}), definition.name
@@ -400,9 +403,10 @@ def why_not_rotatable(row: Profile) -> Refusal | None:
             ("Adopt it first: ", Remedy("adopt", row.name)),
         )
     if row.source and not row.credential_source and (row.managed or row.kind is Kind.ROLE):
-        return Refusal(
-            "it has no access key of its own", ("Rotate its source: ", Remedy("rotate", row.source))
-        )
+        # A source that is no profile of the chain is a sign-in, which has no key.
+        is_profile = row.source in row.chain
+        rotate = ("Rotate its source: ", Remedy("rotate", row.source))
+        return Refusal("it has no access key of its own", rotate if is_profile else Remedy("show", row.name))
     return Refusal("the vault has no access key for it", Remedy("show", row.name))
 
 

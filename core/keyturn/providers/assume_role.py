@@ -273,13 +273,16 @@ class AssumeRoleProvider(CredentialProvider):
         for_role(definition.duration_seconds, chained=False)
 
     @classmethod
-    def needs_person(cls, definition: ManagedProfile, known: KnownState) -> bool:
+    def needs_person(cls, definition: ManagedProfile, known: Callable[[], KnownState]) -> bool:
         """See :meth:`keyturn.providers.base.CredentialProvider.needs_person`."""
-        if not definition.mfa_serial or known.has_code_command:
+        if not definition.mfa_serial:
+            return False
+        state = known()
+        if state.has_code_command:
             return False
         # A longer duration than AWS allows for role chaining requires a code for AssumeRole itself.
-        seconds = known.profile.accepted_seconds or definition.duration_seconds or 0
-        return known.mfa_session_expires is None or seconds > CHAINED_MAX
+        seconds = state.profile.accepted_seconds or definition.duration_seconds or 0
+        return state.mfa_session_expires is None or seconds > CHAINED_MAX
 
     def fingerprint(self, path: tuple[str, ...]) -> list[object]:
         """See :meth:`keyturn.providers.base.CredentialProvider.fingerprint`."""

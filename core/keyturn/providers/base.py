@@ -271,8 +271,10 @@ class CredentialProvider(ABC):
         """
 
     @classmethod
-    def needs_person(cls, _definition: ManagedProfile, _known: KnownState) -> bool:
-        """Return True if a refresh needs a person, for an MFA code or a sign-in."""
+    def needs_person(cls, _definition: ManagedProfile, _known: Callable[[], KnownState]) -> bool:
+        """Return True if a refresh needs a person, for an MFA code or a sign-in. It is asked for each row of
+        the list, so `known` looks its facts up only when it is called.
+        """
         return False
 
     @property

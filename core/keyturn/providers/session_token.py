@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from keyturn.aws.api import IssuedCredentials
 from keyturn.model.profile import Credentials, Kind, State, session_state
 from keyturn.providers.base import (
@@ -33,11 +35,14 @@ class SessionTokenProvider(CredentialProvider):
         for_session_token(definition.duration_seconds)
 
     @classmethod
-    def needs_person(cls, definition: ManagedProfile, known: KnownState) -> bool:
+    def needs_person(cls, definition: ManagedProfile, known: Callable[[], KnownState]) -> bool:
         """See :meth:`keyturn.providers.base.CredentialProvider.needs_person`."""
-        if not definition.mfa_serial or known.has_code_command:
+        if not definition.mfa_serial:
             return False
-        expires, session = known.mfa_session_expires, known.profile.session
+        state = known()
+        if state.has_code_command:
+            return False
+        expires, session = state.mfa_session_expires, state.profile.session
         return expires is None or (
             session is not None and (session.expires is None or expires <= session.expires)
         )

@@ -8,6 +8,7 @@ refresh. So an unreadable index is moved aside and never stops an operation.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -21,6 +22,8 @@ from keyturn.system import files
 from keyturn.system.file_fingerprint import FileFingerprint
 
 VERSION = 1
+#: About the length of an operation, which asks the index for several facts.
+REUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +122,14 @@ class Index:
 
 
 class IndexFile:
-    """`index.json` of a state folder. It is not opened again while its stat values prove that it is
-    unchanged."""
+    """`index.json` of a state folder. For :data:`REUSE_SECONDS` it is not opened again while its stat values
+    prove that it is unchanged. Network file systems may report old stat values, so that time is short, and a
+    change never relies on them.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._last_read: tuple[FileFingerprint, bytes | None] | None = None
+        self._last_read: tuple[float, FileFingerprint, bytes | None] | None = None
 
     def load(self) -> Index:
         """Return the index, or an empty one if the file is missing or unreadable."""
@@ -134,12 +139,14 @@ class IndexFile:
             return Index()
 
     def _read(self) -> bytes | None:
-        last_read = self._last_read
-        if last_read is not None and last_read[0].is_unchanged():
-            return last_read[1]
+        now = time.monotonic()
+        if self._last_read is not None:
+            read_at, fingerprint, content = self._last_read
+            if now - read_at < REUSE_SECONDS and fingerprint.is_unchanged():
+                return content
         fingerprint = FileFingerprint.of([str(self.path)])
         content = files.read(self.path)
-        self._last_read = (fingerprint, content) if fingerprint.is_reliable() else None
+        self._last_read = (now, fingerprint, content) if fingerprint.is_reliable() else None
         return content
 
     def change(self, edit: Callable[[Index], Index | None]) -> Index:
@@ -151,7 +158,7 @@ class IndexFile:
         what = f"Could not write {self.path}"
         lock = self.path.with_name(f".{self.path.name}.lock")
         with files.os_error_text(what), files.lock_for_change(lock, what=what):
-            old = self._read()
+            old = files.read(self.path)
             index = _decode(old)
             if index is None:
                 self.path.replace(self.path.with_name(f"{self.path.name}.unreadable"))

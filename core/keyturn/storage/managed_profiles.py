@@ -20,8 +20,7 @@ VERSION = 1
 HINT = "Correct the file; it defines the managed profiles"
 _STRINGS = (
     "key", "role_arn", "source_profile", "credential_source", "external_id", "mfa_serial",
-    "role_session_name",
-    "source_identity", "policy", "deliver_as",
+    "role_session_name", "source_identity", "policy", "deliver_as",
 )  # fmt: skip
 _OPTIONAL = stored(omit=True)
 

@@ -71,7 +71,7 @@ def connect() -> None:
         os.dup2(own_end.fileno(), 1)
 
 
-def read_request(limit: int) -> object:
+def read_json_line(limit: int) -> object:
     """Return the JSON value in the parent's line on standard input; None if it is no JSON.
 
     :param limit: maximum length of the line in bytes.
@@ -83,7 +83,7 @@ def read_request(limit: int) -> object:
 
 
 def disconnect(*descriptors: int) -> None:
-    """Replace standard streams with the null device, so that the parent sees the end of its channel."""
+    """Replace standard streams with the null device."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in descriptors:
         os.dup2(null, descriptor)

@@ -52,14 +52,6 @@ def remove_abandoned(folders: Iterable[Path], data_dir: Path, now: float) -> Non
         for path in find_abandoned(folder, OWN_FILE, now):
             with contextlib.suppress(OSError):
                 path.unlink()
-    remove_unfinished_vaults(data_dir, now)
-
-
-def remove_unfinished_vaults(data_dir: Path, now: float | None = None) -> None:
-    """Remove incomplete vaults of killed processes. Never raises.
-
-    :param now: see :func:`find_abandoned`.
-    """
     for path in find_abandoned(data_dir, OWN_FOLDER, now):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -72,11 +64,11 @@ def remove_under_lock(folder: Path) -> None:
                 path.unlink()
 
 
-def find_abandoned(folder: Path, form: TempName, now: float | None) -> tuple[Path, ...]:
+def find_abandoned(folder: Path, form: TempName, now: float) -> tuple[Path, ...]:
     """Return the paths in `folder` of one form that belong to this user, are older than
     :data:`MIN_AGE_SECONDS`, and whose writer no longer runs.
 
-    :param now: seconds since the epoch, by the clock of the file system; None for paths of any age.
+    :param now: seconds since the epoch, by the clock of the file system.
     """
     abandoned = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
@@ -87,7 +79,7 @@ def find_abandoned(folder: Path, form: TempName, now: float | None) -> tuple[Pat
     return tuple(abandoned)
 
 
-def _is_abandoned(path: Path, pid: int, form: TempName, now: float | None) -> bool:
+def _is_abandoned(path: Path, pid: int, form: TempName, now: float) -> bool:
     try:
         status = path.lstat()
     except OSError:
@@ -96,7 +88,7 @@ def _is_abandoned(path: Path, pid: int, form: TempName, now: float | None) -> bo
         return False
     # Use ctime (the rename by the writer), because the mtime of an exchanged version is that of its content.
     changed_at = status.st_ctime
-    return (now is None or now - changed_at >= MIN_AGE_SECONDS) and not is_in_use(pid, changed_at)
+    return now - changed_at >= MIN_AGE_SECONDS and not is_in_use(pid, changed_at)
 
 
 def is_in_use(pid: int, since: float) -> bool:

@@ -11,7 +11,6 @@ from pathlib import Path
 from keyturn.model.errors import THEN_RUN, Remedy, UsageError, VaultCorrupt, VaultExists, WrongPassphrase
 from keyturn.model.secret import Secret
 from keyturn.system.files import sync_dir
-from keyturn.system.temp_files import remove_unfinished_vaults
 from keyturn.vault import age, documents, slots
 from keyturn.vault import passphrase as passphrase_seal
 from keyturn.vault.documents import Document
@@ -87,7 +86,6 @@ def create(folder: Path, identity: age.Identity, first: Document, slot: SlotChoi
     new = RecipientFile(identity.recipient, slots.new_id(), (slot.name,), digests)
     make_private(folder.parent)
     with translate_os_errors("the new vault"):
-        remove_unfinished_vaults(folder.parent)
         building = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.new")
         building.mkdir(mode=0o700)
         building.chmod(0o700)

@@ -201,7 +201,8 @@ def stage(path: Path, content: bytes) -> Iterator[Path]:
     """Write `content` to a new file beside `path` (mode 0600 regardless of the umask), sync it, and read it
     back. It is removed if the block raises.
 
-    :returns: the temporary file; `.replace(path)` puts it in place.
+    Yields the temporary file; `.replace(path)` puts it in place.
+
     :raises VaultError: if the bytes read back differ from those written.
     """
     with files.staged(path, content, lambda handle: os.fchmod(handle, 0o600)) as temporary:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from keyturn.agent import launcher, rpc_client, shutdown
 from keyturn.model.errors import AgentUnavailable, KeyturnError, UsageError, WrongPassphrase
 from keyturn.model.secret import Secret
+from keyturn.system import background_process
 from tests.core.agent.starter import COMMAND, PASSPHRASE, Starter, wait_for_end
 
 
@@ -34,6 +36,24 @@ def test_a_wrong_passphrase_is_said_as_such_and_leaves_no_agent(starter: Starter
     with pytest.raises(WrongPassphrase):
         starter.start(Secret("wrong"))
     assert not rpc_client.is_answering(starter.socket)
+
+
+@pytest.mark.parametrize(
+    ("command", "timeout"),
+    [(COMMAND, 30.0), (("/nowhere/python",), 30.0), ((sys.executable, "-I", "-c", "pass"), 30.0)],
+    ids=["a wrong passphrase", "no program", "a program that ends at once"],
+)
+def test_no_failure_keeps_the_passphrase_in_its_traceback(
+    starter: Starter, command: tuple[str, ...], timeout: float
+) -> None:
+    with pytest.raises(KeyturnError) as excinfo:
+        starter.start(Secret("a canary"), command=command, timeout=timeout)
+    error: BaseException | None = excinfo.value
+    while error is not None:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        own = [frame for frame in frames if "keyturn" in frame.f_globals.get("__name__", "")]
+        assert not any("a canary" in repr(frame.f_locals) for frame in own)
+        error = error.__context__
 
 
 def test_a_passphrase_of_any_characters_arrives(starter: Starter) -> None:
@@ -70,7 +90,7 @@ def test_one_that_does_not_open_the_vault_in_time_is_ended(starter: Starter) -> 
 
 
 def test_what_opens_nothing_is_refused(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
-    start_process = launcher.start_process
+    start_process = background_process.start_process
 
     def start_with_another_request(*arguments: Any) -> object:
         command, variables, _, timeout = arguments

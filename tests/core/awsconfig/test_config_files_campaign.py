@@ -22,7 +22,8 @@ from keyturn.awsconfig.document import (
     restore_items,
     set_items,
 )
-from keyturn.awsconfig.native_profiles import native_profiles, read_files
+from keyturn.awsconfig.loader import read_files
+from keyturn.awsconfig.native_profiles import native_profiles
 from keyturn.model.errors import ChangeRefused, UnparsableFile
 from keyturn.system.clock import system_clock
 

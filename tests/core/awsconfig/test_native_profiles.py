@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from keyturn.awsconfig.document import FileKind
-from keyturn.awsconfig.native_profiles import SharedConfig, credential_items, native_profiles, read_files
+from keyturn.awsconfig.loader import SharedConfig, read_files
+from keyturn.awsconfig.native_profiles import credential_items, native_profiles
 from keyturn.model.profile import Kind, Origin, Profile, Session
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -12,7 +12,8 @@ from botocore.credentials import ProcessProvider, create_credential_resolver
 from botocore.session import Session
 
 from keyturn.awsconfig.document import FileKind
-from keyturn.awsconfig.native_profiles import dependants, native_profiles, read_files
+from keyturn.awsconfig.loader import read_files
+from keyturn.awsconfig.native_profiles import dependants, native_profiles
 from keyturn.model.profile import Kind, Profile
 from keyturn.system.clock import system_clock
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shlex
 from collections.abc import Callable
 
 import pytest
@@ -22,7 +23,8 @@ UNDO = Remedy("rotate", "ci", "--undo")
         (Remedy("rotate", "ci", "--drop 9ZLM"), "keyturn rotate ci --drop 9ZLM"),
         (Remedy("set", "ci", "policy=FILE"), "keyturn set ci policy=FILE"),
         (Remedy("vault init", flag="--slot keyring"), "keyturn vault init --slot keyring"),
-        (Remedy("refresh", "two words"), "keyturn refresh two words"),
+        (Remedy("refresh", "two words"), "keyturn refresh 'two words'"),
+        (Remedy("adopt", "$(id)"), "keyturn adopt '$(id)'"),
     ],
 )
 def test_a_remedy_is_a_command(remedy: Remedy, command: str) -> None:
@@ -72,7 +74,7 @@ def test_a_front_end_words_the_commands() -> None:
 
 @pytest.mark.parametrize("name", ["$(id)", "a;b", "it's", "\x1b[31mred", "\u202egnp", "line\nbreak", "-v"])
 def test_a_hostile_name_in_a_remedy_is_escaped_like_the_rest_of_the_line(name: str) -> None:
-    remedy, sentence = Remedy("refresh", name), f"Run: keyturn refresh {name}"
+    remedy, sentence = Remedy("refresh", name), f"Run: keyturn refresh {shlex.quote(name)}"
     line = KeyturnError("It failed", "", remedy).line()
     assert line == KeyturnError("It failed", "", sentence).line()
     assert line.isprintable()
@@ -84,3 +86,25 @@ def test_a_copy_of_an_error_keeps_its_hint(duplicate: Callable[[NeedsMfa], Needs
     twin = duplicate(error)
     assert (type(twin), vars(twin), twin.line()) == (NeedsMfa, vars(error), error.line())
     assert words(twin.hint_parts) == error.hint
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (KeyturnError("Could not lock"), "Could not lock."),
+        (KeyturnError("Could not lock", "it is busy."), "Could not lock: it is busy."),
+        (KeyturnError("Did you mean 'rotate'?"), "Did you mean 'rotate'?"),
+        (
+            KeyturnError("Did you mean 'rotate'?", "", Remedy("list")),
+            "Did you mean 'rotate'? Run: keyturn list",
+        ),
+    ],
+)
+def test_a_line_ends_each_sentence_once(error: KeyturnError, line: str) -> None:
+    assert error.line() == line
+
+
+def test_a_sentence_is_added_to_no_hint() -> None:
+    error = KeyturnError("It failed")
+    error.add_hint("To undo: ", UNDO)
+    assert error.line() == "It failed. To undo: keyturn rotate ci --undo"

@@ -330,6 +330,24 @@ def test_a_session_is_withdrawn_once_it_has_ended_and_not_before(managed: Bench)
     assert managed.service.withdraw_expired() == ()
 
 
+def test_a_session_renewed_before_its_withdrawal_stays(
+    managed: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    managed.service.deliver("ci-release", FILE)
+    past_its_end(managed)
+    other, lock = managed.another(), Context.state_lock
+
+    def renewed_before(context: Context) -> object:
+        monkeypatch.setattr(Context, "state_lock", lock)
+        other.refresh("ci-release")
+        return lock(context)
+
+    monkeypatch.setattr(Context, "state_lock", renewed_before)
+    assert managed.service.withdraw_expired() == ()
+    assert "ASIA" in managed.section("ci-release")
+    assert events(managed, "withdraw") == []
+
+
 def test_a_session_is_withdrawn_though_its_definition_is_lost(managed: Bench) -> None:
     managed.service.deliver("ci-release", FILE)
     managed.service.paths.profiles_file.unlink()

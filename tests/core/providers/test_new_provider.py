@@ -53,7 +53,7 @@ class BrokerProvider(CredentialProvider):
             raise UsageError("Could not unset broker_file", "a broker profile needs it", "Set another file")
 
     @classmethod
-    def needs_person(cls, definition: ManagedProfile, _known: KnownState) -> bool:
+    def needs_person(cls, definition: ManagedProfile, _known: Callable[[], KnownState]) -> bool:
         """Return True if each session must be approved."""
         return bool(definition.setting("broker_approval") == "each")
 

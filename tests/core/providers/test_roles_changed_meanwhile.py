@@ -77,6 +77,8 @@ def test_what_is_ended_between_storing_and_delivering_a_session_stays_ended(
         real(self, name, fetched)
         if name == "acme-hub":
             other.start()
+            other.join(0.3)
+            assert other.is_alive(), "it waits for the lock"
 
     monkeypatch.setattr(VaultSessionStore, "put", put)
     bench.service.refresh("acme-hub")

@@ -24,6 +24,7 @@ from keyturn.model.profile import Failure, Plan, Profile, Refreshed, Session, Va
 from keyturn.model.secret import Secret
 from keyturn.model.text import safe
 from keyturn_tui.controllers.ui import Ui
+from keyturn_tui.dialogs.base import EntryDialog
 from keyturn_tui.dialogs.confirm import ConfirmScreen, TypedConfirmScreen
 from keyturn_tui.dialogs.create_vault import CreateVaultScreen
 from keyturn_tui.dialogs.mfa import MfaScreen
@@ -36,7 +37,14 @@ T = TypeVar("T")
 
 
 class Cancelled(Exception):  # the user's choice, not an error
-    """The user closed a dialog."""
+    """The user closed a dialog.
+
+    :param is_running: the operation that it had started continues.
+    """
+
+    def __init__(self, *, is_running: bool = False) -> None:
+        super().__init__()
+        self.is_running = is_running
 
 
 class ProfileController:
@@ -212,7 +220,7 @@ class ProfileController:
         """
         answer = await self._ui.show_dialog(screen)
         if answer is None:
-            raise Cancelled
+            raise Cancelled(is_running=isinstance(screen, EntryDialog) and screen.is_busy)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -339,8 +347,9 @@ class ProfileController:
         """
         try:
             self._ui.show_message(await run(), "good")
-        except Cancelled:
-            self._ui.show_message(f"{safe(what)}: cancelled, nothing changed.")
+        except Cancelled as cancelled:
+            end = "it continues in the background" if cancelled.is_running else "cancelled, nothing changed"
+            self._ui.show_message(f"{safe(what)}: {end}.")
             return False
         except KeyturnError as error:
             failure = error.line()

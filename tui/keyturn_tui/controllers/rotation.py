@@ -4,7 +4,7 @@ decisions."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -21,14 +21,20 @@ from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.dialogs.base import error_text
 from keyturn_tui.dialogs.confirm import ConfirmScreen, DeletionScreen
 from keyturn_tui.rendering.key_deletion import KeyToDelete, lost_key, old_key, other_key
-from keyturn_tui.rendering.rotation_steps import Phase, RotationView, pending_text, state_summary
+from keyturn_tui.rendering.rotation_steps import (
+    Phase,
+    RotationView,
+    available_keys,
+    pending_text,
+    state_summary,
+)
 from keyturn_tui.state import AppState
 
 T = TypeVar("T")
 
 #: Options of `keyturn rotate` in hints, and the keys of the dialog that do the same.
 _KEYS = {
-    "--resume": "Enter", "--undo": "u", "--finish": "D", "--drop": "D", "--status": "D",
+    "--resume": "Enter", "--undo": "u", "--finish": "D", "--drop": "D",
 }  # fmt: skip
 
 
@@ -120,7 +126,7 @@ class RotationController:
 
     async def _run_steps(self, first: Callable[[str, str | None], Progress]) -> None:
         """Run steps until the rotation is finished, needs a decision, or is stopped."""
-        waits, call = StepWaits(self._state.now()), partial(first, self._name)
+        waits, call = StepWaits(), partial(first, self._name)
         while True:
             progress = await self._step(call)
             self._show_progress(progress)
@@ -237,7 +243,8 @@ class RotationController:
             return error.line(lambda _: "")  # the summary above already says it
         if self.view.slots_full:
             return error.line(lambda _: "Press D to see the other key.")
-        return error.line(partial(words_with_keys, key_of=partial(key_of, name=self._name)))
+        keys = dict(available_keys(replace(self.view, phase=Phase.IDLE, is_stopping=False)))
+        return error.line(partial(words_with_keys, key_of=partial(key_of, name=self._name, keys=keys)))
 
     def _show_summary(self) -> None:
         """Show the result on the status line after the dialog was closed."""
@@ -256,7 +263,10 @@ class RotationController:
             self._draw()
 
 
-def key_of(remedy: Remedy, name: str) -> str | None:
-    """Return the dialog's key that does the same for the profile `name`; None if there is none."""
+def key_of(remedy: Remedy, name: str, keys: Collection[str]) -> str | None:
+    """Return the one of the dialog's `keys` that does the same for the profile `name`; None if there is
+    none.
+    """
     is_here = (remedy.operation, remedy.profile) == ("rotate", name)
-    return _KEYS.get(remedy.flag.partition(" ")[0]) if is_here else None
+    key = _KEYS.get(remedy.flag.partition(" ")[0]) if is_here else None
+    return key if key in keys else None

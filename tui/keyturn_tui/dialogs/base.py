@@ -34,7 +34,7 @@ _BORDERS = 2
 
 
 class FramedScreen(ModalScreen[T]):
-    """A screen in a box over the current one. Esc closes it with None, and nothing has changed then."""
+    """A screen in a box over the current one. Esc closes it with None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", show=False)]
     AUTO_FOCUS = ""
@@ -152,6 +152,7 @@ class Dialog(FramedScreen[T]):
 
 class EntryDialog(Dialog[T | Exception], Generic[E, T]):
     """Runs an operation with what the user typed. Closes with its result, the error that ended it, or None.
+    If it closes with None while `is_busy`, the operation continues and its result is discarded.
 
     :param operation: takes the entry.
     :param queue: where the operation runs.
@@ -167,6 +168,17 @@ class EntryDialog(Dialog[T | Exception], Generic[E, T]):
         self._operation = operation
         self._queue = queue
         self.is_busy = False
+
+    @property
+    def must_finish(self) -> bool:
+        """True if the dialog stays open while the operation runs, because the user must see its result."""
+        return False
+
+    def action_cancel(self) -> None:
+        if self.is_busy and self.must_finish:
+            self.set_status("It is running and can no longer be cancelled.", "soon")
+        else:
+            super().action_cancel()
 
     def refuse(self, entry: E) -> None:
         """Show that the entry was refused."""
@@ -188,14 +200,13 @@ class EntryDialog(Dialog[T | Exception], Generic[E, T]):
         try:
             result = await self.state.workers.run(partial(self._operation, entry), self._queue, label)
         except self.REFUSAL:
+            self.is_busy = False
             self.refuse(entry)
         except Exception as error:  # noqa: BLE001  # passed to the caller, which handles it at its own boundary
             self.dismiss(error)
         else:
             self.accept(entry)
             self.dismiss(result)
-        finally:
-            self.is_busy = False
 
 
 def error_text(error: Exception) -> str:

@@ -59,6 +59,11 @@ class TypedConfirmScreen(EntryDialog[str, T]):
         super().__init__(state, "Confirm by typing", operation)
         self._need = need
 
+    @property
+    def must_finish(self) -> bool:
+        """True, because keys leave the vault."""
+        return True
+
     def compose_fields(self) -> ComposeResult:
         yield field_row("Text", PlainField(id="words"), 48)
 

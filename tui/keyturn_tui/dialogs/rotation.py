@@ -34,7 +34,6 @@ class RotationScreen(Dialog[None]):
 
     def on_mount(self) -> None:
         """Redraw every second while waiting for AWS."""
-        super().on_mount()
         self._rotation.attach(self._show)
         self.set_interval(1.0, self._tick)
 

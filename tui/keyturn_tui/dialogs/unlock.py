@@ -36,6 +36,11 @@ class UnlockScreen(EntryDialog[Secret, T]):
         self._requester = requester
         self._why = why
 
+    @property
+    def must_finish(self) -> bool:
+        """True for a release, which gives keys out of the vault."""
+        return bool(self._why)
+
     def compose_fields(self) -> ComposeResult:
         yield field_row("Passphrase", SecretField(id="secret"), 44)
 

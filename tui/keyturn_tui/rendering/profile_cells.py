@@ -76,6 +76,11 @@ class View:
         return self.failures.get(profile.name, profile.failure)
 
 
+def type_label(profile: Profile) -> str:
+    """Return the type of a profile in few letters."""
+    return TYPES.get(profile.kind) or profile.kind_label or profile.kind
+
+
 def fit(text: str, width: int) -> str:
     """Return `text` in exactly `width` cells: made safe, cut with `…`, padded."""
     if width <= 0:

@@ -11,7 +11,7 @@ from keyturn.model.profile import FileProblem, Kind, Profile, Snapshot, State, d
 from keyturn.model.profile import RotationState as Rot
 from keyturn.model.text import safe
 from keyturn.profiles.filter import Query
-from keyturn_tui.rendering.profile_cells import TYPES, View, has_unknown_expiry, state_terms
+from keyturn_tui.rendering.profile_cells import View, has_unknown_expiry, state_terms, type_label
 
 
 class Sort(StrEnum):
@@ -119,7 +119,7 @@ def _group_label(source: str, profiles: list[Profile]) -> str:
 
 
 def _entry(profile: Profile, group: str) -> Entry:
-    types = f"{profile.kind} {TYPES.get(profile.kind, profile.kind_label)}".lower()
+    types = f"{profile.kind} {type_label(profile)}".lower()
     parts = (profile.name, profile.account, profile.role, profile.region, profile.source, profile.deliver_as)
     haystack = "\n".join(safe(part) for part in parts if part).lower() + "\n" + types
     return Entry(profile, haystack, types, group)

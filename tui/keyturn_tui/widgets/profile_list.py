@@ -14,7 +14,6 @@ from textual.strip import Strip
 from keyturn_tui.messages import RowOpened, RowSelected
 from keyturn_tui.rendering.layout import GUTTER, Column, Field
 from keyturn_tui.rendering.profile_cells import (
-    TYPES,
     Line,
     Span,
     View,
@@ -22,6 +21,7 @@ from keyturn_tui.rendering.profile_cells import (
     left_text,
     rotation_cell,
     state_glyph,
+    type_label,
 )
 from keyturn_tui.rendering.profile_rows import Entry, Group, Problem, Row
 from keyturn_tui.widgets.cursor import CursorGuard, CursorList
@@ -263,7 +263,7 @@ class ProfileList(ScrollView, RoleStyles, CursorList, can_focus=True, inherit_bi
                 failed = last and self._view.failure(profile) is not None
                 return fit(profile.name, room) + gap, "error" if failed else "text"
             case Field.TYPE:
-                return fit(TYPES.get(profile.kind, profile.kind), room) + gap, "text"
+                return fit(type_label(profile), room) + gap, "text"
             case Field.ACCOUNT:
                 return fit(profile.account or "-", room) + gap, "text"
             case _:

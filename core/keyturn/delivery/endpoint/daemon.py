@@ -84,7 +84,7 @@ def run_endpoint(open_source: OpenCredentialSource) -> NoReturn:
 
 
 def _read_request() -> _StartRequest | None:
-    match secret_channel.read_request(REQUEST_LIMIT):
+    match secret_channel.read_json_line(REQUEST_LIMIT):
         case {"profile": str(profile), "pid": int(pid), "in_file": bool(in_file), "first": str(first)}:
             return _StartRequest(profile, pid, in_file, first)
         case _:

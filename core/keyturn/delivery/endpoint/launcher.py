@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from keyturn.agent.launcher import environment, python_command, start_process
+from keyturn.agent.launcher import environment
 from keyturn.agent.protocol import parse_answer
 from keyturn.model.errors import KeyturnError
 from keyturn.model.secret import Secret
 from keyturn.storage.paths import Paths
+from keyturn.system.background_process import python_command, start_process
 from keyturn.system.prctl import is_subreaper
 
 #: Seconds; the endpoint usually starts in a fraction of one.
@@ -63,7 +64,7 @@ def start_endpoint(
     variables = environment(paths, environ)
     if uses_caller_credentials:
         variables = {name: value for name, value in environ.items() if name.startswith("AWS_")} | variables
-    request = {"profile": profile, "pid": os.getpid(), "in_file": in_file, "first": first.reveal()}
+    request = {"profile": profile, "pid": os.getpid(), "in_file": in_file, "first": first}
     try:
         channel, answer = start_process(
             python_command("keyturn.delivery.endpoint"), variables, request, TIMEOUT

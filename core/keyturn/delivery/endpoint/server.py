@@ -101,14 +101,15 @@ class EndpointServer:
         self._result: list[tuple[FetchResult, Fingerprint]] = []
         self._last: str | None = first
         self._last_fingerprint = fingerprint()
-        self._end_watches: dict[int, Callable[[], bool]] = {}
+        self._end_watches: dict[int, tuple[Watch, Callable[[], bool]]] = {}
+        """By descriptor. A watch that nobody holds closes its descriptor."""
 
     def ends_when_readable(self, watch: Watch, is_end: Callable[[], bool] = lambda: True) -> None:
         """Make :meth:`serve` return when `watch` becomes readable.
 
         :param is_end: called then; if it returns False, `watch` is ignored from then on.
         """
-        self._end_watches[watch.fileno()] = is_end
+        self._end_watches[watch.fileno()] = (watch, is_end)
         self._selector.register(watch.fileno(), selectors.EVENT_READ)
 
     def serve(self) -> None:
@@ -159,7 +160,8 @@ class EndpointServer:
         elif number == self._wake_out.fileno():
             self._drain_wakeups()
         elif number in self._end_watches:
-            if self._end_watches.pop(number)():
+            _watch, is_end = self._end_watches.pop(number)
+            if is_end():
                 self._is_stopped = True
             self._selector.unregister(number)
         elif number in self._callers:

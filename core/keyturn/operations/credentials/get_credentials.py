@@ -77,7 +77,7 @@ def _find_session(
         _require_lifetime(name, cached, min_left)
     return refresh.renewed_session(
         context, inventory, refresher, name, cached,
-        for_whom="a program", code=code, is_cached_enough=min_left is None and code is None,
+        for_whom="a program", code=code, may_use_cached=min_left is None and code is None,
     )  # fmt: skip
 
 

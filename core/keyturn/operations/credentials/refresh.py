@@ -77,7 +77,7 @@ def _refresh(context: Context, inventory: Inventory, name: str, code: str | None
         note = f"not cached: uses the caller's {row.credential_source} credentials"
     elif delivery is Delivery.NATIVE:
         note = "cached by keyturn only; adopt the profile to have its sessions delivered"
-    elif accepted_seconds := inventory.index.of(name).accepted_seconds:
+    elif accepted_seconds := context.profile_state(name).accepted_seconds:
         note = note or f"AWS allows at most {span(timedelta(seconds=accepted_seconds))} for this role"
     return Refreshed(profile=name, session=session, seconds=seconds, delivered=delivery, note=note)
 
@@ -172,13 +172,13 @@ def renewed_session(
     for_whom: str,
     event: str | None = None,
     code: str | None = None,
-    is_cached_enough: bool = True,
+    may_use_cached: bool = True,
 ) -> FetchedSession:
     """Return a new session, or the cached one if it is valid and cannot be renewed now for any reason.
 
     :param for_whom: for the activity log.
     :param event: records a failure under this event if the cached session is returned.
-    :param is_cached_enough: False if only a new session will do.
+    :param may_use_cached: False if only a new session will do.
     """
     definition = inventory.definitions.get(name)
     valid = cached if cached is not None and is_valid(cached.issued.credentials, context.clock()) else None
@@ -189,12 +189,12 @@ def renewed_session(
             f"Could not get credentials of {name}", "its renewal is off", Remedy("refresh", name)
         )
     try:
-        fetched = refresher.fetch(name, code, only_if_due=is_cached_enough)
+        fetched = refresher.fetch(name, code, only_if_due=may_use_cached)
     except FileChanged:
         # The cached session belongs to the old definition, or was stopped.
         raise
     except (KeyturnError, OSError) as error:
-        if valid is None or not is_cached_enough:
+        if valid is None or not may_use_cached:
             raise
         if event and isinstance(error, KeyturnError) and not isinstance(error, NeedsInteraction):
             context.record_failure(name, event, error)

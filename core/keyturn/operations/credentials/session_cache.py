@@ -120,7 +120,7 @@ class VaultSessionStore:
     adopted in between must not get a session of its old definition.
 
     :param delivered: the profile whose session is delivered after it was stored.
-    :param lock: keeps the state lock from storing that session on.
+    :param lock: takes over the state lock when that session is stored.
     """
 
     context: Context

@@ -70,13 +70,10 @@ class AutoRotation:
         try:
             if record is not None and not record.step.is_last:
                 is_forward = not record.is_undoing and record.step is not Step.DEACTIVATED
-                if (
-                    record.profile == name
-                    and is_forward
-                    and advance.advance(self.context, name, None).is_halted
-                ):
-                    # The rotation waits for a decision of the user.
-                    self.last_failures[name] = self.context.clock()
+                if record.profile == name and is_forward:
+                    progress = advance.advance(self.context, name, None)
+                    if progress.is_halted:  # it waits for a decision of the user
+                        self.last_failures[name] = self.context.clock()
             elif inventory.row(name).rotation.state is RotationState.OVERDUE and not _was_undone(
                 record, inventory, profile
             ):

@@ -238,7 +238,8 @@ def _require_not_in_vault(context: Context, record: Record | None, target: Liste
             what, f"the vault holds it, for {', '.join(entries)}", "Rotate it, or release it first"
         )
     if record is not None and target.key_id in record.keys:
-        hint = ("To delete the old key: ", Remedy("rotate", record.profile, "--finish"), "; to undo: --undo")
+        finish, undo = (Remedy("rotate", record.profile, flag) for flag in ("--finish", "--undo"))
+        hint = ("To delete the old key: ", finish, "; to undo: ", undo)
         raise RotationHalted(what, "it belongs to the pending rotation", hint)
 
 
@@ -246,7 +247,7 @@ def _require_orphan(key_signer: KeySigner, record: Record, target: ListedKey) ->
     """Require that the key comes from the pending rotation. A key that another process created at the same
     moment has been used, or will be."""
     target_id = masked_key_id(target.key_id)
-    if target not in orphans(record, key_signer.observe(record)):
+    if target.key_id not in {key.key_id for key in orphans(record, key_signer.observe(record))}:
         why = f"{target_id} existed before the pending rotation"
         raise rotation_halted(
             record, why, ("Finish that first: ", Remedy("rotate", record.profile, "--status"))

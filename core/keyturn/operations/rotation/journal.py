@@ -92,14 +92,14 @@ class Journal:
         with contextlib.ExitStack() as stack:
             is_locked = self._lock(stack)
             serial, before = self._latest(name) or (0, None)
-            if previous_step and (
+            if previous_step is not None and (
                 before is None
                 or (before.get("nonce"), before.get("step")) != (record["nonce"], previous_step)
             ):
                 raise FileChanged(
                     "Rotation stopped",
                     "another process has continued it",
-                    Remedy("rotate", "PROFILE", "--status"),
+                    Remedy("rotate", str(record["profile"]), "--status"),
                 )
             plain = _encode(serial + 1, record)
             sealed = self._vault.seal(plain)

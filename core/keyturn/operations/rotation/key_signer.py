@@ -38,7 +38,7 @@ UNKNOWN_KEY_CODES = frozenset({"InvalidClientTokenId", "UnrecognizedClientExcept
 class KeySigner:
     """Signs calls about one IAM user, with the region and endpoints of one profile.
 
-    The calls take `keys`, and are signed with the first of them that AWS knows.
+    Calls that take `keys` are signed with the first of them that AWS knows.
 
     :param code: an MFA code, used for the first call that a policy denies without MFA.
     """
@@ -215,11 +215,9 @@ def _no_working_key(context: Context, record: Record) -> RotationHalted:
     """Return the error for AWS accepting none of the keys that could sign."""
     keys = " nor ".join(masked_key_id(key_id) for key_id in record.keys)
     file = record_store.path_of(context, record)
-    hint = (
-        "Reactivate one of them in the console, then ", THEN_RUN,
-        Remedy("rotate", record.profile, "--resume"),
-        f", or --undo. If both are deleted, move {file} away to end the rotation",
-    )  # fmt: skip
+    resume, undo = (Remedy("rotate", record.profile, flag) for flag in ("--resume", "--undo"))
+    end = f". If both are deleted, move {file} away to end the rotation"
+    hint = ("Reactivate one of them in the console, then ", THEN_RUN, resume, ", or ", undo, end)
     return rotation_halted(
         record, f"AWS accepts neither {keys}: the key in use was deleted or deactivated", hint
     )

@@ -121,7 +121,7 @@ class Progress:
             text = f"{old} works and is in use. {ids} exists at AWS, but its secret is lost. To delete it: "
             return (text, Remedy("rotate", self.profile, f"--drop {self.orphans[0][-4:]}"))
         if self.is_undoing and not self.is_finished:
-            text = f"{old} and {new} may both exist; nothing is lost. To continue the undo:  "
+            text = f"{old} and {new} may both exist; nothing is lost. To continue the undo: "
             return (text, replace(_UNDO, profile=self.profile))
         step_text = STEP_TEXTS[self.step]
         return tuple(
@@ -151,13 +151,11 @@ def rotation_halted(record: Record, why: str, hint: Hint) -> RotationHalted:
 
 @dataclass
 class StepWaits:
-    """Waits between the steps of one run, and their limit.
+    """Waits between the steps of one run, and their limit."""
 
-    :param since: start of the run, later the time at which the current step was reached.
-    """
-
-    since: datetime
     step: Step | None = None
+    since: datetime | None = None
+    """Time at which that step was reached."""
 
     def next_wait(self, progress: Progress, now: datetime) -> float | None:
         """Return the seconds to wait before the next step, or None if no step follows without the user.
@@ -166,7 +164,7 @@ class StepWaits:
         """
         if progress.is_finished or progress.is_halted:
             return None
-        if progress.step is not self.step:
+        if self.since is None or progress.step is not self.step:
             self.step, self.since = progress.step, now
         if progress.wait and (now - self.since).total_seconds() > TIMEOUT:
             raise RotationHalted(

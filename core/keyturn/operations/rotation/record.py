@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from keyturn.model.json_codec import from_table, stored, to_table
+from keyturn.model.json_codec import from_table, keys_of, stored
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 from keyturn.model.text import masked_key_id
@@ -153,14 +153,14 @@ def user_name(arn: str) -> str:
 
 
 def record_from_table(table: Mapping[str, Any]) -> Record:
-    """Return the record that `to_table` encoded.
+    """Return the record that `to_secret_table` encoded.
 
     :raises ValueError: if the table is not a record, or lacks a field. The message holds none of its values.
     """
     try:
         record = from_table(Record, table)
-        if not to_table(record).keys() <= table.keys():
-            raise ValueError
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ValueError("not a rotation record") from None
+    if not keys_of(Record) <= table.keys():
+        raise ValueError("not a rotation record")
     return record

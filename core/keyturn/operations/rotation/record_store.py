@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.model.errors import NeedsUnlock, NotFound, Remedy, VaultCorrupt, VaultNewer
-from keyturn.model.json_codec import to_table
+from keyturn.model.json_codec import to_secret_table
 from keyturn.operations.context import Context, credentials_in, key_entry
 from keyturn.operations.rotation.journal import Journal, record_name
 from keyturn.operations.rotation.progress import rotation_halted
@@ -120,7 +120,9 @@ def _reconcile_with_vault(context: Context, record: Record) -> Record:
         if isinstance(previous, dict) and previous.get("key_id") == record.old.access_key_id:
             now = context.clock()
             created = context.index.load().keys.get(name)
-            new = replace(record, new=credentials_in(entry), created=created.created if created else None)
+            new = replace(
+                record, new=credentials_in(name, entry), created=created.created if created else None
+            )
             return new.with_step(Step.CREATED, now).with_step(Step.STORED, now)
     return record
 
@@ -164,7 +166,7 @@ def start(context: Context, record: Record) -> None:
 
     :raises VaultError: if the disk refuses it. The rotation has not started.
     """
-    journal_of(context).write(record_name(record.user), to_table(record))
+    journal_of(context).write(record_name(record.user), to_secret_table(record))
     update_index(context, record)
 
 
@@ -174,7 +176,7 @@ def write_record(context: Context, record: Record, previous_step: Step) -> None:
     :raises FileChanged: if the journal has another step or another rotation of the user.
     :raises VaultError: if the disk refuses it. The previous record is unchanged.
     """
-    journal_of(context).write(record_name(record.user), to_table(record), previous_step)
+    journal_of(context).write(record_name(record.user), to_secret_table(record), previous_step)
 
 
 def save_step(context: Context, record: Record, previous_step: Step) -> Record:

@@ -67,7 +67,7 @@ class RotationClient:
         :raises RotationHalted: if AWS does not accept a key everywhere in time (:class:`StepWaits`).
         :raises KeyturnError: if a step raises it.
         """
-        waits, progress = StepWaits(self._clock()), first
+        waits, progress = StepWaits(), first
         yield progress
         while (wait := waits.next_wait(progress, self._clock())) is not None:
             if wait:

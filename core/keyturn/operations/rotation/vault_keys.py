@@ -50,14 +50,16 @@ def key_entries(entries: Entries) -> Entries:
 
 def keys_in_vault(context: Context) -> dict[str, Credentials]:
     """Return all access keys in the vault by entry name. Reads the vault's file once."""
-    return {name: credentials_in(entry) for name, entry in key_entries(context.vault.keys()).items()}
+    return {name: credentials_in(name, entry) for name, entry in key_entries(context.vault.keys()).items()}
 
 
 def previous_keys(context: Context) -> dict[str, Credentials]:
     """Return all `previous` keys in the vault by entry name. Reads the vault's file once."""
     entries = key_entries(context.vault.keys())
     return {
-        name: credentials_in(entry["previous"]) for name, entry in entries.items() if entry.get("previous")
+        name: credentials_in(name, entry["previous"])
+        for name, entry in entries.items()
+        if isinstance(entry.get("previous"), dict)
     }
 
 
@@ -142,7 +144,12 @@ def replace_key(
 
 def forget_previous_key(context: Context, key_id: str) -> None:
     """Remove a key that is deleted at AWS from the vault entries that hold it as `previous`."""
-    remove_previous(context, lambda entry: (entry.get("previous") or {}).get("key_id") == key_id)
+
+    def holds_it(entry: Mapping[str, Any]) -> bool:
+        previous = entry.get("previous")
+        return isinstance(previous, dict) and previous.get("key_id") == key_id
+
+    remove_previous(context, holds_it)
 
 
 def remove_previous(context: Context, is_obsolete: Callable[[Mapping[str, Any]], bool]) -> None:

@@ -266,8 +266,8 @@ def test_by_hand_it_says_what_to_run_instead() -> None:
 
 
 def test_an_order_for_a_process_that_is_not_its_parent_is_not_taken(environ: dict[str, str]) -> None:
-    from keyturn.agent.launcher import read_reply
     from keyturn.system import secret_channel
+    from keyturn.system.background_process import read_reply
 
     own_end, theirs = secret_channel.create()
     with own_end, theirs:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from keyturn.model.json_codec import to_table
+from keyturn.model.json_codec import to_secret_table, to_table
 from keyturn.model.secret import Secret
 from keyturn.operations.rotation.record import Record, Step, record_from_table
 from tests.core.operations.rotation.records import ENTRIES, HOUR, NEW, NOW, OLD, OPEN, SECOND, record_at
@@ -37,6 +37,11 @@ IN_MEMORY = replace(
     is_undoing=True,
     step_times={Step.INTENT: NOW - HOUR, Step.VERIFIED: NOW},
 )
+
+
+def test_a_record_is_no_plain_table() -> None:
+    with pytest.raises(TypeError):
+        to_table(IN_MEMORY)
 
 
 def contents(record: Record) -> tuple[object, ...]:
@@ -109,7 +114,7 @@ def test_the_user_name_is_the_last_part_of_the_arn(arn: str, name: str) -> None:
 
 
 def test_a_record_is_written_in_the_form_of_every_version() -> None:
-    assert list(to_table(IN_MEMORY).items()) == list(ON_DISK.items())
+    assert list(to_secret_table(IN_MEMORY).items()) == list(ON_DISK.items())
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
@@ -123,7 +128,7 @@ def test_a_record_of_every_step_is_read_as_it_was_written(
     step: Step, is_undoing: bool, is_reactivated: bool
 ) -> None:
     record = record_at(step, is_undoing=is_undoing, is_reactivated=is_reactivated)
-    assert contents(record_from_table(json.loads(json.dumps(to_table(record))))) == contents(record)
+    assert contents(record_from_table(json.loads(json.dumps(to_secret_table(record))))) == contents(record)
 
 
 def test_a_new_record_goes_forward_and_has_reached_nothing() -> None:

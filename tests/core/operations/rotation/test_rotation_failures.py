@@ -12,8 +12,10 @@ import pytest
 from keyturn.model.errors import KeyturnError, NotFound, RotationHalted, VaultCorrupt
 from keyturn.model.profile import RotationState
 from keyturn.operations.rotation import create_key
-from keyturn.operations.rotation.record import Step
+from keyturn.operations.rotation.key_signer import KeySigner
+from keyturn.operations.rotation.record import Record, Step
 from keyturn.operations.rotation.record_store import records
+from keyturn.operations.rotation.state_machine import ObservedKeys
 from keyturn_sandbox.policy.principals import LastUse
 from tests.core.operations.rotation.direct_iam import Crash, Fault
 from tests.core.operations.rotation.rotation_home import PROFILE, START, Home
@@ -332,6 +334,26 @@ def test_a_record_that_cannot_be_read_is_put_aside_by_a_restore(home: Home) -> N
     home.restart()
     with pytest.raises(RotationHalted, match="both access key slots"):
         home.service.rotation.start(PROFILE)
+
+
+def test_an_orphan_is_dropped_though_two_lists_of_aws_differ_in_its_status(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.line.next_fault = fault_at("CreateAccessKey", Fault.LOST_REPLY)
+    home.service.rotation.start(PROFILE)
+    orphan = home.user.keys[1]
+    observe = KeySigner.observe
+
+    def observe_later(signer: KeySigner, record: Record) -> ObservedKeys:
+        orphan.status = "Inactive"
+        try:
+            return observe(signer, record)
+        finally:
+            orphan.status = "Active"
+
+    monkeypatch.setattr(KeySigner, "observe", observe_later)
+    home.service.rotation.delete_other_key(PROFILE, orphan.key_id[-4:])
+    assert orphan not in home.user.keys
 
 
 def test_an_orphan_that_somebody_uses_is_not_dropped(home: Home) -> None:

@@ -1,0 +1,99 @@
+"""Processes of keyturn that go on after their parent has ended: the agent and the endpoint.
+
+The parent sends one line after the process has hardened itself, and gets one line in reply.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from keyturn.model.secret import Secret
+from keyturn.system import secret_channel
+
+_REPLY_LIMIT = 64 << 10
+
+
+def python_command(module: str) -> tuple[str, ...]:
+    """Return the command line of a module of keyturn: this interpreter, isolated from `PYTHON*`, the user
+    site directory and the working directory."""
+    return (sys.executable, "-I", "-m", module)
+
+
+def start_process(
+    command: Sequence[str], variables: Mapping[str, str], request: Mapping[str, object], timeout: float
+) -> tuple[socket.socket, bytes]:
+    """Start a keyturn process in a session of its own. Send it `request` over the channel of
+    :mod:`keyturn.system.secret_channel`.
+
+    :param request: becomes JSON; a value may be a :class:`Secret`, which is revealed only to be sent.
+    :param timeout: seconds until the reply.
+    :returns: the channel and the reply, one line.
+    :raises EOFError: if the process exited before it replied.
+    :raises TimeoutError: if there was no reply in time. The session is then killed.
+    :raises OSError: if the process cannot be started.
+    """
+    if not sys.executable:
+        raise OSError("the path of the Python interpreter is unknown")
+    ours, theirs = secret_channel.create()
+    with ours, theirs:
+        process = subprocess.Popen(  # noqa: S603 - our own program, by its absolute path
+            command,
+            stdin=theirs.fileno(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env=variables,
+            start_new_session=True,
+        )
+        theirs.close()
+        with process, contextlib.ExitStack() as on_failure:
+            deadline = time.monotonic() + timeout
+            ours.settimeout(timeout)
+            try:
+                channel = secret_channel.accept(ours, process.pid)
+                if channel is None:
+                    raise EOFError
+                on_failure.enter_context(channel)
+                reply = read_reply(
+                    channel, json.dumps(request, default=Secret.reveal).encode() + b"\n", deadline
+                )
+            except TimeoutError:
+                # The other end of the socket is still open, so the session is alive and its id cannot have
+                # been reused.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                raise
+            if not reply.endswith(b"\n"):
+                raise EOFError
+            on_failure.pop_all()
+            return channel, reply
+
+
+def read_reply(channel: socket.socket, request: bytes, deadline: float) -> bytes:
+    """Send `request` to a keyturn process. Return its reply: one line, or less if it exited early.
+
+    :param deadline: on the monotonic clock.
+    :raises TimeoutError: if the deadline passes.
+    """
+    reply = b""
+    with contextlib.suppress(ConnectionError):
+        channel.settimeout(max(0.001, deadline - time.monotonic()))
+        try:
+            channel.sendall(request)
+        finally:
+            del request  # or an error would keep it in its traceback
+        while not reply.endswith(b"\n") and len(reply) <= _REPLY_LIMIT:
+            channel.settimeout(max(0.001, deadline - time.monotonic()))
+            chunk = channel.recv(65536)
+            if not chunk:
+                break
+            reply += chunk
+    return reply
