@@ -203,12 +203,12 @@ class MemoryService:
             self.gate.wait(10)
         profile = self._profile(name)
         self._require_refreshable(profile)
+        self._need_vault()
         error = self.fail_refresh.get(name)
         if error is not None:
             if not isinstance(error, (NeedsInteraction, WrongMfaCode)):
                 self._replace(replace(profile, failure=Failure(self.now(), error.line())))
             raise error
-        self._need_vault()
         if profile.mfa_serial is not None:
             self._use_code(profile, mfa_code)
         hours = 12 if profile.kind is Kind.IAM_KEY else 1
@@ -216,6 +216,7 @@ class MemoryService:
             self._sessions_made += 1
             key_id = f"ASIAEXAMPLE{self._sessions_made:05}7QX2"
         session = Session(key_id, self.now(), self.now() + timedelta(hours=hours))
+        self._note_delivery(profile)
         self._replace(replace(profile, session=session, failure=None))
         return Refreshed(profile=name, session=session, seconds=0.4, delivered=profile.delivery)
 
@@ -248,16 +249,26 @@ class MemoryService:
 
     def stop(self, name: str) -> str:
         self._record_call("stop", name)
-        self._replace(replace(self._profile(name), session=None, last_use=None))
-        return f"stopped {name}"
+        profile = self._profile(name)
+        if profile.session is None:
+            return f"{name}: no session"
+        self._note_delivery(profile)
+        self._replace(replace(profile, session=None, last_use=None))
+        return f"{name}: session deleted"
+
+    def _note_delivery(self, profile: Profile) -> None:
+        """Make plans stale if a session of the credentials file changes."""
+        if profile.delivery is Delivery.CREDENTIALS_FILE:
+            self._files_version += 1
 
     def plan_adopt(self, names: Sequence[str], *, session_none: bool = False) -> Plan:
+        names = tuple(dict.fromkeys(names))
         for name in names:
             self._require_adoptable(self._profile(name))
         also = tuple(
             row.name
             for row in self._rows()
-            if row.source in names and row.name not in names and not row.managed
+            if {row.source, *row.chain} & {*names} and row.name not in names and not row.managed
         )
         secrets = tuple(
             f"{name}: secret access key of {self._masked_key(name)}"

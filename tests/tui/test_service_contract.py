@@ -303,6 +303,23 @@ def test_a_key_that_is_delivered_itself_is_not_refreshed(opened: World) -> None:
     fails(KeyturnError, lambda: opened.service.refresh(PLAINTEXT))
 
 
+def test_a_plan_is_stale_once_a_session_of_the_credentials_file_has_changed(opened: World) -> None:
+    opened.deliver_to_file(ROLE)
+    plan = opened.service.plan_adopt((PLAINTEXT,))
+    opened.service.refresh(ROLE)
+    fails(FileChanged, lambda: opened.service.adopt(plan))
+
+
+def test_a_profile_named_twice_is_planned_once(opened: World) -> None:
+    assert opened.service.plan_adopt((PLAINTEXT, PLAINTEXT)).names.count(PLAINTEXT) == 1
+
+
+def test_without_the_vault_a_refusal_of_aws_is_not_reached(opened: World) -> None:
+    opened.refuse(ROLE)
+    opened.service.lock()
+    fails(NeedsUnlock, lambda: opened.service.refresh(ROLE))
+
+
 @pytest.mark.parametrize("action", ["adopt", "release"])
 def test_a_plan_of_other_files_is_refused(opened: World, action: str) -> None:
     service = opened.service

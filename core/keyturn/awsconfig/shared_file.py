@@ -83,7 +83,7 @@ class Target:
     """The same for every path that leads to this file."""
 
 
-def find(path: Path) -> Target:
+def find_target(path: Path) -> Target:
     """Return the target of an edit. A missing folder is created, private.
 
     :raises UnsafeFile: if the links loop, the target is not a regular file, or an owner or mode lets another

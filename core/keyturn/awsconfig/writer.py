@@ -21,7 +21,7 @@ from keyturn.awsconfig.shared_file import (
     Target,
     Timing,
     Version,
-    find,
+    find_target,
     lock_file,
     mark_of,
     open_version,
@@ -135,7 +135,7 @@ class SharedFiles:
         :raises FileChanged: if it holds something else.
         """
         with _translate_os_error(path):
-            target = find(path)
+            target = find_target(path)
             with lock_file(self.locks_dir, target, self.timing) as lock:
                 version = read_stable(target, FileKind.CONFIG, lock, (), self.timing)
                 try:
@@ -242,7 +242,7 @@ class _WriteAttempt:
         :returns: the written version; an edit if there was nothing to change; None if another program
             interfered.
         """
-        target = find(self.path)
+        target = find_target(self.path)
         with lock_file(self.files.locks_dir, target, self.files.timing) as lock:
             version = self._read(target, lock)
             try:
@@ -278,10 +278,10 @@ class _WriteAttempt:
             return Edit(version.data, after)
         if version.data:
             self.files.keep(self.path, version.data)
-        target = find(self.path)
+        target = find_target(self.path)
         replacement = Replacement(target, after, self.kind)
         try:
-            if target.real != find(self.path).real or not version.is_current(target):
+            if target.real != find_target(self.path).real or not version.is_current(target):
                 return None
             if not replacement.commit():
                 self._record_late_write(replacement, after)
@@ -358,7 +358,7 @@ class _WriteAttempt:
 
     def _is_still_applied(self, result: _WriteResult) -> bool:
         """Return True if the written change is in the file, which others may have written since."""
-        target = find(self.path)
+        target = find_target(self.path)
         mark = None if target.status is None else mark_of(target.status)
         if mark is not None and mark == result.observed:
             return True

@@ -181,7 +181,7 @@ def _removed_sections(context: Context, inventory: Inventory, names: Sequence[st
             _require_no_line(inventory, name)
         key = context.vault.key(key_entry(name))
         try:
-            removed = entry["sections"] if entry else ()
+            removed = entry["sections"] if entry is not None else ()
             sections[name] = tuple(from_table(RemovedSettings, table) for table in removed)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise invalid_entry(removed_entry(name)) from None

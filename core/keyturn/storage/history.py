@@ -24,7 +24,7 @@ from keyturn.model.errors import NotFound, VaultCorrupt, VaultNewer
 from keyturn.system.clock import Clock
 from keyturn.system.files import lock_for_change
 from keyturn.system.temp_files import remove_under_lock
-from keyturn.vault.files import make_private, move_aside, put, read_regular, translate_os_errors
+from keyturn.vault.files import make_private, move_aside, put, read_regular, vault_write_errors
 
 VERSION = 1
 MAX_RECENT = 50
@@ -86,7 +86,7 @@ class History:
         """
         name = str(path.absolute())
         digest = hashlib.sha256(data).hexdigest()
-        with translate_os_errors("the history of the shared files"):
+        with vault_write_errors("the history of the shared files"):
             make_private(self.folder)
             with lock_for_change(self.folder / "lock", what=_NAME):
                 remove_under_lock(self.folder)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from keyturn.storage.raw_paths import (
     aws_file,
+    aws_home,
     config_folder,
     data_folder,
     forwarded_path,
-    home,
     socket_path,
     state_folder,
     working_folder,
@@ -99,7 +99,7 @@ def paths_for(environ: Mapping[str, str]) -> Paths:
         forwarded=Path(forwarded_path(environ)),
         aws_config=_shared(environ, "AWS_CONFIG_FILE", "config"),
         aws_credentials=_shared(environ, "AWS_SHARED_CREDENTIALS_FILE", "credentials"),
-        home=Path(home(environ)),
+        home=Path(aws_home(environ)),
     )
 
 

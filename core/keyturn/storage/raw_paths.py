@@ -18,9 +18,9 @@ SOCKET_PATH_LIMIT = 100
 FORWARDED = "/tmp/keyturn-forwarded-%r.sock"  # noqa: S108 - the owner of socket and peer is checked
 
 
-def home_folder(environ: Mapping[str, str]) -> str:
-    """Return the home folder without a trailing slash: `HOME` if absolute, else the one in the password
-    database.
+def own_home(environ: Mapping[str, str]) -> str:
+    """Return the home folder of keyturn's own files, without a trailing slash: `HOME` if absolute, else the
+    one in the password database. :func:`aws_home` also takes a relative `HOME`.
     """
     home = environ.get("HOME", "")
     return (home if home.startswith("/") else os.path.expanduser("~")).rstrip("/")
@@ -36,7 +36,7 @@ def own_folder(environ: Mapping[str, str]) -> str | None:
     if not own:
         return None
     if own == "~" or own.startswith("~/"):
-        own = f"{home_folder(environ)}{own[1:]}/"
+        own = f"{own_home(environ)}{own[1:]}/"
     if not own.startswith("/"):
         own = f"{working_folder('KEYTURN_HOME')}/{own}"
     return own.rstrip("/") or "/."
@@ -56,7 +56,7 @@ def working_folder(variable: str) -> str:
         raise UsageError(variable, why, "Use an absolute path, or change to another directory") from None
 
 
-def home(environ: Mapping[str, str]) -> str:
+def aws_home(environ: Mapping[str, str]) -> str:
     """Return the home folder like AWS tools do: `HOME`, else the one in the password database."""
     return environ.get("HOME") or os.path.expanduser("~")
 
@@ -79,7 +79,7 @@ def aws_file(environ: Mapping[str, str], variable: str, name: str) -> str:
     """
     value = environ.get(variable)
     if not value:
-        return f"{home(environ)}/.aws/{name}"
+        return f"{aws_home(environ)}/.aws/{name}"
     return f"{os.path.expanduser(os.path.expandvars(value))}"
 
 
@@ -88,7 +88,7 @@ def _xdg(environ: Mapping[str, str], variable: str, default: str) -> str:
     if value.startswith("/"):
         return f"{value}/keyturn"
     folder = "Library/Application Support" if sys.platform == "darwin" else default
-    return f"{home(environ)}/{folder}/keyturn"
+    return f"{aws_home(environ)}/{folder}/keyturn"
 
 
 def state_folder(environ: Mapping[str, str]) -> str:
@@ -100,8 +100,8 @@ def state_folder(environ: Mapping[str, str]) -> str:
     if value.startswith("/"):
         return f"{value.rstrip('/')}/keyturn"
     if sys.platform == "darwin":
-        return f"{home_folder(environ)}/Library/Application Support/keyturn"
-    return f"{home_folder(environ)}/.local/state/keyturn"
+        return f"{own_home(environ)}/Library/Application Support/keyturn"
+    return f"{own_home(environ)}/.local/state/keyturn"
 
 
 def run_folder(environ: Mapping[str, str]) -> str:

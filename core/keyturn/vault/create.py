@@ -14,7 +14,7 @@ from keyturn.system.files import sync_dir
 from keyturn.vault import age, documents, slots
 from keyturn.vault import passphrase as passphrase_seal
 from keyturn.vault.documents import Document
-from keyturn.vault.files import make_private, put, translate_os_errors, write_keys
+from keyturn.vault.files import make_private, put, vault_write_errors, write_keys
 from keyturn.vault.keyring import KeyringPort
 from keyturn.vault.slots import KEYRING, PASSPHRASE, RecipientFile
 
@@ -85,7 +85,7 @@ def create(folder: Path, identity: age.Identity, first: Document, slot: SlotChoi
     digests = () if sealed is None else (slots.digest(sealed),)
     new = RecipientFile(identity.recipient, slots.new_id(), (slot.name,), digests)
     make_private(folder.parent)
-    with translate_os_errors("the new vault"):
+    with vault_write_errors("the new vault"):
         building = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.new")
         building.mkdir(mode=0o700)
         building.chmod(0o700)

@@ -178,7 +178,7 @@ def make_private(folder: Path) -> None:
     :raises VaultError: if the system refuses.
     """
     missing = not folder.is_dir()
-    with translate_os_errors(str(folder)):
+    with vault_write_errors(str(folder)):
         private_dir(folder)
         if missing:
             folder.chmod(0o700)
@@ -236,7 +236,7 @@ def move_aside(path: Path) -> Path:
     )
 
 
-def translate_os_errors(what: str) -> contextlib.AbstractContextManager[None]:
+def vault_write_errors(what: str) -> contextlib.AbstractContextManager[None]:
     """Turn an `OSError` (disk full, read-only, no permission) into a `VaultError`."""
     return files.translate_os_errors(
         lambda error: VaultError(

@@ -357,7 +357,7 @@ class Vault:
             raise _no_vault()
         files.check_private(self.folder)
         with (
-            files.translate_os_errors(f"the vault's {what}"),
+            files.vault_write_errors(f"the vault's {what}"),
             lock_for_change(self.folder / LOCK_FILE, what="Vault"),
         ):
             remove_under_lock(self.folder)

@@ -2,11 +2,11 @@
 
     .venv/bin/python -m tests.benchmarks.mutations [--quick] [--only WORD] [--revision REVISION] [--json FILE]
 
-A mutation is killed if a test of its area fails or runs into the time limit. At the end, the tests that
-failed run once more without a mutation, where they must pass. `--quick` judges only the mutations of pure
-modules, and only by the tests of `.ci/quick-tests` for the core. `--revision` judges the mutations of an
-earlier tree by the tests of that tree. A mutation that survives takes minutes, because all tests of its area
-run.
+A mutation is killed if a test of its area fails or runs into the time limit. All tests of an area must pass
+without a mutation first, and at the end the tests that failed once more. `--quick` judges only the mutations
+of pure modules, and only by the tests of `.ci/quick-tests` for the core. `--revision` judges the mutations
+of an earlier tree by the tests of that tree. A mutation that survives takes minutes, because all tests of
+its area run.
 """
 # ruff: noqa: T201 - a program that prints its result
 
@@ -17,6 +17,7 @@ import json
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -81,15 +82,39 @@ def _run(options: argparse.Namespace) -> int:
                 print(f"{mutation.id:13} {file}:{place.start + 1} {mutation.function}")
                 print(f"{'':14}{mutation.before}\n{'':11}-> {mutation.after}")
             return 0
-        verdicts = _judge(places, mutations, trees, options)
-        unsound = trees[0].failures({verdict.test for verdict in verdicts if "::" in verdict.test})
+        by_area = mutations.tests if options.revision is None else mutations.earlier_tests
+        stages = {
+            area: trees[0].quick_stages(by_area[area]) if options.quick else by_area[area]
+            for area in dict.fromkeys(mutation.area for mutation, _ in places)
+        }
+        broken = {area: _failure_without_mutation(area, stages[area], trees[0], options) for area in stages}
+        verdicts = _judge(places, stages, broken, trees, options)
+        _write(verdicts, options)
+        killers = {verdict.test for verdict in verdicts if "::" in verdict.test}
+        unsound = trees[0].failures(killers, options.limit)
     verdicts = [verdict.checked(unsound) for verdict in verdicts]
-    if options.json:
-        options.json.write_text(json.dumps([verdict.table() for verdict in verdicts], indent=1) + "\n")
+    _write(verdicts, options)
     _print_totals(verdicts)
     if any(verdict.outcome == "not judged" for verdict in verdicts):
         return 2
     return int(any(verdict.outcome == "survived" for verdict in verdicts))
+
+
+def _failure_without_mutation(
+    area: str, stages: Sequence[Sequence[str]], tree: judge.Tree, options: argparse.Namespace
+) -> str | None:
+    """Return the test of an area that fails without a mutation, so that none of the area can be judged."""
+    try:
+        failure = tree.first_failure(stages, options.limit)
+    except judge.NotJudged as error:
+        failure = str(error)
+    print(f"{area}: without a mutation " + (f"fails {failure}" if failure else "all tests pass"), flush=True)
+    return failure
+
+
+def _write(verdicts: list[Verdict], options: argparse.Namespace) -> None:
+    if options.json:
+        options.json.write_text(json.dumps([verdict.table() for verdict in verdicts], indent=1) + "\n")
 
 
 def _chosen(mutations: MutationList, only: list[str]) -> list[Mutation]:
@@ -123,21 +148,25 @@ def _located(
 
 def _judge(
     places: list[tuple[Mutation, Place]],
-    mutations: MutationList,
+    stages: Mapping[str, Sequence[Sequence[str]]],
+    broken: Mapping[str, str | None],
     trees: list[judge.Tree],
     options: argparse.Namespace,
 ) -> list[Verdict]:
     free: SimpleQueue[judge.Tree] = SimpleQueue()
     for tree in trees:
         free.put(tree)
-    by_area = mutations.tests if options.revision is None else mutations.earlier_tests
 
     def judge_one(found: tuple[Mutation, Place]) -> Verdict:
         mutation, place = found
+        file, area = place.file.relative_to(trees[0].root), mutation.area
+        failure = broken[area]
+        if failure is not None:
+            reason = f"{failure} fails without a mutation"
+            return Verdict(mutation.id, area, str(file), "not judged", 0.0, reason)
         tree = free.get()
         try:
-            stages = tree.quick_stages(by_area[mutation.area]) if options.quick else by_area[mutation.area]
-            verdict = tree.judge(mutation, place.file.relative_to(trees[0].root), stages, options.limit)
+            verdict = tree.judge(mutation, file, stages[area], options.limit)
         finally:
             free.put(tree)
         print(f"{mutation.id:13} {verdict.outcome:10} {verdict.seconds:6.1f} s  {verdict.test}", flush=True)

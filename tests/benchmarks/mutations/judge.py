@@ -34,7 +34,7 @@ _PYTEST_OPTIONS = (
 
 
 class NotJudged(Exception):
-    """The tests did not run, or a test fails without the mutation too."""
+    """The tests did not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class Tree:
         try:
             _write(target, locate(mutation, self.root).mutated_file(mutation))
             self._require_imported(target)
-            test = next(filter(None, (self._failure(stage, limit) for stage in stages)), None)
+            test = self.first_failure(stages, limit)
             outcome = "survived" if test is None else "killed"
         except NotJudged as error:
             outcome, test = "not judged", str(error)
@@ -171,14 +171,19 @@ class Tree:
         seconds = round(time.monotonic() - started, 1)
         return Verdict(mutation.id, mutation.area, str(file), outcome, seconds, test or "")
 
-    def failures(self, tests: Collection[str]) -> set[str]:
-        """Return the tests that fail without a mutation."""
+    def first_failure(self, stages: Sequence[Sequence[str]], limit: int) -> str | None:
+        """Run the stages one after the other. Return the first test that fails, or None if all pass.
+
+        :raises NotJudged: if the tests did not run.
+        """
+        return next(filter(None, (self._failure(stage, limit) for stage in stages)), None)
+
+    def failures(self, tests: Collection[str], limit: int) -> set[str]:
+        """Return the tests that fail as the tree is now; all of them if they did not run to an end."""
         if not tests:
             return set()
-        status, output = self._pytest(sorted(tests), None)
-        if status not in (_PASSED, _FAILED):
-            raise NotJudged(f"pytest ends with {status}: {_last_line(output)}")
-        return set(_FAILURE.findall(output))
+        status, output = self._pytest(sorted(tests), limit * len(tests))
+        return set(_FAILURE.findall(output)) if status in (_PASSED, _FAILED) else set(tests)
 
     def _require_imported(self, file: Path) -> None:
         module = self.module(file)

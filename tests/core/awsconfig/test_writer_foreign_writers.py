@@ -15,7 +15,7 @@ import pytest
 
 from keyturn.awsconfig import writer
 from keyturn.awsconfig.document import Document, FileKind, parse, set_items
-from keyturn.awsconfig.shared_file import LOCK_LIMIT, READ_LIMIT, find, lock_file
+from keyturn.awsconfig.shared_file import LOCK_LIMIT, READ_LIMIT, find_target, lock_file
 from keyturn.awsconfig.writer import SharedFiles
 from keyturn.model.errors import FileBusy, FileChanged
 
@@ -293,7 +293,7 @@ def test_a_lock_that_is_held_names_its_holder_after_ten_seconds(
     path = folder / "config"
     path.write_bytes(OLD)
     with (
-        lock_file(files.locks_dir, find(path), timing.timing()),
+        lock_file(files.locks_dir, find_target(path), timing.timing()),
         pytest.raises(FileBusy, match=f"process {os.getpid()} "),
     ):
         edit(files, path)
@@ -305,7 +305,7 @@ def test_a_lock_that_is_held_names_its_holder_after_ten_seconds(
 def test_two_paths_to_one_file_share_its_lock(files: SharedFiles, folder: Path, timing: Any) -> None:
     (folder / "config").write_bytes(OLD)
     (folder / "link").symlink_to("config")
-    with lock_file(files.locks_dir, find(folder / "config"), timing.timing()), pytest.raises(FileBusy):
+    with lock_file(files.locks_dir, find_target(folder / "config"), timing.timing()), pytest.raises(FileBusy):
         edit(files, folder / "link")
 
 

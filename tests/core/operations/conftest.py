@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from keyturn.awsconfig import writer
+from keyturn.awsconfig.shared_file import Timing
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
 from keyturn.vault import passphrase
@@ -61,9 +62,17 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+def writer_timing() -> Callable[[], Timing]:
+    """Timing of the shared files' writer. Tests in which others write replace it by the real one."""
+    return instant_timing
+
+
+@pytest.fixture
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer_timing: Callable[[], Timing]
+) -> Iterator[Bench]:
     monkeypatch.setattr(passphrase, "seal", weak_age.seal)
-    monkeypatch.setattr(writer, "Timing", instant_timing)
+    monkeypatch.setattr(writer, "Timing", writer_timing)
     with Sandbox(tmp_path / "sandbox") as sandbox:
         for name in set(os.environ) - set(sandbox.environ):
             monkeypatch.delenv(name)

@@ -4,6 +4,7 @@ caller."""
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -12,12 +13,18 @@ from typing import Any
 
 import pytest
 
+from keyturn.awsconfig.shared_file import Timing
 from keyturn.model.errors import ChangeRefused, FileBusy, FileChanged, KeyturnError, NotFound
 from keyturn.model.profile import Delivery
 from keyturn.operations import adopt, release
 from tests.core.operations.conftest import Bench
 
 NEW_KEY = "aws_access_key_id = AKIANEWNEWNEWNEWNEW2\naws_secret_access_key = " + "N" * 40 + "\n"
+
+
+@pytest.fixture
+def writer_timing() -> Callable[[], Timing]:
+    return Timing
 
 
 def identity(bench: Bench, profile: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from keyturn.awsconfig.writer import Edit
-from keyturn.model.errors import ChangeRefused, FileBusy
+from keyturn.model.errors import ChangeRefused, FileBusy, VaultCorrupt
 from keyturn.system import files as ownfile
 from tests.core.operations.conftest import PASSPHRASE, Bench
 
@@ -138,3 +138,32 @@ def _make_second_file_busy(
         return real(path, *args, **named)
 
     monkeypatch.setattr(bench.service.context.files, "edit", edit)
+
+
+@pytest.mark.parametrize(
+    ("entry", "damage"),
+    [
+        ("key/ci-deploy", {"key_id": "AKIA"}),
+        ("key/ci-deploy", {"key_id": "AKIA", "secret": 7}),
+        ("taken/ci-deploy", {"sections": [{"section": "ci-deploy"}]}),
+        ("taken/ci-deploy", {}),
+    ],
+)
+def test_a_damaged_entry_of_the_vault_is_one_line_and_nothing_is_written(
+    bench: Bench, entry: str, damage: dict[str, object]
+) -> None:
+    bench.adopt("ci-deploy")
+    bench.service.context.vault.change_keys(lambda entries: entries.__setitem__(entry, damage))
+    files = bench.files()
+    with pytest.raises(VaultCorrupt, match=r"is invalid.*Run: keyturn vault status"):
+        bench.release("ci-deploy")
+    assert bench.files() == files
+
+
+def test_a_refresh_with_a_damaged_key_is_one_line(bench: Bench) -> None:
+    bench.adopt("ci-deploy")
+    bench.service.context.vault.change_keys(
+        lambda entries: entries.__setitem__("key/ci-deploy", {"key_id": "AKIA"})
+    )
+    with pytest.raises(VaultCorrupt, match="Vault entry ci-deploy is invalid"):
+        bench.service.refresh("ci-deploy")

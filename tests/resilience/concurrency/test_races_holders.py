@@ -30,9 +30,9 @@ from tests.resilience.concurrency import programs
 HOLDS_FILE = """
     import sys, time
     from pathlib import Path
-    from keyturn.awsconfig.shared_file import Timing, find, lock_file
+    from keyturn.awsconfig.shared_file import Timing, find_target, lock_file
 
-    with lock_file(Path(sys.argv[1]), find(Path(sys.argv[2])), Timing()):
+    with lock_file(Path(sys.argv[1]), find_target(Path(sys.argv[2])), Timing()):
         print("held", flush=True)
         time.sleep(300)
 """

@@ -13,14 +13,7 @@ from typing import Any
 from keyturn.model.errors import FileChanged, Remedy, VaultCorrupt, VaultError, VaultNewer
 from keyturn.system.files import discard, lock_for_change
 from keyturn.system.temp_files import remove_under_lock
-from keyturn.vault.files import (
-    check_private,
-    make_private,
-    move_aside,
-    put,
-    read_regular,
-    translate_os_errors,
-)
+from keyturn.vault.files import check_private, make_private, move_aside, put, read_regular, vault_write_errors
 from keyturn.vault.vault import Vault
 
 VERSION = 1
@@ -120,7 +113,7 @@ class Journal:
         """Lock the journal until `stack` closes. Return False if the disk refuses even the lock file."""
         try:
             make_private(self._folder)
-            with translate_os_errors("the rotation journal"):
+            with vault_write_errors("the rotation journal"):
                 stack.enter_context(lock_for_change(self._folder / ".lock", what="the rotation journal"))
         except VaultError:
             return False
@@ -146,7 +139,7 @@ class Journal:
     def remove(self, name: str) -> None:
         """Delete a record."""
         for path in (self._path(name), self._fallback_path(name)):
-            with translate_os_errors("the rotation journal"):
+            with vault_write_errors("the rotation journal"):
                 path.unlink(missing_ok=True)
 
     def _write_to_fallback(self, name: str, sealed: bytes) -> None:

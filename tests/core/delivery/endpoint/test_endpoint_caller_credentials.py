@@ -8,10 +8,10 @@ import pytest
 
 from keyturn.delivery.endpoint.credential_source import ServiceCredentialSource
 from keyturn.model.errors import KeyturnError
-from tests.core.operations.conftest import Bench, bench
+from tests.core.operations.conftest import Bench, bench, writer_timing
 from tests.core.providers.test_roles_sources import ACCOUNT, key_environment, set_up, user_key
 
-__all__ = ["bench"]
+__all__ = ["bench", "writer_timing"]
 
 
 @pytest.fixture

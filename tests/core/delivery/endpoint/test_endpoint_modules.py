@@ -28,9 +28,9 @@ from keyturn.model.secret import Secret
 from keyturn.system import process_watch, tcp_peer
 from keyturn.system.file_fingerprint import Fingerprint
 from tests.core.delivery.endpoint.exec_program import read_reply
-from tests.core.operations.conftest import Bench, bench
+from tests.core.operations.conftest import Bench, bench, writer_timing
 
-__all__ = ["bench"]
+__all__ = ["bench", "writer_timing"]
 
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.core.operations.conftest import bench
+from tests.core.operations.conftest import bench, writer_timing
 from tests.end_to_end.conftest import newcomer, person
 
-__all__ = ["bench", "newcomer", "person"]
+__all__ = ["bench", "newcomer", "person", "writer_timing"]

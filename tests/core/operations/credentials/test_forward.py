@@ -9,11 +9,11 @@ import pytest
 
 from keyturn.agent import install
 from keyturn.model.errors import ChangeRefused, KeyturnError, NeedsInteraction, NotFound, UsageError
-from tests.core.operations.conftest import Bench, bench
+from tests.core.operations.conftest import Bench, bench, writer_timing
 from tests.core.providers.test_roles_mfa_command import choose, sandbox_command
 from tests.core.providers.test_roles_sources import set_up
 
-__all__ = ["bench"]
+__all__ = ["bench", "writer_timing"]
 
 
 @pytest.fixture

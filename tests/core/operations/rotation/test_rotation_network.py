@@ -14,9 +14,9 @@ from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Step
 from keyturn_sandbox.faults import KINDS
 from keyturn_sandbox.policy.principals import User
-from tests.core.operations.conftest import Bench, bench
+from tests.core.operations.conftest import Bench, bench, writer_timing
 
-__all__ = ["bench"]
+__all__ = ["bench", "writer_timing"]
 
 NAME = "personal"
 Record = Callable[[str, object], None]

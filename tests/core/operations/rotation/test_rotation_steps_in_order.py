@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from keyturn.operations.rotation.record import Step
-from tests.core.operations.conftest import Bench, bench
+from tests.core.operations.conftest import Bench, bench, writer_timing
 
-__all__ = ["bench"]
+__all__ = ["bench", "writer_timing"]
 
 
 def _run_rotation(bench: Bench, name: str) -> list[Step]:
