@@ -40,6 +40,10 @@ class PtyChild:
             program = [sys.executable, "-m", "tests.tui.pty_child", *words]
             os.execve(sys.executable, program, {**inherited, **variables, **environ})  # noqa: S606  # our own program
         self.pid = pid
+        self.resize(width, height)
+
+    def resize(self, width: int, height: int) -> None:
+        """Set the size of the terminal."""
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
     def read(self, seconds: float) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,16 @@ def test_a_lost_line_ends_it_in_order(tmp_path: Path, after: bytes) -> None:
     with PtyChild(["believable"], tmp_path) as child:
         child.read_until(b"terraform")
         child.send(after)
+        child.hang_up()
+        assert child.wait() == 129
+
+
+def test_a_line_that_is_lost_while_it_takes_no_output_ends_it_too(tmp_path: Path) -> None:
+    with PtyChild(["believable"], tmp_path) as child:
+        child.read_until(b"terraform")
+        for number in range(60):  # frames that nobody reads
+            child.resize(120 - number % 2, 36)
+            time.sleep(0.05)
         child.hang_up()
         assert child.wait() == 129
 

@@ -15,6 +15,7 @@ from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
+from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.screen import Screen
 
@@ -33,6 +34,7 @@ from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.state import AppState, has_expired_delivery, has_new_problem
 from keyturn_tui.terminal.capabilities import Options, Terminal, ensure_terminal_size, terminal_for
 from keyturn_tui.terminal.crash_report import SafeCrashApp, discard_lost_output
+from keyturn_tui.terminal.driver import TerminalDriver
 from keyturn_tui.terminal.keys import Keyboard, install_escape_parser
 from keyturn_tui.terminal.output_filters import AsciiFilter, ControlFilter
 from keyturn_tui.workers import Queue, ServicePort, WorkerPool
@@ -75,6 +77,10 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
         for own_theme in theme.themes():
             self.register_theme(own_theme)
         self.theme = theme.PLAIN if terminal.no_color else theme.THEME_NAMES[0]
+
+    def get_driver_class(self) -> type[Driver]:
+        """Return the driver of the terminal. Tests replace it with one that has none."""
+        return TerminalDriver
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Return keyturn's theme variables, because the style sheet is parsed before the theme is set."""

@@ -72,6 +72,7 @@ KNOWN = {
         "dialog_title(self._rotation.view, self.text_width, self.state.terminal.glyphs)",
     ): "a name that has passed `fit`, and numbers",
     ("timeline_strip.py", "title"): "the same, from `window_words`",
+    ("driver.py", "text"): "Textual's output, after the filters of `output_filters`",
     ("app.py", "app.fault"): "a type's and a file's name, by `crash_report`",
     ("command_palette.py", "action.label"): "the registry's",
     ("command_palette.py", "action.key_label.split()[0]"): "the registry's",
