@@ -256,7 +256,7 @@ async def test_stop_withdraws_at_once_where_no_person_is_needed(drive: Drive, se
         await driver.go("ci-audit")
         await driver.press("x")
         assert service.named("stop") == ["ci-audit"]
-        assert "stopped ci-audit" in driver.message
+        assert "ci-audit: session deleted" in driver.message
         await driver.press("x")
         assert "Stop ci-audit: it has no session" in driver.message
 
