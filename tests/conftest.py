@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import functools
 import gc
+import json
+import marshal
 import os
 import signal
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore import hooks
 from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 
@@ -27,23 +30,62 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 # Rare collections, because thousands of screens and service models live in one process here.
 gc.set_threshold(100_000, 50, 1000)
-# Each botocore session parses the models of AWS's services anew; here a process parses each file once. A
-# session's own loader shares them too.
-_parse = JSONFileLoader.load_file
-_parse_once = functools.cache(functools.partial(_parse, JSONFileLoader()))
+# Each botocore session parses the models of AWS's services anew, and inspects the same handlers; here a
+# process does both once. A session's own loader shares the models too.
+_parse_once = functools.cache(functools.partial(JSONFileLoader.load_file, JSONFileLoader()))
+_marshal_once = functools.cache(
+    lambda file_path: marshal.dumps(json.loads(json.dumps(_parse_once(file_path))))
+)
 
 
 def _load_file(self: JSONFileLoader, file_path: str) -> Any:
+    del self
     if file_path.endswith("endpoints"):  # botocore writes into that one
-        return _parse(self, file_path)
+        return marshal.loads(_marshal_once(file_path))  # noqa: S302  # written in this process
     return _parse_once(file_path)
 
 
 JSONFileLoader.load_file = _load_file  # type: ignore[method-assign]  # see above
+hooks.accepts_kwargs = functools.cache(hooks.accepts_kwargs)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--canaries", action="store_true", help="look for secrets in all that each test leaves")
+
+
+#: Tests that run programs and wait for them, the longest files first. They start first, so that the many
+#: short tests fill the gaps and no worker ends long after the others.
+SLOW = (
+    "end_to_end/test_main_job.py",
+    "tui/test_app_bytes.py",
+    "adversarial",
+    "end_to_end",
+    "core/delivery/endpoint",
+    "core/operations/credentials",
+    "core/operations/rotation/test_rotation_verb.py",
+    "resilience",
+    "core/cli",
+    "core/agent",
+    "core/operations/test_operations_concurrent.py",
+    "core/operations/test_deliver.py",
+    "core/vault",
+    "core/providers",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow files first."""
+    folder = Path(__file__).parent
+    ranks: dict[Path, int] = {}
+
+    def rank(item: pytest.Item) -> int:
+        if item.path not in ranks:
+            parents = {item.path, *item.path.parents}
+            places = (place for place, name in enumerate(SLOW) if folder / name in parents)
+            ranks[item.path] = next(places, len(SLOW))
+        return ranks[item.path]
+
+    items.sort(key=rank)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,6 +93,12 @@ def pytest_configure(config: pytest.Config) -> None:
         from tests.adversarial.secret_leaks.pytest_plugin import Canaries
 
         config.pluginmanager.register(Canaries())
+
+
+def pytest_sessionfinish() -> None:
+    """Collect once. pytest would do so five times, a second each, in every worker."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -11,10 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from keyturn.model.secret import Secret
 from keyturn.storage.raw_paths import socket_path
 from keyturn_sandbox import Sandbox
+from tests.core.vault import weak_age
 
 BIN = Path(sys.executable).parent
+#: Command of keyturn with passphrases that cost no work to seal; see that file.
+WEAK_KEYTURN = (sys.executable, str(Path(weak_age.__file__).with_name("weak_keyturn.py")))
 PASSPHRASE = "correct horse battery staple"
 SECONDS = 60
 
@@ -86,8 +90,12 @@ class Person:
         assert done.returncode == 0, (words, done.returncode, done.stdout, done.stderr)
         return done.stdout
 
-    def makes_vault(self) -> None:
-        self.does("vault", "init", "--slot", "passphrase", fds={"--passphrase-fd": PASSPHRASE})
+    def makes_vault(self) -> Secret:
+        """Create the vault without the work of scrypt, leave it open in an agent, and return its recovery
+        key."""
+        recovery_key = weak_age.create_vault(self.environ, Secret(PASSPHRASE))
+        self.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
+        return recovery_key
 
     def releases(self, *words: str) -> str:
         return self.does("release", *words, "--yes", fds={"--passphrase-fd": PASSPHRASE})

@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -111,12 +111,17 @@ class Terminal:
 
 @contextmanager
 def terminal(
-    name: str, environ: Mapping[str, str], *words: str, width: int = 80, height: int = 24
+    name: str,
+    environ: Mapping[str, str],
+    *words: str,
+    program: Sequence[str] = (str(BIN / "keyturn"),),
+    width: int = 80,
+    height: int = 24,
 ) -> Iterator[Terminal]:
     """The app, or a verb, in a terminal of this size."""
     running = Terminal(name, environ, width, height)
     try:
-        running.start(*words)
+        running.start_line(shlex.join((*program, *words)))
         yield running
     finally:
         running.end()

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.end_to_end.person import Person
+from tests.end_to_end.person import WEAK_KEYTURN, Person
 from tests.end_to_end.terminal import Terminal, terminal
 
 PASSPHRASE = "three small words"
@@ -77,7 +77,7 @@ def test_in_the_sandbox_the_expired_profile_lives_again_with_one_key() -> None:
     environ = {
         name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "KEYTURN_HOME"))
     }
-    with terminal(f"kt-sandbox-{os.getpid()}", environ, "--sandbox") as screen:
+    with terminal(f"kt-sandbox-{os.getpid()}", environ, "--sandbox", program=WEAK_KEYTURN) as screen:
         screen.shows("sandbox", "ci-audit")
         select_profile(screen, "ci-audit")
         assert "expired" in screen.line("▸")

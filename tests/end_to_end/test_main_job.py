@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.end_to_end.person import PASSPHRASE, Person
 
 ALICE = "arn:aws:iam::111122223333:user/alice"
@@ -47,6 +49,7 @@ def test_dependants_come_along_and_an_external_id_reaches_sts(person: Person) ->
     assert person.files() == before
 
 
+@pytest.mark.campaign
 def test_a_chain_of_three_hops(person: Person) -> None:
     before = person.files()
     person.does("adopt", "acme-build", "--yes")
@@ -91,6 +94,7 @@ def test_a_role_with_mfa_asks_for_a_person_takes_a_code_and_survives_a_wrong_one
     assert person.files() == before
 
 
+@pytest.mark.campaign
 def test_an_iam_user_with_mfa_gets_a_session_by_code(person: Person) -> None:
     before = person.files()
     person.does("adopt", "acme-alice", "--yes")
@@ -152,6 +156,7 @@ def test_what_was_delivered_into_the_file_is_withdrawn_once_it_has_expired(newco
     assert newcomer.files() == adopted
 
 
+@pytest.mark.campaign
 def test_a_section_that_somebody_else_filled_is_not_overwritten(person: Person) -> None:
     person.does("adopt", "ci-deploy", "--yes")
     before = person.files()
@@ -196,6 +201,7 @@ def test_release_of_a_secret_takes_the_passphrase(person: Person) -> None:
     person.releases("personal")
 
 
+@pytest.mark.campaign
 def test_verbs_say_what_there_is_nothing_to_do_for(person: Person) -> None:
     for words, code, message in (
         (("refresh", "nobody"), 3, "Profile not found: nobody"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.person import BIN, PASSPHRASE, Person
+from tests.end_to_end.person import BIN, PASSPHRASE, WEAK_KEYTURN, Person
 from tests.end_to_end.ssh_line import SshServer
 from tests.end_to_end.terminal import Terminal
 from tests.end_to_end.test_app_end_to_end import select_profile
@@ -47,7 +47,9 @@ def _holds(path: Path, word: str) -> bool:
 
 def test_the_main_job_over_ssh_and_a_line_that_drops(server: SshServer, tmp_path: Path) -> None:
     own = Path(tempfile.mkdtemp(prefix="kt-ssh-"))
-    keyturn = f"env TMPDIR={own} LANG=C.UTF-8 KEYTURN_TEST_MARK={own.name} {BIN / 'keyturn'} --sandbox"
+    keyturn = (
+        f"env TMPDIR={own} LANG=C.UTF-8 KEYTURN_TEST_MARK={own.name} {shlex.join(WEAK_KEYTURN)} --sandbox"
+    )
     screen = Terminal(f"kt-ssh-{os.getpid()}", {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}, 80, 24)
     try:
         screen.start_line(server.ssh(keyturn))

@@ -11,6 +11,7 @@ import botocore.session
 import pytest
 
 from keyturn_sandbox import Sandbox
+from tests.support.campaign import campaign
 
 Aws = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -59,13 +60,15 @@ def test_every_profile_but_the_broken_ones_resolves_in_its_own_way() -> None:
     ("profile", "arn"),
     [
         ("ci-deploy", "arn:aws:iam::444455556666:user/ci/ci-deploy"),
-        ("ci-release", "arn:aws:sts::444455556666:assumed-role/ReleaseManager/ci-release"),
         ("ci-audit", "arn:aws:sts::123412341234:assumed-role/Auditor/*"),
-        ("acme-alice", "arn:aws:iam::111122223333:user/alice"),
         ("acme-spoke-logs", "arn:aws:sts::123412341234:assumed-role/LogReader/*"),
-        ("acme-batch", "arn:aws:sts::111122223333:assumed-role/Batch/*"),
-        ("contractor", "arn:aws:sts::777788889999:assumed-role/Contractor/jo"),
-        ("gov-ops", "arn:aws-us-gov:iam::555566667777:user/gov-ops"),
+        *campaign(
+            ("ci-release", "arn:aws:sts::444455556666:assumed-role/ReleaseManager/ci-release"),
+            ("acme-alice", "arn:aws:iam::111122223333:user/alice"),
+            ("acme-batch", "arn:aws:sts::111122223333:assumed-role/Batch/*"),
+            ("contractor", "arn:aws:sts::777788889999:assumed-role/Contractor/jo"),
+            ("gov-ops", "arn:aws-us-gov:iam::555566667777:user/gov-ops"),
+        ),
     ],
 )
 def test_the_aws_cli_is_told_who_a_profile_is(seeded: Sandbox, aws: Aws, profile: str, arn: str) -> None:
@@ -86,10 +89,15 @@ def test_the_aws_cli_is_told_who_a_profile_is(seeded: Sandbox, aws: Aws, profile
                 "The security token included in the request is expired"
             ),
         ),
-        ("old-cluster", 'The source_profile "tom" referenced in the profile "old-cluster" does not exist.'),
-        ("old-vpn", "/opt/vpn/bin/aws-creds"),
-        ("globex-viewer", "has expired"),
         ("acme-dev-readonly", "The keyturn sandbox implements only STS and IAM"),
+        *campaign(
+            (
+                "old-cluster",
+                'The source_profile "tom" referenced in the profile "old-cluster" does not exist.',
+            ),
+            ("old-vpn", "/opt/vpn/bin/aws-creds"),
+            ("globex-viewer", "has expired"),
+        ),
     ],
 )
 def test_the_aws_cli_says_why_a_profile_does_not_work(

@@ -123,7 +123,7 @@ async def test_nobody_scrolls_out_of_time(drive: Drive) -> None:
     async with drive(MemoryService(believable())) as driver:
         await driver.press("t", *["minus"] * 9)
         for key in ("h", "l"):
-            await driver.type(key * 500)
+            await driver.type(key * 200)
             assert driver.app.fault is None
         await driver.press("full_stop")
         assert " now " in driver.text

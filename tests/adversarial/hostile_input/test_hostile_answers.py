@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,8 +19,8 @@ from tests.adversarial.hostile_input import forwarded_texts
 from tests.adversarial.hostile_input.corpus import MESSAGES, NAMES, as_argument, spread
 from tests.adversarial.hostile_input.test_hostile_arguments import CREDENTIALS
 from tests.adversarial.hostile_input.verbs import PASSPHRASE, VerbRunner
+from tests.end_to_end.person import WEAK_KEYTURN
 
-BIN = Path(sys.executable).parent
 CONFIG = """\
 [profile ci]
 region = eu-west-1
@@ -143,15 +142,7 @@ def adopted_machine(folder: Path) -> Iterator[tuple[VerbRunner, Script]]:
             read, write = os.pipe()
             os.write(write, PASSPHRASE.encode())
             os.close(write)
-            words = [
-                str(BIN / "keyturn"),
-                "vault",
-                "init",
-                "--slot",
-                "passphrase",
-                "--passphrase-fd",
-                str(read),
-            ]
+            words = [*WEAK_KEYTURN, "vault", "init", "--slot", "passphrase", "--passphrase-fd", str(read)]
             subprocess.run(words, env=machine.environ, pass_fds=[read], check=True, capture_output=True)
             os.close(read)
             assert machine.call("adopt", "ci", "--yes").code == 0

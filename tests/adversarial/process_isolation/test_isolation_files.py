@@ -128,8 +128,7 @@ PLANTED = ("an open folder", "a link to a folder", "a file", "an open folder wit
 
 
 @pytest.mark.parametrize(
-    "what",
-    [PLANTED[0], *(pytest.param(each, marks=pytest.mark.campaign) for each in PLANTED[1:-1]), PLANTED[-1]],
+    "what", [*(pytest.param(each, marks=pytest.mark.campaign) for each in PLANTED[:-1]), PLANTED[-1]]
 )
 def test_a_planted_place_for_the_socket_is_refused_and_told_nothing(
     owner: Owner, other_user: User, shared_folder: Path, what: str

@@ -16,6 +16,7 @@ import pytest
 
 from tests.adversarial.process_isolation.conftest import PASSPHRASE, Owner, Record
 from tests.adversarial.process_isolation.ordinary import OnTerminal, User, run_as
+from tests.support.campaign import campaign
 
 ATTACK = Path(__file__).with_name("attack.py")
 NEIGHBOUR = Path(__file__).with_name("neighbour.py")
@@ -172,7 +173,7 @@ OPERATIONS: dict[str, Callable[[Owner], tuple[tuple[str, str], dict[str, str]]]]
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", [*list(OPERATIONS)[:-1], *campaign(list(OPERATIONS)[-1])])
 def test_a_neighbour_gets_nothing_of_what_the_agent_and_the_children_are_given(
     owner: Owner, operation: str, record_property: Record
 ) -> None:

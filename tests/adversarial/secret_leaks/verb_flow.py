@@ -16,7 +16,7 @@ from keyturn_sandbox import Sandbox
 from tests.adversarial.secret_leaks.canary_secrets import record_secrets
 from tests.adversarial.secret_leaks.memory_sampling import Sampler
 from tests.adversarial.secret_leaks.secret_search import Hit, Search
-from tests.end_to_end.person import BIN, Person
+from tests.end_to_end.person import BIN, WEAK_KEYTURN, Person
 
 #: Files in which other tools keep plaintext secrets, and the sandbox its own MFA devices.
 _OTHERS = ("home/.aws/sso", "home/.aws/cli", "home/.aws/web-identity-token", "mfa.json")
@@ -185,7 +185,7 @@ def create_vault(user: Flow) -> str:
         words = ("vault", "init", "--slot", "passphrase", "--recovery-out-fd", str(out.fileno()))
         read, write = _pipe(user.passphrase)
         process = subprocess.run(
-            [str(BIN / "keyturn"), *words, "--passphrase-fd", str(read)],
+            [*WEAK_KEYTURN, *words, "--passphrase-fd", str(read)],
             env=user.person.environ,
             pass_fds=(out.fileno(), read),
             capture_output=True,

@@ -20,12 +20,18 @@ KEYTURN = Path(sys.executable).with_name("keyturn")
 PRELUDE = """
 import os, sys, types
 from keyturn import cli
+if "--sandbox" in sys.argv:  # its vault is sealed without the work of scrypt
+    sys.path.append({root!r})
+    from keyturn.vault import passphrase
+    from tests.core.vault import weak_age
+    passphrase.seal = weak_age.seal
 def fake(words):
     {act}
 cli.run_verb = fake
 from keyturn_tui.main import main
 sys.exit(main())
 """
+ROOT = str(Path(__file__).resolve().parents[3])
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -42,7 +48,7 @@ def run(environ: dict[str, str]) -> Run:
     def run_with(
         operation: str, *words: str, line: str = '"$@"', text: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        program = [sys.executable, "-I", "-c", PRELUDE.format(act=operation), *words]
+        program = [sys.executable, "-I", "-c", PRELUDE.format(act=operation, root=ROOT), *words]
         return subprocess.run(
             ["sh", "-c", line, "sh", *program],
             env=environ,
@@ -190,7 +196,7 @@ def test_in_the_sandbox_a_verb_sees_its_environment_and_leaves_nothing(
 def test_a_sandbox_is_gone_at_hangup_and_termination(environ: dict[str, str], number: signal.Signals) -> None:
     operation = "print(os.environ['KEYTURN_SANDBOX'], flush=True); import time; time.sleep(60)"
     process = subprocess.Popen(
-        [sys.executable, "-I", "-c", PRELUDE.format(act=operation), "--sandbox", "list"],
+        [sys.executable, "-I", "-c", PRELUDE.format(act=operation, root=ROOT), "--sandbox", "list"],
         env=environ,
         stdout=subprocess.PIPE,
         text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 from keyturn.model.secret import Secret
 from keyturn_sandbox import Sandbox
 from tests.core.vault import weak_age
-from tests.end_to_end.person import PASSPHRASE, Person
+from tests.end_to_end.person import PASSPHRASE, WEAK_KEYTURN, Person
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +32,8 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
 
 @pytest.fixture(scope="module")
 def recovery_key(person: Person) -> str:
-    """Return the recovery key, made with the vault's own scrypt; later the same passphrase opens the vault
-    without that work."""
-    key = person.does("vault", "recovery-key", "--yes", fds={"--passphrase-fd": PASSPHRASE}).strip()
-    weak_age.weaken(Path(str(status(person)["folder"])), Secret(key), Secret(PASSPHRASE))
-    return key
+    """Return the recovery key."""
+    return person.does("vault", "recovery-key", "--yes", fds={"--passphrase-fd": PASSPHRASE}).strip()
 
 
 def status(person: Person) -> dict[str, object]:
@@ -173,8 +171,9 @@ def test_the_recovery_key_is_written_to_a_descriptor_and_a_damaged_vault_is_brou
 ) -> None:
     with Sandbox(tmp_path / "sandbox") as sandbox:
         user = Person(sandbox)
+        line = f'vault init --slot passphrase --recovery-out-fd 9 "$@" 9>{tmp_path}/key'
         done = user.run(
-            "sh", "-c", f'keyturn vault init --slot passphrase --recovery-out-fd 9 "$@" 9>{tmp_path}/key',
+            "sh", "-c", f"{shlex.join(WEAK_KEYTURN)} {line}",
             "sh",
             fds={"--passphrase-fd": PASSPHRASE},
         )  # fmt: skip
@@ -182,7 +181,6 @@ def test_the_recovery_key_is_written_to_a_descriptor_and_a_damaged_vault_is_brou
         key = (tmp_path / "key").read_text().strip()
         assert key.startswith("AGE-SECRET-KEY-1")
         assert status(user)["recovery_key_seen"] is True
-        weak_age.weaken(Path(str(status(user)["folder"])), Secret(key), Secret(PASSPHRASE))
         _named_not_written_over_and_brought_back(user)
         user.leaves()
 

@@ -15,6 +15,7 @@ def one_line(text: str) -> str:
     return text
 
 
+@pytest.mark.campaign
 def test_the_key_itself_for_iam_without_mfa_and_back_again(person: Person) -> None:
     before = person.files()
     person.does("adopt", "ci-deploy", "--yes")

@@ -49,8 +49,8 @@ def test_state_is_told_by_files_alone(sample: Sample, tmp_path: Path) -> None:
     assert vault.state() is VaultState.CLOSED
 
 
-def test_a_vault_with_only_a_passphrase_is_locked(sealed: Sample) -> None:
-    assert Vault(sealed.folder).state() is VaultState.LOCKED
+def test_a_vault_with_only_a_passphrase_is_locked(guarded: Sample) -> None:
+    assert Vault(guarded.folder).state() is VaultState.LOCKED
 
 
 @pytest.mark.parametrize("damaged", ["recipient.txt", "keys.age", "identity.age"])

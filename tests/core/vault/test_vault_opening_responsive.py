@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from keyturn.agent.server import AgentServer
 from keyturn.model.secret import Secret
 from keyturn.vault import passphrase
 from keyturn.vault.vault import Vault
+from tests.core.vault import weak_age
 from tests.core.vault.conftest import PASSPHRASE, Sample
 
 TICK = 0.01
@@ -40,6 +42,14 @@ async def _longest_gap(operation: Callable[[], None]) -> tuple[float, float]:
         longest, last = max(longest, now - last), now
     await working
     return longest, time.monotonic() - start
+
+
+@pytest.fixture
+def sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sample:
+    """Return a vault with a passphrase that takes a third of a second to open."""
+    monkeypatch.setattr(passphrase, "seal", functools.partial(weak_age.seal, factor=17))
+    vault = Vault(tmp_path / "vault")
+    return Sample(vault.folder, vault.create("passphrase", Secret(PASSPHRASE)))
 
 
 def _unlock(sealed: Sample) -> Callable[[], None]:

@@ -18,8 +18,8 @@ def test_spread_faults_leave_every_file_old_or_new_and_the_next_start_ends_well(
     home: Home, record_property: Record
 ) -> None:
     verdicts = Verdicts()
-    fault_plan.in_process(home, file_writers.SAMPLE_WRITERS, verdicts, kills=2, refusals=1, shorts=1)
-    fault_plan.in_process(home, file_writers.SAMPLE_VERBS, verdicts, kills=5, refusals=4, shorts=1)
+    fault_plan.in_process(home, file_writers.SAMPLE_WRITERS, verdicts, kills=1, refusals=1, shorts=1)
+    fault_plan.in_process(home, file_writers.SAMPLE_VERBS, verdicts, kills=3, refusals=2, shorts=1)
     record_property("faults: runs in the process (sample)", verdicts.figures())
     verdicts.check()
 

@@ -37,7 +37,7 @@ def test_power_lost_at_some_steps(home: Home, record_property: Record) -> None:
         if operation.name in ("adopt", "keys.age", "profiles.toml")
     ]
     verdicts = Verdicts()
-    _without_power(home, chosen, verdicts, 10)
+    _without_power(home, chosen, verdicts, 5)
     record_property("faults: power losses (sample)", verdicts.figures())
     verdicts.check()
 

@@ -12,8 +12,10 @@ import pytest
 from keyturn.awsconfig import writer
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
+from keyturn.vault import passphrase
 from keyturn_sandbox import Sandbox
 from keyturn_sandbox.seed_managed import plant_managed
+from tests.core.vault import weak_age
 from tests.resilience.outages.failures import Failure
 from tests.support.instant_timing import instant_timing
 
@@ -51,7 +53,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OutageMachine]
         try:
             with mock.patch.object(writer, "Timing", instant_timing):
                 service = CredentialService.from_environ(os.environ, use_agent=False)
-            recovery_key = plant_managed(sandbox, service)
+            with mock.patch.object(passphrase, "seal", weak_age.seal):
+                recovery_key = plant_managed(sandbox, service)
             service.unlock_here(recovery_key=recovery_key)
             yield OutageMachine(sandbox, service, recovery_key)
         finally:

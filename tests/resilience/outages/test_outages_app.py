@@ -83,7 +83,7 @@ def take_every(failures: Sequence[Failure], every: int) -> tuple[Failure, ...]:
     return tuple(failures[::every])
 
 
-@pytest.mark.parametrize("failure", take_every((*QUICK, *WAYS), 9), ids=lambda failure: failure.name)
+@pytest.mark.parametrize("failure", take_every((*QUICK, *WAYS), 20), ids=lambda failure: failure.name)
 async def test_a_failure_is_one_line_and_no_key_waits_for_it(
     machine: OutageMachine, failure: Failure
 ) -> None:

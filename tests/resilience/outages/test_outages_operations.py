@@ -61,11 +61,18 @@ def check_failure(machine: OutageMachine, failure: Failure) -> None:
     service.stop(EXPIRED)
 
 
+@named((*QUICK, *WAYS)[::4])
+def test_a_failure_costs_no_more_than_one_line(machine: OutageMachine, failure: Failure) -> None:
+    check_failure(machine, failure)
+
+
+@pytest.mark.campaign
 @named((*QUICK, *WAYS))
 def test_no_failure_costs_more_than_one_line(machine: OutageMachine, failure: Failure) -> None:
     check_failure(machine, failure)
 
 
+@pytest.mark.campaign
 def test_as_many_as_that_were_played(record_property: Callable[[str, object], None]) -> None:
     operations = 3 * (len(QUICK) + len(WAYS))
     record_property(

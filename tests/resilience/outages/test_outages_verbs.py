@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from keyturn.vault import passphrase
 from keyturn_sandbox import Sandbox
 from keyturn_sandbox.seed_managed import PASSPHRASE, furnish
+from tests.core.vault import weak_age
 from tests.end_to_end.person import Person
 from tests.resilience.outages.failures import LONGEST, QUICK, SILENCE, WAYS, Failure
 from tests.resilience.outages.outage_assertions import digests_of, faults_of_line, secrets_of
@@ -68,6 +70,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
             patched.delenv(name, raising=False)
         for name, value in sandbox.environ.items():
             patched.setenv(name, value)
+        patched.setattr(passphrase, "seal", weak_age.seal)
         furnish(sandbox, sandbox.environ)
         home_folder = Shell(sandbox)
         try:
@@ -95,7 +98,7 @@ def check_failure(shell: Shell, failure: Failure) -> int:
     return 4
 
 
-@pytest.mark.parametrize("failure", QUICK[::25], ids=lambda failure: failure.name)
+@pytest.mark.parametrize("failure", QUICK[:1], ids=lambda failure: failure.name)
 def test_a_verb_says_one_line_and_loses_nothing(shell: Shell, failure: Failure) -> None:
     check_failure(shell, failure)
 

@@ -26,6 +26,7 @@ from keyturn.service import CredentialService
 from keyturn.storage.paths import paths_for
 from tests.core.delivery.endpoint.exec_program import Program, start_program, token_files
 from tests.end_to_end.person import BIN, PASSPHRASE, Person
+from tests.support.campaign import campaign
 
 IDENTITY = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
 ARN = "arn:aws:sts::444455556666:assumed-role/ReleaseManager/ci-release"
@@ -82,14 +83,14 @@ def test_with_the_token_in_the_environment_there_is_no_file(person: Person) -> N
         assert token_files(run_folder(person)) == []
 
 
-@pytest.mark.parametrize("code", [0, 7])
+@pytest.mark.parametrize("code", [pytest.param(0, marks=pytest.mark.campaign), 7])
 def test_the_exit_status_is_the_programs_own(person: Person, code: int) -> None:
     done = run(person, "sh", "-c", f"exit {code}")
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
 
 
 @pytest.mark.usefixtures("unignored")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("number", [*campaign(signal.SIGTERM, signal.SIGINT, signal.SIGHUP), signal.SIGKILL])
 def test_a_signal_ends_the_program_and_nothing_is_left(
     person: Person, program: Program, number: signal.Signals
 ) -> None:
@@ -132,7 +133,7 @@ def test_the_program_meets_no_child_and_no_descriptor_that_it_did_not_make(perso
     assert with_endpoint.stdout.splitlines()[1] == "none"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, *campaign(signal.SIGQUIT, signal.SIGHUP)])
 def test_a_key_typed_on_the_terminal_reaches_the_program_only(person: Person, number: signal.Signals) -> None:
     ready = (
         "import signal, sys; [signal.signal(n, signal.SIG_IGN) for n in (1, 2, 3)]; print('on', "
@@ -155,12 +156,14 @@ def test_a_key_typed_on_the_terminal_reaches_the_program_only(person: Person, nu
     ("words", "code", "reason"),
     [
         (("ci-release", "--endpoint", "--", "no-such-program-at-all"), 3, "program not found"),
-        (("ci-release", "--endpoint", "--", "/etc/passwd"), 5, "Permission denied"),
-        (("nobody", "--endpoint", "--", "true"), 3, "Profile not found: nobody"),
-        (("personal", "--endpoint", "--", "true"), 1, "keyturn adopt personal"),
-        (("ci-release", "--endpoint", "--min-left", "9h", "--", "true"), 2, "9h were requested"),
         (("prod-admin", "--endpoint", "--", "true"), 4, "is required"),
-        (("ci-release", "--token-env", "--", "true"), 2, "it requires --endpoint"),
+        *campaign(
+            (("ci-release", "--endpoint", "--", "/etc/passwd"), 5, "Permission denied"),
+            (("nobody", "--endpoint", "--", "true"), 3, "Profile not found: nobody"),
+            (("personal", "--endpoint", "--", "true"), 1, "keyturn adopt personal"),
+            (("ci-release", "--endpoint", "--min-left", "9h", "--", "true"), 2, "9h were requested"),
+            (("ci-release", "--token-env", "--", "true"), 2, "it requires --endpoint"),
+        ),
     ],
 )
 def test_what_cannot_be_run_is_one_line_and_leaves_nothing(
@@ -226,11 +229,13 @@ def endpoints(person: Person) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("moment", range(12))
+@pytest.mark.parametrize(
+    "moment", [*range(1, 12, 4), *campaign(*(moment for moment in range(12) if moment % 4 != 1))]
+)
 def test_killed_before_it_becomes_the_program_it_leaves_no_endpoint_and_no_file(
     person: Person, moment: int
 ) -> None:
-    """Twelve moments of the start, which takes about half a second."""
+    """A moment of the start, which takes about half a second."""
     process = subprocess.Popen(
         [str(BIN / "keyturn"), "exec", "ci-release", "--endpoint", "--", "sleep", "60"],
         env=person.environ, stderr=subprocess.DEVNULL,

@@ -20,6 +20,7 @@ from keyturn.storage.raw_paths import forward_path
 from tests.end_to_end.conftest import person
 from tests.end_to_end.person import BIN, Person
 from tests.end_to_end.ssh_line import SshServer
+from tests.support.campaign import campaign
 from tests.support.needs import needs
 
 __all__ = ["person"]
@@ -140,11 +141,13 @@ def test_an_aws_client_at_the_remote_host_asks_by_credential_process(
 @pytest.mark.parametrize(
     ("name", "code", "reason"),
     [
-        ("ci-audit", 3, "it is not forwarded to this machine"),
         ("no-such-profile", 3, "it is not forwarded to this machine"),
-        ("nothing-like-it", 3, "Profile not found: nothing-like-it"),
         ("personal", 5, "it delivers its long-term key, which must not leave the forwarding machine"),
-        ("prod-admin", 4, "On the machine that forwards it, run: keyturn refresh prod-admin"),
+        *campaign(
+            ("ci-audit", 3, "it is not forwarded to this machine"),
+            ("nothing-like-it", 3, "Profile not found: nothing-like-it"),
+            ("prod-admin", 4, "On the machine that forwards it, run: keyturn refresh prod-admin"),
+        ),
     ],
 )
 def test_what_is_refused_is_one_line_and_no_question(
