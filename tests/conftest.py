@@ -47,6 +47,9 @@ def _load_file(self: JSONFileLoader, file_path: str) -> Any:
 
 JSONFileLoader.load_file = _load_file  # type: ignore[method-assign]  # see above
 hooks.accepts_kwargs = functools.cache(hooks.accepts_kwargs)
+_aliaser: Any = hooks.EventAliaser
+_alias_once = functools.cache(_aliaser(hooks.HierarchicalEmitter())._alias_event_name)
+_aliaser._alias_event_name = lambda _self, event_name: _alias_once(event_name)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

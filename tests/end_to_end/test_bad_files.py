@@ -46,6 +46,7 @@ def test_an_unparsable_credentials_file_is_never_written_to(newcomer: Person) ->
     assert newcomer.credentials.read_bytes() == broken
 
 
+@pytest.mark.campaign
 def test_a_plan_writes_nothing(newcomer: Person) -> None:
     before = newcomer.files()
     newcomer.does("adopt", "personal", "--plan")
@@ -63,6 +64,7 @@ def test_files_of_others_are_not_written_through(newcomer: Person) -> None:
     assert newcomer.row("personal")["managed"] is False
 
 
+@pytest.mark.campaign
 def test_a_home_without_any_aws_files(newcomer: Person) -> None:
     newcomer.config.unlink()
     newcomer.credentials.unlink()

@@ -107,6 +107,7 @@ def test_an_iam_user_with_mfa_gets_a_session_by_code(person: Person) -> None:
     assert person.files() == before
 
 
+@pytest.mark.campaign
 def test_one_code_for_two_profiles_of_one_verb_is_sent_once(person: Person) -> None:
     person.does("adopt", "acme-alice", "--yes")
     person.sandbox.move_clock(60)
@@ -167,6 +168,7 @@ def test_a_section_that_somebody_else_filled_is_not_overwritten(person: Person) 
     person.releases("--all")
 
 
+@pytest.mark.campaign
 def test_with_the_vault_locked_the_list_still_shows_kinds_ids_expiries_and_ages(newcomer: Person) -> None:
     newcomer.makes_vault()
     newcomer.does("adopt", "ci-deploy", "--yes")

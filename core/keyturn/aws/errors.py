@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -196,6 +195,8 @@ def clock_skew(message: str, headers: Mapping[str, str], now: datetime) -> timed
     else from the message; None if neither has a time.
     """
     try:
+        from email.utils import parsedate_to_datetime  # slow to import
+
         return now - parsedate_to_datetime(str(headers["date"])).astimezone(UTC)
     except (KeyError, ValueError, TypeError, OverflowError):
         pass

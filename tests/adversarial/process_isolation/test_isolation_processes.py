@@ -107,7 +107,7 @@ def test_nobody_sees_into_a_verb_that_asks(
         record_property(f"isolation: attempts denied, {words[1]} against {whose}", attempts)
 
 
-@pytest.mark.parametrize("whose", ["the same user", "another user"])
+@pytest.mark.parametrize("whose", ["the same user", *campaign("another user")])
 def test_nobody_sees_into_the_app(
     owner: Owner, other_user: User, whose: str, record_property: Record
 ) -> None:
@@ -173,7 +173,7 @@ OPERATIONS: dict[str, Callable[[Owner], tuple[tuple[str, str], dict[str, str]]]]
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("operation", [*list(OPERATIONS)[:-1], *campaign(list(OPERATIONS)[-1])])
+@pytest.mark.parametrize("operation", [*list(OPERATIONS)[:1], *campaign(*list(OPERATIONS)[1:])])
 def test_a_neighbour_gets_nothing_of_what_the_agent_and_the_children_are_given(
     owner: Owner, operation: str, record_property: Record
 ) -> None:

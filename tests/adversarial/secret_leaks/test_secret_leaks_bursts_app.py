@@ -44,6 +44,7 @@ def run_scenario_bursts(bench: Bench, nth: int, max_moments: int) -> BurstResult
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.campaign
 def test_an_exception_at_a_moment_while_a_passphrase_is_typed(
     prepared_bench: Bench, record_property: Record
 ) -> None:

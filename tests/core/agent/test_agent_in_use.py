@@ -62,7 +62,8 @@ def test_a_process_that_signs_for_hours_never_holds_what_is_about_to_end(
     )
 
 
-@pytest.mark.parametrize(("commands", "hours"), [(4, 2), pytest.param(200, 5, marks=pytest.mark.campaign)])
+@pytest.mark.campaign
+@pytest.mark.parametrize(("commands", "hours"), [(200, 5)])
 @pytest.mark.timeout(900)
 def test_no_command_of_the_aws_cli_gets_what_is_about_to_end(
     profile: CountingProfile, commands: int, hours: int, record_property: Record

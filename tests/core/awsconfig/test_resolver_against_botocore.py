@@ -121,7 +121,7 @@ def agree(row: Profile, method: str | None, error: Exception | None) -> bool:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("count", [60, pytest.param(1500, marks=pytest.mark.campaign)])
+@pytest.mark.parametrize("count", [30, pytest.param(1500, marks=pytest.mark.campaign)])
 def test_our_way_to_credentials_is_botocores(count: int, machine: tuple[Path, Path]) -> None:
     config, credentials = machine
     counts: dict[str, int] = {}

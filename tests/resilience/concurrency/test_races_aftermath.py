@@ -18,6 +18,7 @@ from keyturn.awsconfig.document import FileKind, parse
 from keyturn.model.profile import Delivery
 from keyturn.system import temp_files
 from tests.resilience.concurrency.conftest import Machine
+from tests.support.campaign import campaign
 
 KEYTURN = str(Path(sys.executable).with_name("keyturn"))
 
@@ -76,7 +77,7 @@ def earlier(first: bytes, _: bytes) -> bytes:
     return first
 
 
-@pytest.mark.parametrize("theirs", [gone, earlier])
+@pytest.mark.parametrize("theirs", [*campaign(gone), earlier])
 def test_a_session_that_somebody_overwrote_is_told_and_delivered_again(
     person: Machine, theirs: Callable[[bytes, bytes], bytes]
 ) -> None:

@@ -43,7 +43,7 @@ def run_folder(person: Person) -> Path:
     return Path(person.environ["KEYTURN_HOME"]) / "state" / "run"
 
 
-@pytest.mark.parametrize("options", [(), ("--token-env",)])
+@pytest.mark.parametrize("options", [(), pytest.param(("--token-env",), marks=pytest.mark.campaign)])
 def test_boto3_and_the_aws_cli_are_who_the_profile_is(person: Person, options: tuple[str, ...]) -> None:
     done = run(person, sys.executable, "-c", IDENTITY, options=options, AWS_PROFILE="personal")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{ARN}\n", "")

@@ -160,6 +160,7 @@ def test_what_is_refused_is_one_line_and_no_question(
         assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.campaign
 def test_min_left_holds_over_the_line(remote: RemoteHost) -> None:
     left = remote.keyturn("exec", "ci-release", "--min-left", "30m", "--", "true")
     assert left.returncode == 0, left.stderr

@@ -205,6 +205,6 @@ def test_a_sample_of_mishaps_loses_no_key() -> None:
     run_state_machine_as_test(
         RotationMachine,
         settings=settings(
-            max_examples=15, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=8, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
