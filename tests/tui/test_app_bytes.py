@@ -27,7 +27,7 @@ def test_byte_budgets_with_5000_profiles(five_thousand: PtyChild) -> None:
     """Idle, moving in view and held scrolling stay within their budgets."""
     with five_thousand as child:
         child.read_until(b"team-00")
-        child.read_until_quiet()
+        child.read_until_quiet(1.5)
         seconds = 6
         idle = len(child.read(seconds)) / seconds
         moved = []

@@ -17,8 +17,15 @@ from dataclasses import dataclass, replace
 from keyturn.aws.deadline import EXTENDED_SECONDS
 from keyturn.model.errors import AwsError, FileChanged, KeyturnError, ProfileBroken
 from keyturn.model.profile import Credentials, State, session_state
-from keyturn.providers.base import FetchedSession, OneTimeCode, SessionRequest, SessionStore, Sources
-from keyturn.providers.registry import provider_for
+from keyturn.providers import registry
+from keyturn.providers.base import (
+    CredentialProvider,
+    FetchedSession,
+    OneTimeCode,
+    SessionRequest,
+    SessionStore,
+    Sources,
+)
 
 #: Longest chain of source profiles. botocore rejects cycles but not length.
 MAX_CHAIN = 32
@@ -78,7 +85,7 @@ class Refresher:
         """
         if name in path or len(path) > MAX_CHAIN:
             return "endless"
-        parts = provider_for(name, self.sources, self).fingerprint((*path, name))
+        parts = self._provider(name).fingerprint((*path, name))
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def source_credentials(self, source: str, request: SessionRequest) -> Credentials:
@@ -98,13 +105,18 @@ class Refresher:
                 return cached.issued.credentials
             return self._retrieve(source, request.of_source(source)).issued.credentials
 
+    def _provider(self, name: str) -> CredentialProvider:
+        """Return the first provider of the registry that applies to a profile."""
+        providers = (provider.of(name, self.sources, self) for provider in registry.PROVIDERS)
+        return next(provider for provider in providers if provider is not None)
+
     def _retrieve(self, name: str, request: SessionRequest) -> FetchedSession:
         """Get a session from the provider and store it. One without an expiry is not stored, because it may
         end at any time.
         """
         fingerprint = self.fingerprint(name)
         requested_at = self.sources.clock()
-        issued, note = provider_for(name, self.sources, self).retrieve(request)
+        issued, note = self._provider(name).retrieve(request)
         fetched = FetchedSession(issued, requested_at, self.sources.clock(), fingerprint, note)
         expires = issued.credentials.expires
         if expires is not None and expires <= fetched.obtained:

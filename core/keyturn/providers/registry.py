@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from keyturn.model.errors import UnparsableFile
 from keyturn.providers.assume_role import AssumeRoleProvider
-from keyturn.providers.base import CredentialProvider, Sources, SourceSessions
+from keyturn.providers.base import CredentialProvider
 from keyturn.providers.native import NativeProvider
 from keyturn.providers.session_token import SessionTokenProvider
 from keyturn.storage.managed_profiles import HINT, ManagedProfiles
 
 #: The last one applies to every profile.
 PROVIDERS: tuple[type[CredentialProvider], ...] = (SessionTokenProvider, AssumeRoleProvider, NativeProvider)
-
-
-def provider_for(name: str, sources: Sources, sessions: SourceSessions) -> CredentialProvider:
-    """Return the provider for a profile."""
-    providers = (provider.of(name, sources, sessions) for provider in PROVIDERS)
-    return next(provider for provider in providers if provider is not None)
 
 
 def provider_of(kind: str) -> type[CredentialProvider]:

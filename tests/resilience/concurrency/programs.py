@@ -132,9 +132,9 @@ CLI = (
     path, name, most = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     number = done = 0
     while number < most and not (path.parent.parent / "stop").exists():
-        driver = create_clidriver()
-        with turn(path):
-            done += driver.main(["configure", "set", f"c_{name}_{number}", "here", "--profile", name]) == 0
+        command = ["configure", "set", f"c_{name}_{number}", "here", "--profile", name]
+        with turn(path):  # creating it reads the files too
+            done += create_clidriver().main(command) == 0
         number += 1
     print(done)
 """
