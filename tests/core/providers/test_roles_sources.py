@@ -186,7 +186,7 @@ def test_a_container_and_an_instance_sign_through_botocores_own_providers(
                 assert json.loads(found.stdout)["Arn"].endswith(f"assumed-role/Shared/keyturn-{profile}")
     for profile, reason in (
         ("by-container", "are not set"),
-        ("by-instance", "no instance metadata service answers"),
+        ("by-instance", "the instance metadata service is not reachable"),
     ):
         none = shared.keyturn("refresh", profile)
         assert none.returncode == 1

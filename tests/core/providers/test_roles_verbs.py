@@ -93,7 +93,7 @@ def test_of_several_mfa_devices_a_person_names_one(person: Person) -> None:
     person.does("adopt", "acme-alice", "--yes")
     done = person.keyturn("set", "acme-alice", "mfa_serial=choose")
     assert done.returncode == 4
-    assert "there are 2: arn:aws:iam::111122223333:mfa/alice, " in one_line(done.stderr)
+    assert "IAM lists 2: arn:aws:iam::111122223333:mfa/alice, " in one_line(done.stderr)
     person.does("set", "acme-alice", f"mfa_serial={second.serial}")
     person.does("refresh", "acme-alice", "--mfa-code", person.sandbox.totp("alice-phone"))
     assert person.aws_identity("acme-alice") == "arn:aws:iam::111122223333:user/alice"

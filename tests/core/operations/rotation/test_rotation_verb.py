@@ -83,7 +83,7 @@ def test_a_key_whose_answer_was_lost_is_one_line_and_goes_on_ones_word(person: P
     assert done.returncode == 5
     line = done.stderr.splitlines()[-1]
     assert line.startswith(f"keyturn: Rotation of {NAME} stopped: a new key was created")
-    assert line.endswith(f"to delete it: keyturn rotate {NAME} --drop {lost[-4:]}")
+    assert line.endswith(f"To delete it: keyturn rotate {NAME} --drop {lost[-4:]}")
     person.does("rotate", NAME, "--drop", lost[-4:])
     assert [key["key_id"] for key in status(person)["keys"]] == [kept["key_id"]]
     assert person.row(NAME)["rotation"]["waits"] is None
