@@ -46,6 +46,10 @@ class PtyChild:
         """Set the size of the terminal."""
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
+    def unread(self) -> int:
+        """Return the number of bytes that the app has sent and nobody has read."""
+        return int.from_bytes(fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+
     def read(self, seconds: float) -> bytes:
         """Return everything that arrives within `seconds`."""
         got = b""

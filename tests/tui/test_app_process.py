@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -57,12 +58,25 @@ def test_a_lost_line_ends_it_in_order(tmp_path: Path, after: bytes) -> None:
         assert child.wait() == 129
 
 
-def test_a_line_that_is_lost_while_it_takes_no_output_ends_it_too(tmp_path: Path) -> None:
-    with PtyChild(["believable"], tmp_path) as child:
+@pytest.mark.parametrize("blocked", [(), (signal.SIGHUP,)], ids=["told", "not told"])
+def test_a_line_that_is_lost_while_it_takes_no_output_ends_it_too(
+    tmp_path: Path, blocked: tuple[signal.Signals, ...]
+) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, blocked)  # the app inherits it
+    try:
+        started = PtyChild(["believable"], tmp_path)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
+    with started as child:
         child.read_until(b"terraform")
-        for number in range(60):  # frames that nobody reads
-            child.resize(120 - number % 2, 36)
+        unread = [0]
+        end = time.monotonic() + 20
+        while unread[-40:].count(unread[-1]) < 40:  # until 40 frames did not fit any more
+            assert time.monotonic() < end, "the line took everything"
+            child.resize(120 - len(unread) % 2, 36)
             time.sleep(0.05)
+            unread.append(child.unread())
+        assert unread[-1] > 0
         child.hang_up()
         assert child.wait() == 129
 
