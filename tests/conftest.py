@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import inspect
 import json
 import marshal
 import os
@@ -30,8 +31,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 # Rare collections, because thousands of screens and service models live in one process here.
 gc.set_threshold(100_000, 50, 1000)
-# Each botocore session parses the models of AWS's services anew, and inspects the same handlers; here a
-# process does both once. A session's own loader shares the models too.
+# Each botocore session parses the models of AWS's services anew; here a process parses each file once. A
+# session's own loader shares them too. Names and signatures of handlers are read the quick way.
 _parse_once = functools.cache(functools.partial(JSONFileLoader.load_file, JSONFileLoader()))
 _marshal_once = functools.cache(
     lambda file_path: marshal.dumps(json.loads(json.dumps(_parse_once(file_path))))
@@ -45,8 +46,16 @@ def _load_file(self: JSONFileLoader, file_path: str) -> Any:
     return _parse_once(file_path)
 
 
+def _accepts_kwargs(handler: Any) -> bool:
+    """Return True if a handler takes any keyword, without reading its whole signature. A cache of the
+    answers would keep the handlers' clients alive."""
+    code = getattr(getattr(handler, "__func__", handler), "__code__", None)
+    return bool(code.co_flags & inspect.CO_VARKEYWORDS) if code else bool(_read_signature(handler))
+
+
+_read_signature = hooks.accepts_kwargs
 JSONFileLoader.load_file = _load_file  # type: ignore[method-assign]  # see above
-hooks.accepts_kwargs = functools.cache(hooks.accepts_kwargs)
+hooks.accepts_kwargs = _accepts_kwargs  # type: ignore[assignment]  # its stub is that of getfullargspec
 _aliaser: Any = hooks.EventAliaser
 _alias_once = functools.cache(_aliaser(hooks.HierarchicalEmitter())._alias_event_name)
 _aliaser._alias_event_name = lambda _self, event_name: _alias_once(event_name)

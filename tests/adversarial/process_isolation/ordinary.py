@@ -8,6 +8,7 @@ import pty
 import re
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -242,10 +243,12 @@ class OnTerminal:
         os.write(self._fd, keys)
 
     def close(self) -> None:
-        """Close the terminal and end the program on it."""
+        """Close the terminal, which must end the program on it."""
         os.close(self._fd)
         end = time.monotonic() + 10
         while os.waitpid(self.pid, os.WNOHANG) == (0, 0):
             if time.monotonic() > end:
-                os.kill(self.pid, 9)
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+                raise AssertionError("the program outlived its terminal")
             time.sleep(0.02)

@@ -16,6 +16,7 @@ import pytest
 
 from tests.adversarial.process_isolation.conftest import CREDENTIALS, PASSPHRASE, Owner, Record
 from tests.adversarial.process_isolation.ordinary import User
+from tests.support.campaign import campaign
 
 LOOK_PROGRAM = """
 import json, os, socket, sys
@@ -127,9 +128,7 @@ def planted_agent(path: Path) -> Iterator[list[bytes]]:
 PLANTED = ("an open folder", "a link to a folder", "a file", "an open folder with an agent in it")
 
 
-@pytest.mark.parametrize(
-    "what", [*(pytest.param(each, marks=pytest.mark.campaign) for each in PLANTED[:-1]), PLANTED[-1]]
-)
+@pytest.mark.parametrize("what", [*campaign(*PLANTED[:-1]), PLANTED[-1]])
 def test_a_planted_place_for_the_socket_is_refused_and_told_nothing(
     owner: Owner, other_user: User, shared_folder: Path, what: str
 ) -> None:

@@ -99,7 +99,6 @@ def check_failure(shell: Shell, failure: Failure) -> int:
 
 
 @pytest.mark.parametrize("failure", QUICK[:1], ids=lambda failure: failure.name)
-@pytest.mark.campaign
 def test_a_verb_says_one_line_and_loses_nothing(shell: Shell, failure: Failure) -> None:
     check_failure(shell, failure)
 
