@@ -230,6 +230,18 @@ async def test_panes_by_tab_and_number(drive: Drive, service: MemoryService) -> 
         assert driver.listing.has_focus
 
 
+async def test_the_details_offer_a_code_where_one_is_needed_and_no_sign_in(
+    drive: Drive, service: MemoryService
+) -> None:
+    async with drive(service, NARROW) as driver:
+        for name, offered in (("ci-audit", False), ("ci-deploy-mfa", True)):
+            await driver.go(name)
+            await driver.press("enter")
+            assert ("i MFA code" in driver.text) is offered
+            assert "Sign in" not in driver.text
+            await driver.press("escape")
+
+
 async def test_two_opens_the_detail_screen_where_there_is_no_pane(
     drive: Drive, service: MemoryService
 ) -> None:

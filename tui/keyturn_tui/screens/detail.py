@@ -77,6 +77,8 @@ class DetailScreen(ActionScreen):
         actions = [BY_ID[id_] for id_ in _FOOTER_IDS] if isinstance(row, Entry) else [BY_ID["back"]]
         if isinstance(row, Entry) and why_not_rotatable(row.profile) is not None:
             actions.remove(BY_ID["key.rotate"])
+        if isinstance(row, Entry) and not row.profile.mfa_serial:  # it would do what Refresh does
+            actions.remove(BY_ID["login"])
         available = [action for action in actions if not (action.writes and view.read_only)]
         self.query_one("#footer", Footer).offer(available, (), row, view)
 
