@@ -4,6 +4,7 @@ sends."""
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -14,7 +15,8 @@ MOVE_LIMIT = 1024
 SCROLL_LIMIT = 2560
 #: In seconds.
 MINUTE = 60
-#: Seconds to wait for what a move sends.
+#: Seconds to wait for what a move sends. The median of several is that of a move alone: a clock that ticks
+#: meanwhile is in one or two of them.
 MOVE_SECONDS = 0.35
 
 
@@ -42,10 +44,10 @@ def test_byte_budgets_with_5000_profiles(five_thousand: PtyChild) -> None:
         scrolled += len(child.read_until_quiet())
         child.send(b"q")
         child.wait()
-    mean_move, mean_scroll = sum(moved) / len(moved) - idle * MOVE_SECONDS, scrolled / keys
-    print(f"idle {idle:.0f} B/s, cursor move {mean_move:.0f} B, held scroll {mean_scroll:.0f} B per key")  # noqa: T201  # pytest -s shows the figures
+    move, mean_scroll = median(moved), scrolled / keys
+    print(f"idle {idle:.0f} B/s, cursor move {move:.0f} B, held scroll {mean_scroll:.0f} B per key")  # noqa: T201  # pytest -s shows the figures
     assert idle <= IDLE_LIMIT
-    assert mean_move <= MOVE_LIMIT
+    assert move <= MOVE_LIMIT
     assert mean_scroll <= SCROLL_LIMIT
 
 
@@ -87,8 +89,8 @@ def test_an_idle_timeline_of_1000_sessions_stays_within_the_budget(tmp_path: Pat
             moved.append(len(child.read(MOVE_SECONDS)))
         child.send(b"q")
         child.wait()
-    idle, mean_move = len(sent) / seconds, sum(moved) / len(moved)
-    print(f"timeline idle {idle:.0f} B/s, cursor move {mean_move:.0f} B")  # noqa: T201  # pytest -s shows the figures
+    idle, move = len(sent) / seconds, median(moved)
+    print(f"timeline idle {idle:.0f} B/s, cursor move {move:.0f} B")  # noqa: T201  # pytest -s shows the figures
     assert sent, "no countdown ran: this says nothing"
     assert len(sent) <= IDLE_LIMIT * MINUTE
-    assert mean_move <= MOVE_LIMIT
+    assert move <= MOVE_LIMIT
