@@ -13,14 +13,13 @@ import re
 import threading
 import warnings
 from collections.abc import Callable, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keyturn.aws.api import Aws, CreatedKey, Identity, IssuedCredentials, LastUse, ListedKey, RoleRequest
 from keyturn.aws.botocore_providers import from_credential_source, from_profile
 from keyturn.aws.deadline import DEFAULT_SECONDS, EXTENDED_SECONDS, Deadline
-from keyturn.aws.errors import translate_errors
-from keyturn.aws.responses import created_key_in, credentials_in, last_use_in, role_arn_in
+from keyturn.aws.errors import MalformedResponse, translate_errors
 from keyturn.model.errors import NoResponse, ProfileBroken, Unreachable
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
@@ -64,7 +63,7 @@ class BotoClient:
             signer,
             "get_session_token",
             parameters,
-            lambda response: IssuedCredentials(credentials_in(response)),
+            lambda response: IssuedCredentials(_credentials_in(response)),
         )
 
     def assume_role(self, signer: Credentials, request: RoleRequest) -> IssuedCredentials:
@@ -89,7 +88,7 @@ class BotoClient:
             signer,
             "assume_role",
             parameters,
-            lambda response: IssuedCredentials(credentials_in(response), role_arn_in(response)),
+            lambda response: IssuedCredentials(_credentials_in(response), _role_arn_in(response)),
         )
 
     def get_caller_identity(self, signer: Credentials) -> Identity:
@@ -123,7 +122,7 @@ class BotoClient:
     def access_key_last_used(self, signer: Credentials, key_id: str) -> LastUse:
         """IAM GetAccessKeyLastUsed."""
         parameters = {"AccessKeyId": key_id}
-        return self._call("iam", signer, "get_access_key_last_used", parameters, last_use_in)
+        return self._call("iam", signer, "get_access_key_last_used", parameters, _last_use_in)
 
     def create_access_key(
         self, signer: Credentials, user_name: str, keep: Callable[[CreatedKey], None]
@@ -133,7 +132,7 @@ class BotoClient:
         """
 
         def parse(response: Any) -> CreatedKey:
-            key = created_key_in(response)
+            key = _created_key_in(response)
             keep(key)
             return key
 
@@ -334,8 +333,88 @@ def _silence_botocore() -> None:
     warnings.filterwarnings("ignore", module="botocore")
 
 
+# -- responses: complete, in the form of the API model, and of limited size ----------------------------------
+
+
+#: The STS model: 16 to 128 word characters.
+_KEY_ID = re.compile(r"\w{16,128}", re.ASCII)
+#: Printable ASCII that fits a line of a file, a header and a variable. AWS sets no limit; tokens of several
+#: KiB are known.
+_OPAQUE = re.compile(r"[!-~]{1,32768}", re.ASCII)
+_ARN = re.compile(r"arn:[!-~]{10,2044}", re.ASCII)
+
+
+def _credentials_in(response: Mapping[str, Any]) -> Credentials:
+    """Return the `Credentials` of an STS response.
+
+    :raises MalformedResponse: if a field is missing or malformed.
+    """
+    fields = _structure(response, "Credentials")
+    expires = _time(fields, "Expiration")
+    return Credentials(
+        _text(fields, "AccessKeyId", _KEY_ID),
+        Secret(_text(fields, "SecretAccessKey", _OPAQUE)),
+        Secret(_text(fields, "SessionToken", _OPAQUE)),
+        expires,
+    )
+
+
+def _role_arn_in(response: Mapping[str, Any]) -> str:
+    """Return the session ARN of an AssumeRole response.
+
+    :raises MalformedResponse: if it is missing or not an ARN.
+    """
+    return _text(_structure(response, "AssumedRoleUser"), "Arn", _ARN)
+
+
+def _created_key_in(response: Mapping[str, Any]) -> CreatedKey:
+    """Return the key of a CreateAccessKey response.
+
+    :raises MalformedResponse: if a field is missing or malformed.
+    """
+    fields = _structure(response, "AccessKey")
+    created = _time(fields, "CreateDate")
+    secret = Secret(_text(fields, "SecretAccessKey", _OPAQUE))
+    return CreatedKey(Credentials(_text(fields, "AccessKeyId", _KEY_ID), secret), created)
+
+
+def _last_use_in(response: Mapping[str, Any]) -> LastUse:
+    """Return the time, service and region of a GetAccessKeyLastUsed response; `N/A` becomes None.
+
+    :raises MalformedResponse: if a field is malformed.
+    """
+    fields = _structure(response, "AccessKeyLastUsed")
+    if fields.get("LastUsedDate") is None:
+        return LastUse(None)
+    at = _time(fields, "LastUsedDate")
+    values = (fields.get(name) for name in ("ServiceName", "Region"))
+    service, region = (value if isinstance(value, str) and value != "N/A" else None for value in values)
+    return LastUse(at, service, region)
+
+
 def _listed_keys(response: Mapping[str, Any]) -> tuple[ListedKey, ...]:
     return tuple(
         ListedKey(key["AccessKeyId"], key["Status"], key["CreateDate"].astimezone(UTC))
         for key in response["AccessKeyMetadata"]
     )
+
+
+def _structure(response: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    structure = response.get(name) if isinstance(response, Mapping) else None
+    if not isinstance(structure, Mapping):
+        raise MalformedResponse(name)
+    return structure
+
+
+def _time(structure: Mapping[str, Any], name: str) -> datetime:
+    value = structure.get(name)
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise MalformedResponse(name)
+    return value.astimezone(UTC)
+
+
+def _text(structure: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -> str:
+    value = structure.get(name)
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise MalformedResponse(name)
+    return value

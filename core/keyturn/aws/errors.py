@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from keyturn.aws.responses import MalformedResponse
 from keyturn.model.errors import (
     AwsError,
     AwsRefused,
@@ -28,6 +27,10 @@ from keyturn.model.errors import (
 from keyturn.model.redaction import redacted
 from keyturn.model.text import span
 from keyturn.system.clock import system_clock
+
+
+class MalformedResponse(ValueError):
+    """The response does not have the form of an AWS response."""
 
 
 @contextmanager
