@@ -10,14 +10,16 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import ParamSpec, TypeVar
 
 from keyturn.agent import rpc_client, shutdown
 from keyturn.agent.protocol import Agent
 from keyturn.aws.api import AwsFactory
 from keyturn.aws.botocore_providers import resolved_provider
 from keyturn.aws.client import BotoClientFactory
+from keyturn.awsconfig.process_line import is_keyturn_process_line
 from keyturn.awsconfig.writer import SharedFiles
-from keyturn.model.errors import AgentHangs, AgentUnavailable, KeyturnError, NeedsVault
+from keyturn.model.errors import AgentHangs, AgentUnavailable, KeyturnError, NeedsVault, NotFound
 from keyturn.model.profile import (
     Delivery,
     Plan,
@@ -35,11 +37,11 @@ from keyturn.operations import adopt, configure, deliver, registry, release, sta
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import document_cache, forward, get_credentials, refresh
 from keyturn.operations.credentials.auto_renew import AutoRenewal
+from keyturn.operations.operation import Operation
 from keyturn.operations.rotation import vault_keys
 from keyturn.operations.rotation.rotation_client import RotationClient
-from keyturn.operations.routing import OperationRouter
 from keyturn.profiles import settings
-from keyturn.profiles.inventory import stamp
+from keyturn.profiles.inventory import Inventory, stamp
 from keyturn.storage.activity import ActivityLog
 from keyturn.storage.history import History
 from keyturn.storage.index import Index, IndexFile
@@ -48,6 +50,14 @@ from keyturn.system.clock import Clock, clock_for
 from keyturn.system.executable import keyturn_program
 from keyturn.vault.keyring import SystemKeyring
 from keyturn.vault.vault import Vault
+
+#: Timeout of a status request. A running agent answers in a fraction of a millisecond.
+STATUS_SECONDS = 0.5
+#: Timeout of an operation, which may wait for AWS and for another process that calls AWS.
+OPERATION_SECONDS = 110.0
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class CredentialService:
@@ -62,13 +72,12 @@ class CredentialService:
         self.paths: Paths = context.paths
         self.clock: Clock = context.clock
         self._use_agent = use_agent
-        self._router = OperationRouter(lambda: self.context, use_agent=use_agent, unlock=self.unlock)
         self._generations = itertools.count(1)
         self._last_stamp: tuple[object, ...] = ()
         self._last_agent: Agent | None = None
         self._auto_renewal = AutoRenewal(context)
         self.rotation = RotationClient(
-            self._router, context.clock, lambda name: vault_keys.entry_of(context.read(), name)
+            self._run, context.clock, lambda name: vault_keys.entry_of(context.read(), name)
         )
 
     @classmethod
@@ -150,7 +159,7 @@ class CredentialService:
         :meth:`snapshot`.
         """
         last_agent = self._last_agent
-        return (last_agent is not None and self._router.agent() != last_agent) or stamp(
+        return (last_agent is not None and self._find_agent() != last_agent) or stamp(
             self.paths
         ) != self._last_stamp
 
@@ -174,7 +183,7 @@ class CredentialService:
     def _vault_state(self) -> tuple[VaultState, Agent | None]:
         """Return the vault's state, and the agent that holds it open or None."""
         state = self.context.vault.state()
-        agent = self._router.agent() if state in (VaultState.LOCKED, VaultState.CLOSED) else None
+        agent = self._find_agent() if state in (VaultState.LOCKED, VaultState.CLOSED) else None
         return (state, None) if agent is None else (VaultState.OPEN, agent)
 
     def needs_code(self, name: str) -> bool:
@@ -195,21 +204,25 @@ class CredentialService:
         return {settings.REGION: row.region, **(settings.table(definition) if definition else {})}
 
     def uses_caller_credentials(self, name: str) -> bool:
-        """See :meth:`keyturn.operations.routing.OperationRouter.uses_caller_credentials`."""
-        return self._router.uses_caller_credentials(name)
+        """Return True if the profile's chain ends in a `credential_source` (environment, EC2 or ECS role).
+
+        Such sessions belong to the calling process, so they are resolved locally: neither the vault nor the
+        agent is used.
+        """
+        return bool(self.context.read().caller_credential_source(name))
 
     # Sessions.
 
     def refresh(self, name: str, mfa_code: str | None = None) -> Refreshed:
         """See :func:`keyturn.operations.credentials.refresh.refresh`."""
-        return self._router.run(refresh.refresh, name, mfa_code)
+        return self._run(refresh.refresh, name, mfa_code)
 
     def credential_process(self, name: str) -> str:
         """See :func:`keyturn.operations.credentials.refresh.document`."""
-        document = self._router.from_forwarded_socket(name, None, also_native=True)
+        document = self._from_forwarded_socket(name, None, also_native=True)
         if document is not None:
             return document
-        return document_cache.document(self.context, name, lambda: self._router.run(refresh.document, name))
+        return document_cache.document(self.context, name, lambda: self._run(refresh.document, name))
 
     def get_credentials(
         self, name: str, min_left: timedelta | None = None, mfa_code: str | None = None
@@ -217,13 +230,13 @@ class CredentialService:
         """See :func:`keyturn.operations.credentials.get_credentials.get_credentials`."""
         min_left_seconds = None if min_left is None else int(min_left.total_seconds())
         document = (
-            self._router.from_forwarded_socket(name, min_left_seconds, also_native=False)
+            self._from_forwarded_socket(name, min_left_seconds, also_native=False)
             if mfa_code is None
             else None
         )
         if document is not None:
             return document
-        return self._router.run(get_credentials.get_credentials, name, min_left, mfa_code)
+        return self._run(get_credentials.get_credentials, name, min_left, mfa_code)
 
     def get_forwarded_credentials(self, name: str, min_left_seconds: int | None = None) -> str:
         """See :func:`keyturn.operations.credentials.forward.get_forwarded_credentials`."""
@@ -236,11 +249,11 @@ class CredentialService:
         """
         if to is not Delivery.CREDENTIALS_FILE:
             return deliver.deliver(self.context, name, to, as_name)
-        return self._router.run(deliver.deliver, name, to, as_name)
+        return self._run(deliver.deliver, name, to, as_name)
 
     def stop(self, name: str) -> str:
         """See :func:`keyturn.operations.deliver.stop`."""
-        message = self._router.try_run(deliver.stop, name)
+        message = self._run_if_open(self.context, deliver.stop, name)
         return deliver.stop(self.context, name) if message is None else message
 
     # Profiles.
@@ -251,7 +264,7 @@ class CredentialService:
 
     def mfa_devices(self, name: str) -> tuple[str, ...]:
         """See :func:`keyturn.operations.configure.mfa_devices`."""
-        return self._router.run(configure.mfa_devices, name)
+        return self._run(configure.mfa_devices, name)
 
     def check_adopt(self, name: str) -> None:
         """See :func:`keyturn.operations.adopt.check`."""
@@ -265,11 +278,11 @@ class CredentialService:
     def adopt(self, plan: Plan) -> tuple[str, ...]:
         """See :func:`keyturn.operations.adopt.adopt`."""
         requested = [name for name in plan.names if name not in plan.dependants]
-        return self._router.run(adopt.adopt, requested, plan.digest, session_none=plan.session_none)
+        return self._run(adopt.adopt, requested, plan.digest, session_none=plan.session_none)
 
     def plan_release(self, names: Sequence[str]) -> Plan:
         """See :func:`keyturn.operations.release.plan`."""
-        return self._router.run(release.plan, names)
+        return self._run(release.plan, names)
 
     def release(
         self,
@@ -280,7 +293,7 @@ class CredentialService:
         recovery_key: Secret | None = None,
     ) -> tuple[str, ...]:
         """See :func:`keyturn.operations.release.release`."""
-        return self._router.run(
+        return self._run(
             release.release, plan.names, plan.digest,
             passphrase=passphrase, recovery_key=recovery_key, words=words,
         )  # fmt: skip
@@ -409,3 +422,94 @@ class CredentialService:
     def wait_until_secrets_saved(self) -> None:
         """See :meth:`keyturn.operations.context.Context.wait_until_secrets_saved`."""
         self.context.wait_until_secrets_saved()
+
+    # Where an operation runs: in this process, in the agent that holds the vault open, or at the host of a
+    # forwarded socket.
+
+    def _find_agent(self) -> Agent | None:
+        """Return the agent that answers, or None if there is none or `use_agent` is False."""
+        socket = self.context.paths.socket
+        if not self._use_agent or not socket.exists():
+            return None
+        return rpc_client.find_agent(socket, STATUS_SECONDS)
+
+    def _run(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run an operation where the vault is open. If none is, open the vault with the system keyring if
+        that needs no interaction.
+
+        An operation that calls :meth:`Context.begin` gets the inventory that was read here.
+
+        :raises NeedsVault: or NeedsUnlock, VaultCorrupt: if no process can run it now.
+        """
+        arguments = operation.arguments(*args, **kwargs)
+        context = self.context
+        if "name" in arguments:
+            inventory = context.read()
+            name = str(arguments["name"])
+            context = replace(context, first_reading=inventory)
+            if operation.check is not None:
+                operation.check(inventory.row(name))
+            if inventory.caller_credential_source(name):
+                return operation.function(context, *args, **kwargs)
+        result = self._run_if_open(context, operation, *args, **kwargs)
+        if result is None:
+            state = self.context.vault.state()
+            if state is VaultState.CLOSED:
+                self.unlock()
+                # It reads again, because a prompt of the keyring may have taken long.
+                result = self._run_if_open(self.context, operation, *args, **kwargs)
+            if result is None:
+                raise vault.locked_error(self.context, state)
+        return result
+
+    def _run_if_open(
+        self, context: Context, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R | None:
+        """Run an operation where the vault is open. Return None if no process has it open."""
+        if context.vault.state() is VaultState.OPEN:
+            return operation.function(context, *args, **kwargs)
+        if self._use_agent:
+            socket, files = context.paths.socket, registry.shared_files(context)
+            arguments = {**operation.arguments(*args, **kwargs), "files": files}
+            try:
+                result = rpc_client.run(socket, operation.name, arguments, OPERATION_SECONDS)
+            except AgentHangs:
+                raise
+            except AgentUnavailable:
+                # A slow agent may still run it, and a second run could undo the first.
+                if self._find_agent() is not None:
+                    raise
+            else:
+                return operation.result_from_json(result)
+        return None
+
+    def _from_forwarded_socket(
+        self, name: str, min_left_seconds: int | None, *, also_native: bool
+    ) -> str | None:
+        """Return the credential document of a profile from the socket that SSH forwards, for a profile that
+        is not managed here. Return None if the socket is not used.
+
+        :param also_native: use the socket for native profiles too, because the caller has no other source for
+            them.
+        :raises NotFound: or another error of the remote host, if the profile is unknown here.
+        """
+        socket = self.context.paths.forwarded
+        if not self._use_agent or not rpc_client.has_forwarded_socket(str(socket)):
+            return None
+        inventory = self.context.read()
+        if name in inventory.definitions or inventory.managed_profiles_error is not None:
+            return None
+        try:
+            return rpc_client.get_forwarded_credentials(socket, name, min_left_seconds)
+        except (NotFound, AgentUnavailable):
+            if name in inventory.natives and not also_native and not _has_own_process_line(inventory, name):
+                return None
+            raise
+
+
+def _has_own_process_line(inventory: Inventory, name: str) -> bool:
+    """Return True if a native profile's own `credential_process` calls keyturn, so that no other source has
+    its credentials.
+    """
+    line = inventory.settings(name).get("credential_process")
+    return isinstance(line, str) and is_keyturn_process_line(line, name)

@@ -58,7 +58,7 @@ def test_the_service_in_memory_takes_the_steps_of_the_real_one(service: MemorySe
     """The same steps as in `tests/core/operations/rotation/test_rotation_steps_in_order.py`."""
     rotations, name = service.rotation, "ci-deploy"
     first = rotations.start(name)
-    through = RotationClient(None, service.now, lambda _name: None).run_to_end  # type: ignore[arg-type]  # nothing is routed
+    through = RotationClient(None, service.now, lambda _name: None).run_to_end  # type: ignore[arg-type]  # nothing is run
     steps = [each.step for each in through(first, lambda: rotations.advance(name), lambda _: None)]
     assert steps == [Step.CREATED, Step.VERIFIED, Step.STORED, Step.DELIVERED, Step.DEACTIVATED]
     assert rotations.finish(name, first.old_id[-4:]).step is Step.DONE

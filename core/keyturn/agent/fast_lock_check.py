@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: The line of the error that the full path raises (:mod:`keyturn.vault.vault`).
 LOCKED = "Vault is locked. Run: keyturn vault unlock"
-#: Lines of `recipient.txt` for a vault that only a passphrase opens (:mod:`keyturn.vault.slots`).
+#: Lines of `recipient.txt` for a vault that only a passphrase opens (:mod:`keyturn.vault.files`).
 _RECIPIENT_LINES = (b"# keyturn vault, format 1\n", b"\n# slots passphrase\n")
 _AGE_HEADER = b"age-encryption.org/v1\n"
 _PROFILES_HEADER = b"version = 1\n"
@@ -60,7 +60,7 @@ def is_locked(environ: Mapping[str, str], profile: str) -> bool:
 
 
 def _has_valid_checksum(recipient: bytes) -> bool:
-    """Return True if the content matches the checksum in it (:mod:`keyturn.vault.slots`)."""
+    """Return True if the content matches the checksum in it (:mod:`keyturn.vault.files`)."""
     import hashlib
 
     body, mark, rest = recipient.partition(b"# check ")

@@ -11,12 +11,12 @@ from pathlib import Path
 from keyturn.model.errors import THEN_RUN, Remedy, UsageError, VaultCorrupt, VaultExists, WrongPassphrase
 from keyturn.model.secret import Secret
 from keyturn.system.files import sync_dir
-from keyturn.vault import age, documents, slots
+from keyturn.vault import age, documents, files, slots
 from keyturn.vault import passphrase as passphrase_seal
 from keyturn.vault.documents import Document
-from keyturn.vault.files import make_private, put, vault_write_errors, write_keys
+from keyturn.vault.files import RecipientFile
 from keyturn.vault.keyring import KeyringPort
-from keyturn.vault.slots import KEYRING, PASSPHRASE, RecipientFile
+from keyturn.vault.slots import KEYRING, PASSPHRASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +82,18 @@ def create(folder: Path, identity: age.Identity, first: Document, slot: SlotChoi
     slot.check()
     _require_absent(folder)
     sealed = None if slot.passphrase is None else slots.seal_identity(identity, slot.passphrase)
-    digests = () if sealed is None else (slots.digest(sealed),)
-    new = RecipientFile(identity.recipient, slots.new_id(), (slot.name,), digests)
-    make_private(folder.parent)
-    with vault_write_errors("the new vault"):
+    digests = () if sealed is None else (files.identity_digest(sealed),)
+    new = RecipientFile(identity.recipient, files.new_vault_id(), (slot.name,), digests)
+    files.make_private(folder.parent)
+    with files.vault_write_errors("the new vault"):
         building = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.new")
         building.mkdir(mode=0o700)
         building.chmod(0o700)
         try:
-            write_keys(building, identity, first, None)
+            files.write_keys(building, identity, first, None)
             if sealed is not None:
-                put(building / slots.IDENTITY_FILE, sealed)
-            slots.write_recipient_file(building, new)
+                files.put(building / files.IDENTITY_FILE, sealed)
+            files.write_recipient_file(building, new)
             _move_into_place(building, folder, identity, new, slot)
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)

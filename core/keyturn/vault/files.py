@@ -1,21 +1,26 @@
 """The files of the vault on disk: never torn, never through a link, readable by this user only.
 
 `keys.age` and its nine previous generations are shifted by one at each change. `sessions.age` is a cache
-without generations that may be deleted at any time. The history and the rotation journal use the same writer.
+without generations that may be deleted at any time. `recipient.txt` lists the slots;
+`identity.age` is the passphrase slot. The history and the rotation journal use the same writer.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
+import re
+import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.model.errors import THEN_RUN, Remedy, UnsafeFile, VaultCorrupt, VaultError, VaultNewer
+from keyturn.model.errors import RUN, THEN_RUN, Remedy, UnsafeFile, VaultCorrupt, VaultError, VaultNewer
 from keyturn.system import files
 from keyturn.system.files import private_dir, sync_dir
-from keyturn.vault import age, documents
+from keyturn.vault import age, documents, passphrase
 from keyturn.vault.age import RESTORE_HINT
 from keyturn.vault.documents import Document, Entries
 
@@ -23,6 +28,7 @@ KEYS_FILE = "keys.age"
 GENERATIONS = 10
 """Number of generations on disk, including the current one."""
 SESSIONS_FILE = "sessions.age"
+IDENTITY_FILE = "identity.age"
 #: More than a vault with thousands of sessions needs; a larger file is not from keyturn.
 MAX_BYTES = 64 * 1024 * 1024
 
@@ -143,6 +149,143 @@ def write_sessions(folder: Path, identity: age.Identity, old: Document, entries:
         move_aside(file)
     new = Document(documents.SESSIONS, old.generation + 1, entries)
     put(file, age.seal(new.encode(), identity.recipient))
+
+
+# -- recipient.txt -------------------------------------------------------------------------------------------
+
+
+RECIPIENT_FILE = "recipient.txt"
+RECIPIENT_FORMAT = 1
+RECIPIENT_HINT = (RUN, Remedy("vault restore", flag="--recovery-key-fd N"), ". Nothing was overwritten")
+_RECIPIENT_LIMIT = 4096
+_RECIPIENT_HEAD = re.compile(r"# keyturn vault, format ([1-9][0-9]{0,5})")
+_RECIPIENT_LINES = re.compile(
+    r"# keyturn vault, format 1\n"
+    r"# id (?P<id>[0-9a-f]{16})\n"
+    r"# slots(?P<slots>(?: keyring)?(?: passphrase)?)\n"
+    r"# identity\.age sha256(?P<digests>(?: [0-9a-f]{64}){0,2})\n"
+    r"# check [0-9a-f]{16}\n"
+    r"(?P<recipient>age1[02-9ac-hj-np-z]{58})\n"
+)
+_RECIPIENT_CHECK = re.compile(r"^# check ([0-9a-f]{16})\n", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientFile:
+    """The contents of `recipient.txt`, the vault's plaintext header: a recipients file for `age -R`, with
+    keyturn's notes as comments.
+
+    ::
+
+        # keyturn vault, format 1
+        # id 5f0c9a3e5b7d2468
+        # slots keyring passphrase
+        # identity.age sha256 9c56…
+        # check 0123456789abcdef
+        age1…
+
+    The notes hold no secret. `check` protects against accidental damage only; against tampering, unlocking
+    compares the recipient with the identity. The digest tells a damaged `identity.age` from a mistyped
+    passphrase, which age itself cannot. While that file is being replaced there are two digests, so that a
+    crash in between leaves a slot that opens.
+    """
+
+    recipient: str
+    vault_id: str
+    """Random, so that two folders with the same identity have separate keyring entries."""
+    slots: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
+    """SHA-256 of `identity.age`: one, or the old and the new while it is being replaced."""
+
+    @property
+    def entry(self) -> str:
+        """The name of this vault's entry in the system keyring."""
+        return f"{self.recipient}.{self.vault_id}"
+
+    def encode(self) -> bytes:
+        """Return the file's bytes."""
+        notes = (
+            f"# keyturn vault, format {RECIPIENT_FORMAT}\n# id {self.vault_id}\n"
+            f"{' '.join(('# slots', *self.slots))}\n"
+            f"{' '.join(('# identity.age sha256', *self.digests))}\n"
+        )
+        last = f"{self.recipient}\n"
+        return f"{notes}# check {_checksum(notes + last)}\n{last}".encode("ascii")
+
+
+def new_vault_id() -> str:
+    """Return a new random vault ID."""
+    return secrets.token_hex(8)
+
+
+def parse_recipient_file(data: bytes) -> RecipientFile:
+    """Parse `data`.
+
+    :raises VaultNewer: if a later keyturn wrote it.
+    :raises VaultCorrupt: if it differs from what :meth:`RecipientFile.encode` writes.
+    """
+    text = data.decode("ascii", errors="replace")
+    check = _RECIPIENT_CHECK.search(text)
+    is_intact = check is not None and _checksum(text[: check.start()] + text[check.end() :]) == check[1]
+    head = _RECIPIENT_HEAD.match(text)
+    if is_intact and head is not None and int(head[1]) > RECIPIENT_FORMAT:
+        raise VaultNewer(
+            "Vault",
+            f"written by a newer keyturn (format {head[1]}, this one supports {RECIPIENT_FORMAT})",
+            "Upgrade keyturn",
+        )
+    lines = _RECIPIENT_LINES.fullmatch(text)
+    if not is_intact or lines is None or not age.is_recipient(lines["recipient"]):
+        raise VaultCorrupt(RECIPIENT_FILE, "damaged", RECIPIENT_HINT)
+    return RecipientFile(
+        lines["recipient"], lines["id"], tuple(lines["slots"].split()), tuple(lines["digests"].split())
+    )
+
+
+def read_recipient_file(folder: Path) -> RecipientFile | None:
+    """Return the recipient file of the vault in `folder`; None if there is none. Errors as
+    :func:`parse_recipient_file`."""
+    data = read_regular(folder / RECIPIENT_FILE, _RECIPIENT_LIMIT)
+    return None if data is None else parse_recipient_file(data)
+
+
+def write_recipient_file(folder: Path, new: RecipientFile) -> None:
+    """Replace the recipient file of the vault in `folder`."""
+    put(folder / RECIPIENT_FILE, new.encode())
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def wrong_recipient_error() -> VaultCorrupt:
+    """Return the error for a `recipient.txt` that does not match the identity: anything sealed now would be
+    sealed to somebody else."""
+    return VaultCorrupt(
+        RECIPIENT_FILE, "names another identity than the vault's; the file was replaced", RECIPIENT_HINT
+    )
+
+
+# -- identity.age --------------------------------------------------------------------------------------------
+
+
+def identity_digest(data: bytes) -> str:
+    """Return the SHA-256 of `identity.age` as the notes record it."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_sealed_identity(folder: Path, current: RecipientFile) -> bytes:
+    """Return the bytes of `identity.age`.
+
+    :raises VaultCorrupt: if it is missing, damaged, or not an age file with a passphrase.
+    """
+    sealed = read_regular(folder / IDENTITY_FILE, passphrase.IDENTITY_LIMIT)
+    if sealed is None:
+        raise VaultCorrupt(IDENTITY_FILE, "missing", passphrase.RESET_HINT)
+    if identity_digest(sealed) not in current.digests:
+        raise VaultCorrupt(IDENTITY_FILE, "damaged", passphrase.RESET_HINT)
+    passphrase.check_header(sealed, IDENTITY_FILE, passphrase.IDENTITY_LIMIT)
+    return sealed
 
 
 # -- any file ------------------------------------------------------------------------------------------------

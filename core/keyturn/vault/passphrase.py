@@ -36,7 +36,7 @@ _HEADER = re.compile(
 )
 #: Bytes: a nonce and the tag of an empty last chunk.
 _SHORTEST_BODY = 32
-_RESET = ("Use the recovery key to set a new passphrase. ", RUN, Remedy("vault reset-passphrase"))
+RESET_HINT = ("Use the recovery key to set a new passphrase. ", RUN, Remedy("vault reset-passphrase"))
 
 _SEAL, _OPEN = b"S", b"O"
 _DONE, _WRONG, _DAMAGED, _BUSY = b"+", b"-", b"!", b"~"
@@ -53,13 +53,13 @@ def check_header(data: bytes, what: str, limit: int) -> None:
         work factor over 20.
     """
     if len(data) > limit:
-        raise VaultCorrupt(what, f"longer than {limit} bytes", _RESET)
+        raise VaultCorrupt(what, f"longer than {limit} bytes", RESET_HINT)
     header = _HEADER.match(data)
     if header is None or len(data) < header.end() + _SHORTEST_BODY:
-        raise VaultCorrupt(what, "not an age file encrypted with a single passphrase", _RESET)
+        raise VaultCorrupt(what, "not an age file encrypted with a single passphrase", RESET_HINT)
     if int(header["factor"]) > MAX_FACTOR:
         why = f"work factor {int(header['factor'])}; keyturn never uses more than {MAX_FACTOR}"
-        raise VaultCorrupt(what, why, _RESET)
+        raise VaultCorrupt(what, why, RESET_HINT)
 
 
 def seal(data: bytes, passphrase: Secret, what: str) -> bytes:
@@ -95,7 +95,7 @@ def unseal(data: bytes, passphrase: Secret, what: str, limit: int = IDENTITY_LIM
         if status == _DONE:
             return plain
         if status == _DAMAGED:
-            raise VaultCorrupt(what, "damaged", _RESET)
+            raise VaultCorrupt(what, "damaged", RESET_HINT)
         if status == _BUSY:
             why = "this machine is too busy or too slow for scrypt"
             raise VaultError(

@@ -7,17 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keyturn.model.errors import VaultCorrupt
-from keyturn.vault import age, documents, passphrase, slots
+from keyturn.vault import age, documents, files, passphrase, slots
 from keyturn.vault.documents import Document
-from keyturn.vault.files import (
-    KEYS_FILE,
-    move_aside,
-    read_keys,
-    read_regular,
-    readable_generations,
-    write_keys,
-)
-from keyturn.vault.slots import PASSPHRASE, RECIPIENT_FILE, RecipientFile
+from keyturn.vault.files import RecipientFile
+from keyturn.vault.slots import PASSPHRASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +40,21 @@ def restore_keys(folder: Path, identity: age.Identity, floor: int) -> Restored |
     :raises VaultNewer: if a later keyturn wrote one of them.
     """
     with contextlib.suppress(VaultCorrupt):
-        read_keys(folder, identity, floor)
+        files.read_keys(folder, identity, floor)
         return None
-    readable = list(readable_generations(folder, identity))
+    readable = list(files.readable_generations(folder, identity))
     if not readable:
         why = "no generation can be read"
-        raise VaultCorrupt(KEYS_FILE, why, "Restore the vault folder from a backup")
+        raise VaultCorrupt(files.KEYS_FILE, why, "Restore the vault folder from a backup")
     file, origin = max(readable, key=lambda pair: pair[1].generation)
-    present = folder / KEYS_FILE
+    present = folder / files.KEYS_FILE
     before, aside = None, None
     if present in (pair for pair, _ in readable):
-        before = read_regular(present)
+        before = files.read_regular(present)
     elif present.exists():
-        aside = move_aside(present).name
+        aside = files.move_aside(present).name
     number = max(floor, origin.generation) + 1
-    write_keys(folder, identity, Document(documents.KEYS, number, origin.entries), before)
+    files.write_keys(folder, identity, Document(documents.KEYS, number, origin.entries), before)
     return Restored(number, origin.generation, file.name, max(floor, origin.generation), aside)
 
 
@@ -73,20 +66,20 @@ def restore_recipient_file(folder: Path, identity: age.Identity) -> RecipientFil
     :raises WrongPassphrase: if no generation of `keys.age` opens with that identity.
     :raises VaultNewer: if a later keyturn wrote it.
     """
-    if next(readable_generations(folder, identity), None) is None:
+    if next(files.readable_generations(folder, identity), None) is None:
         raise slots.wrong_recovery_key_error()
     old = None
     with contextlib.suppress(VaultCorrupt):
-        old = slots.read_recipient_file(folder)
+        old = files.read_recipient_file(folder)
     if old is not None and old.recipient == identity.recipient:
         new = _without_damaged_slot(folder, old)
         if new == old:
             return old
     else:
         new = _rebuild(folder, identity)
-    if (folder / RECIPIENT_FILE).exists():
-        move_aside(folder / RECIPIENT_FILE)
-    slots.write_recipient_file(folder, new)
+    if (folder / files.RECIPIENT_FILE).exists():
+        files.move_aside(folder / files.RECIPIENT_FILE)
+    files.write_recipient_file(folder, new)
     return new
 
 
@@ -96,7 +89,7 @@ def _without_damaged_slot(folder: Path, old: RecipientFile) -> RecipientFile:
     if PASSPHRASE not in old.slots:
         return old
     try:
-        slots.read_sealed_identity(folder, old)
+        files.read_sealed_identity(folder, old)
     except VaultCorrupt:
         return replace(old, slots=tuple(name for name in old.slots if name != PASSPHRASE), digests=())
     return old
@@ -104,10 +97,10 @@ def _without_damaged_slot(folder: Path, old: RecipientFile) -> RecipientFile:
 
 def _rebuild(folder: Path, identity: age.Identity) -> RecipientFile:
     """Return a recipient file for `identity`, with a passphrase slot if `identity.age` has a valid header."""
-    new = RecipientFile(identity.recipient, slots.new_id())
+    new = RecipientFile(identity.recipient, files.new_vault_id())
     with contextlib.suppress(VaultCorrupt):
-        sealed = read_regular(folder / slots.IDENTITY_FILE, passphrase.IDENTITY_LIMIT)
+        sealed = files.read_regular(folder / files.IDENTITY_FILE, passphrase.IDENTITY_LIMIT)
         if sealed is not None:
-            passphrase.check_header(sealed, slots.IDENTITY_FILE, passphrase.IDENTITY_LIMIT)
-            return replace(new, slots=(PASSPHRASE,), digests=(slots.digest(sealed),))
+            passphrase.check_header(sealed, files.IDENTITY_FILE, passphrase.IDENTITY_LIMIT)
+            return replace(new, slots=(PASSPHRASE,), digests=(files.identity_digest(sealed),))
     return new

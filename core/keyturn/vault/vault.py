@@ -19,13 +19,14 @@ from keyturn.vault import create as vault_create
 from keyturn.vault import slots as vault_slots
 from keyturn.vault.create import Export
 from keyturn.vault.documents import Document
+from keyturn.vault.files import RECIPIENT_FILE, RecipientFile
 from keyturn.vault.keyring import KeyringPort
 from keyturn.vault.restore import Restored
-from keyturn.vault.slots import KEYRING, PASSPHRASE, RECIPIENT_FILE, RecipientFile
+from keyturn.vault.slots import KEYRING, PASSPHRASE
 
 LOCK_FILE = "lock"
 #: The contents of the vault, and how it opens, depend on these files.
-STATE_FILES = (RECIPIENT_FILE, vault_slots.IDENTITY_FILE, files.KEYS_FILE, files.SESSIONS_FILE)
+STATE_FILES = (RECIPIENT_FILE, files.IDENTITY_FILE, files.KEYS_FILE, files.SESSIONS_FILE)
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -253,7 +254,7 @@ class Vault:
         """
         identity = self._require_identity()
         sealed = vault_slots.seal_identity(identity, new)
-        with self._lock(vault_slots.IDENTITY_FILE):
+        with self._lock(files.IDENTITY_FILE):
             vault_slots.put_sealed_identity(self.folder, self._own_recipient_file(identity), sealed)
 
     def reset_passphrase(self, recovery_key: Secret, new: Secret) -> None:
@@ -320,9 +321,9 @@ class Vault:
     def _recipient_file(self) -> RecipientFile:
         if not vault_create.exists(self.folder):
             raise _no_vault()
-        current = vault_slots.read_recipient_file(self.folder)
+        current = files.read_recipient_file(self.folder)
         if current is None:
-            raise VaultCorrupt(RECIPIENT_FILE, "missing", vault_slots.RECIPIENT_HINT)
+            raise VaultCorrupt(RECIPIENT_FILE, "missing", files.RECIPIENT_HINT)
         return current
 
     def _check_files(self) -> RecipientFile:
@@ -330,7 +331,7 @@ class Vault:
         current = self._recipient_file()
         start = files.read_regular(self.folder / files.KEYS_FILE)
         if PASSPHRASE in current.slots:
-            vault_slots.read_sealed_identity(self.folder, current)
+            files.read_sealed_identity(self.folder, current)
         if start is None or not start.startswith(age.MAGIC):
             raise VaultCorrupt(files.KEYS_FILE, "missing, or not an age file", age.RESTORE_HINT)
         return current
@@ -338,7 +339,7 @@ class Vault:
     def _own_recipient_file(self, identity: age.Identity) -> RecipientFile:
         current = self._recipient_file()
         if current.recipient != identity.recipient:
-            raise vault_slots.wrong_recipient_error()
+            raise files.wrong_recipient_error()
         return current
 
     def _min_generation(self) -> int:

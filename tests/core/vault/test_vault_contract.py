@@ -25,7 +25,7 @@ from keyturn.model.errors import (
 )
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
-from keyturn.vault import age, slots
+from keyturn.vault import age, files
 from keyturn.vault.vault import Vault
 from tests.core.vault.conftest import SECRET, MemoryKeyring, Sample
 from tests.core.vault.vault_user import session_names
@@ -304,10 +304,10 @@ def test_a_later_format_is_refused_without_writing(sample: Sample) -> None:
 
 
 def test_a_later_label_is_refused_without_writing(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    current = slots.read_recipient_file(sample.folder)
+    current = files.read_recipient_file(sample.folder)
     assert current is not None
     with monkeypatch.context() as patch:
-        patch.setattr(slots, "FORMAT", 2)
+        patch.setattr(files, "RECIPIENT_FORMAT", 2)
         later = current.encode()
     (sample.folder / "recipient.txt").write_bytes(later)
     with pytest.raises(VaultNewer, match="Upgrade"):

@@ -199,11 +199,11 @@ def test_the_keyring_s_entry_must_be_the_identity_of_the_recipient(sample: Sampl
 
 def _tamper(path: Path, old: str, new: str) -> None:
     """Change the file with knowledge of the format: the check line fits."""
-    from keyturn.vault import slots
+    from keyturn.vault import files
 
-    current = slots.parse(path.read_bytes())
+    current = files.parse_recipient_file(path.read_bytes())
     assert current.recipient == old
-    path.write_bytes(slots.RecipientFile(new, current.vault_id, current.slots, current.digests).encode())
+    path.write_bytes(files.RecipientFile(new, current.vault_id, current.slots, current.digests).encode())
 
 
 def test_an_old_copy_is_noticed_by_a_caller_who_knows_better(sample: Sample) -> None:

@@ -19,7 +19,7 @@ from keyturn.model.errors import VaultError
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.system import temp_files
-from keyturn.vault import slots
+from keyturn.vault import files
 from keyturn.vault.vault import Vault
 from tests.core.vault.conftest import SECRET, MemoryKeyring, Sample
 
@@ -151,9 +151,9 @@ def test_killed_at_any_call_while_the_passphrase_changes_leaves_one_that_opens(
         copy = guarded.copy(tmp_path / str(number))
         vault = copy.open_vault()
         killed = _was_killed(number, lambda vault=vault: vault.set_passphrase(Secret("new")), monkeypatch)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-        current = slots.read_recipient_file(copy.folder)
+        current = files.read_recipient_file(copy.folder)
         assert current is not None
-        slots.read_sealed_identity(copy.folder, current)
+        files.read_sealed_identity(copy.folder, current)
         assert Vault(copy.folder).state() is VaultState.LOCKED
         if number % 8 == 0 or not killed:
             vault.set_passphrase(Secret("newer"))

@@ -17,7 +17,7 @@ from keyturn.model.errors import KeyringAbsent, UsageError, VaultCorrupt, VaultE
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
-from keyturn.vault import age, passphrase, slots
+from keyturn.vault import age, files, passphrase, slots
 from tests.core.vault import weak_age
 from tests.core.vault.conftest import PASSPHRASE
 from tests.core.vault.vault_user import Home, contents
@@ -31,11 +31,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 def _replace_recipient(home: Home) -> str:
     """Replace the recipient with knowledge of the format, so that later files get another identity."""
-    current = slots.read_recipient_file(home.vault)
+    current = files.read_recipient_file(home.vault)
     assert current is not None
     theirs = age.Identity.generate().recipient
-    forged = slots.RecipientFile(theirs, current.vault_id, current.slots, current.digests)
-    (home.vault / slots.RECIPIENT_FILE).write_bytes(forged.encode())
+    forged = files.RecipientFile(theirs, current.vault_id, current.slots, current.digests)
+    (home.vault / files.RECIPIENT_FILE).write_bytes(forged.encode())
     return theirs
 
 
@@ -110,9 +110,9 @@ def test_restoring_says_what_was_brought_back_and_what_is_lost(home: Home) -> No
 
 def test_restoring_by_the_recovery_key_keeps_the_slots_that_are_whole(home: Home) -> None:
     (home.vault / "keys.age").unlink()
-    before = (home.vault / slots.RECIPIENT_FILE).read_bytes()
+    before = (home.vault / files.RECIPIENT_FILE).read_bytes()
     home.new_service().restore_vault(recovery_key=home.recovery_key)
-    assert (home.vault / slots.RECIPIENT_FILE).read_bytes() == before
+    assert (home.vault / files.RECIPIENT_FILE).read_bytes() == before
     home.new_service().unlock_here(Secret(PASSPHRASE))
 
 
@@ -127,11 +127,11 @@ def test_restoring_without_the_passphrase_s_file_says_that_only_the_recovery_key
 def test_a_later_keyturn_s_vault_is_named_as_such_and_not_restored(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    current = slots.read_recipient_file(home.vault)
+    current = files.read_recipient_file(home.vault)
     assert current is not None
     with monkeypatch.context() as patch:
-        patch.setattr(slots, "FORMAT", 2)
-        (home.vault / slots.RECIPIENT_FILE).write_bytes(current.encode())
+        patch.setattr(files, "RECIPIENT_FORMAT", 2)
+        (home.vault / files.RECIPIENT_FILE).write_bytes(current.encode())
     before = contents(home.vault)
     assert isinstance(home.new_service().vault_error(), VaultNewer)
     operations: tuple[Callable[[CredentialService], object], ...] = (
@@ -182,9 +182,9 @@ def test_an_export_without_end_is_read_up_to_its_limit(
 def test_where_the_keyring_does_not_open_it_the_passphrase_is_asked_for(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    current = slots.read_recipient_file(home.vault)
+    current = files.read_recipient_file(home.vault)
     assert current is not None
-    slots.write_recipient_file(home.vault, replace(current, slots=slots.SLOTS))
+    files.write_recipient_file(home.vault, replace(current, slots=slots.SLOTS))
     service = home.new_service()
     assert service.context.vault.state() is VaultState.CLOSED
     with pytest.raises(KeyringAbsent):

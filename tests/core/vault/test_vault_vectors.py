@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.model.secret import Secret
-from keyturn.vault import passphrase, slots
+from keyturn.vault import files, passphrase
 from keyturn.vault.create import read_export
 from keyturn.vault.vault import Vault
 from tests.core.vault.age_program import run_age
@@ -28,7 +28,7 @@ KEY = {"key_id": "AKIAIOSFODNN7EXAMPLE", "secret": "wJalrXUtnFEMI/K7MDENG/bPxRfi
 
 
 def test_the_format_of_today_is_kept() -> None:
-    assert f"format-{slots.FORMAT}" in FORMATS
+    assert f"format-{files.RECIPIENT_FORMAT}" in FORMATS
 
 
 @pytest.fixture(params=FORMATS)

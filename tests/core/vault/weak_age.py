@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
+from keyturn.vault import files, slots
 from keyturn.vault import passphrase as unseal
-from keyturn.vault import slots
 
 FACTOR = 1
 
@@ -54,9 +54,9 @@ def _hkdf(key: bytes, salt: bytes, info: bytes) -> bytes:
 def weaken(folder: Path, recovery_key: Secret, passphrase: Secret) -> None:
     """Reseal the identity of the vault in `folder` with the same passphrase and little work, so that the real
     program opens it immediately. For tests that open one vault many times and do not test scrypt."""
-    current = slots.read_recipient_file(folder)
+    current = files.read_recipient_file(folder)
     assert current is not None
-    sealed = seal(recovery_key.reveal().encode() + b"\n", passphrase, slots.IDENTITY_FILE)
+    sealed = seal(recovery_key.reveal().encode() + b"\n", passphrase, files.IDENTITY_FILE)
     slots.put_sealed_identity(folder, current, sealed)
 
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ParamSpec, Protocol, TypeVar
 
+from keyturn.operations.operation import Operation
 from keyturn.operations.rotation import advance, create_key, delete_key, key_status
 from keyturn.operations.rotation.delete_key import DeletionFacts
 from keyturn.operations.rotation.progress import Progress, StepWaits
-from keyturn.operations.routing import OperationRouter
 from keyturn.system.clock import Clock
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class OperationRunner(Protocol):
+    """Runs an operation where the vault is open."""
+
+    def __call__(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
 
 
 class RotationClient:
@@ -20,8 +29,8 @@ class RotationClient:
         for.
     """
 
-    def __init__(self, router: OperationRouter, clock: Clock, check: Callable[[str], object]) -> None:
-        self._router = router
+    def __init__(self, run: OperationRunner, clock: Clock, check: Callable[[str], object]) -> None:
+        self._run = run
         self._clock = clock
         self.check = check
 
@@ -29,32 +38,32 @@ class RotationClient:
         """See :func:`keyturn.operations.rotation.create_key.start`. :meth:`advance` performs the other
         steps."""
         self.check(name)
-        return self._router.run(create_key.start, name, code)
+        return self._run(create_key.start, name, code)
 
     def advance(self, name: str, code: str | None = None) -> Progress:
         """See :func:`keyturn.operations.rotation.advance.advance`: one step."""
-        return self._router.run(advance.advance, name, code)
+        return self._run(advance.advance, name, code)
 
     def undo(self, name: str, code: str | None = None) -> Progress:
         """See :func:`keyturn.operations.rotation.advance.undo`: the first step of the undo. :meth:`advance`
         performs the others."""
-        return self._router.run(advance.undo, name, code)
+        return self._run(advance.undo, name, code)
 
     def deletion_facts(self, name: str, code: str | None = None) -> DeletionFacts:
         """See :func:`keyturn.operations.rotation.delete_key.deletion_facts`."""
-        return self._router.run(delete_key.deletion_facts, name, code)
+        return self._run(delete_key.deletion_facts, name, code)
 
     def finish(self, name: str, last_four: str | None, code: str | None = None) -> Progress:
         """See :func:`keyturn.operations.rotation.delete_key.finish`."""
-        return self._router.run(delete_key.finish, name, code, last_four)
+        return self._run(delete_key.finish, name, code, last_four)
 
     def delete_other_key(self, name: str, last_four: str, code: str | None = None) -> str:
         """See :func:`keyturn.operations.rotation.delete_key.delete_other_key`."""
-        return self._router.run(delete_key.delete_other_key, name, last_four, code)
+        return self._run(delete_key.delete_other_key, name, last_four, code)
 
     def status(self, name: str, code: str | None = None) -> dict[str, Any]:
         """See :func:`keyturn.operations.rotation.key_status.status`."""
-        return self._router.run(key_status.status, name, code)
+        return self._run(key_status.status, name, code)
 
     def run_to_end(
         self, first: Progress, step: Callable[[], Progress], sleep: Callable[[float], None] = time.sleep
