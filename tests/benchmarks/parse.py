@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from keyturn.awsconfig.loader import read_files
-from keyturn.awsconfig.native_profiles import native_profiles
+from keyturn.awsconfig.native_profiles import NativeProfiles
 from keyturn.system.clock import system_clock
 
 RUNS = 9
@@ -78,7 +78,11 @@ def main() -> None:
         rounds = [
             (
                 seconds(lambda: read_files(config, credentials)),
-                seconds(lambda: native_profiles(read_files(config, credentials), environ, system_clock())),
+                seconds(
+                    lambda: tuple(
+                        NativeProfiles(read_files(config, credentials), environ, system_clock()).values()
+                    )
+                ),
                 seconds(lambda: Session().full_config),
             )
             for _ in range(RUNS)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from keyturn.awsconfig.loader import SharedConfig
 from keyturn.awsconfig.parser import DEFAULT, Document, FileKind, Item, Section, Settings
 from keyturn.awsconfig.resolver import Resolution, Resolver
-from keyturn.awsconfig.sdk_caches import SdkCaches, parse_time
+from keyturn.awsconfig.sdk_caches import SdkCaches
 from keyturn.model import key_ids
 from keyturn.model.profile import Key, Kind, Origin, Profile, Rotation, Session
 from keyturn.model.secret import Secret
+from keyturn.model.text import from_iso
 
 #: Settings in which tools record the expiry of the temporary keys that they write to the credentials file.
 _EXPIRY_KEYS = ("aws_expiration", "x_security_token_expires", "expiration")
@@ -22,27 +23,38 @@ _NO_ROTATION = Rotation()
 _MFA_KEYS = ("mfa_serial", "aws_mfa_device")
 
 
-def native_profiles(shared: SharedConfig, environ: Mapping[str, str], now: datetime) -> tuple[Profile, ...]:
-    """Return one row for each profile that botocore knows, in its order.
+class NativeProfiles(Mapping[str, Profile]):
+    """The profiles that botocore knows, by name and in its order. Each is resolved at its first use, because
+    an operation on one of thousands needs few of the others.
 
     :param environ: gives the region of a profile without one (`AWS_DEFAULT_REGION`, the only variable that
         botocore reads), and the home folder with the SDK caches.
     :param now: aware, UTC. An SSO profile shows its cached role credentials until they expire, then its
         sign-in.
     """
-    return tuple(_Rows(shared, environ, now).all())
 
-
-class _Rows:
     def __init__(self, shared: SharedConfig, environ: Mapping[str, str], now: datetime) -> None:
         self._shared = shared
+        self._profiles = shared.profiles
         self._now = now
         self._region = environ.get("AWS_DEFAULT_REGION") or None
         self._caches = SdkCaches(environ)
         self._resolver = Resolver(shared)
+        self._rows: dict[str, Profile] = {}
 
-    def all(self) -> list[Profile]:
-        return [self._row(name, settings) for name, settings in self._shared.profiles.items()]
+    def __getitem__(self, name: str) -> Profile:
+        if name not in self._rows:
+            self._rows[name] = self._row(name, self._profiles[name])
+        return self._rows[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._profiles
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._profiles)
+
+    def __len__(self) -> int:
+        return len(self._profiles)
 
     def _row(self, name: str, settings: Settings) -> Profile:
         resolution = self._resolver.resolve(name)
@@ -80,7 +92,7 @@ class _Rows:
 
         aws-mfa stores the long-term key under the same name with the suffix `-long-term`.
         """
-        return any(key in settings for key in _MFA_KEYS) or f"{name}-long-term" in self._shared.profiles
+        return any(key in settings for key in _MFA_KEYS) or f"{name}-long-term" in self._profiles
 
     def _origin(self, name: str, resolution: Resolution) -> Origin | None:
         """Return the header of the section that holds the deciding setting."""
@@ -185,7 +197,7 @@ def _assume_role_arguments(settings: Settings, kind: Kind) -> dict[str, object]:
 def _recorded_expiry(settings: Settings) -> datetime | None:
     for key in _EXPIRY_KEYS:
         text = _text(settings, key)
-        expiry = parse_time(text) or (_aws_mfa_expiry(text) if key == "expiration" else None)
+        expiry = from_iso(text) or (_aws_mfa_expiry(text) if key == "expiration" else None)
         if expiry is not None:
             return expiry
     return None

@@ -42,7 +42,7 @@ class SdkCaches:
         token = self._load(self._sso, lambda: _sha1(session_or_url))
         if "accessToken" not in token:
             return None
-        return parse_time(token.get("expiresAt"))
+        return from_iso(token.get("expiresAt"))
 
     def sso_role(self, account: str, role: str, *, session: str | None, start_url: str) -> Session | None:
         """Return the role credentials that the AWS CLI has cached for an SSO profile."""
@@ -87,15 +87,8 @@ class SdkCaches:
         return table if isinstance(table, dict) else {}
 
 
-def parse_time(text: object) -> datetime | None:
-    """Parse a time as AWS tools write it: ISO 8601 with a zone, or botocore's form that ends in `UTC`."""
-    if isinstance(text, str) and text.endswith("UTC"):
-        text = text[:-3] + "Z"
-    return from_iso(text)
-
-
 def _session(key_id: object, expires: object) -> Session | None:
-    expiry = parse_time(expires)
+    expiry = from_iso(expires)
     if expiry is None or not isinstance(key_id, str):
         return None
     return Session(key_id, None, expiry)

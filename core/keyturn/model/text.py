@@ -142,13 +142,13 @@ def iso(moment: datetime | None) -> str | None:
 
 
 def from_iso(text: object) -> datetime | None:
-    """Parse a time that :func:`iso` or an AWS tool wrote. Return None for any other value, for a time without
-    a zone, and outside the years 1970 to 9998.
+    """Parse a time that :func:`iso` or an AWS tool wrote: ISO 8601, also in botocore's form that ends in
+    `UTC`. Return None for any other value, for a time without a zone, and outside the years 1970 to 9998.
     """
     if not isinstance(text, str) or not text:
         return None
     try:
-        local = datetime.fromisoformat(text.strip())
+        local = datetime.fromisoformat(text.strip().replace("UTC", "Z"))
         moment = local.astimezone(UTC)
     except (ValueError, OverflowError):
         return None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from keyturn.awsconfig.document import Document, FileKind, header_for, parse, profile_of
 from keyturn.awsconfig.loader import SharedConfig, read_files
-from keyturn.awsconfig.native_profiles import native_profiles
+from keyturn.awsconfig.native_profiles import NativeProfiles
 from keyturn.model.errors import KeyturnError, NotFound, Remedy, UnparsableFile, UnsafeFile
 from keyturn.model.profile import Credentials, FileProblem, Profile
 from keyturn.model.secret import Secret
@@ -56,27 +56,27 @@ class Inventory:
 
     def rows(self) -> tuple[Profile, ...]:
         """Return all profiles, managed and native."""
-        settings = self.shared.full_config.get("profiles", {})
-        view = status.View(
-            self.natives,
-            self.definitions,
-            self.index,
-            settings,
-            self.now,
-            self.files_readable,
-            self.config.code_command,
-        )
-        return status.rows(view)
+        return status.rows(self._view())
 
     def row(self, name: str) -> Profile:
         """Return one profile.
 
         :raises NotFound: if it does not exist.
         """
-        for row in self.rows():
-            if row.name == name:
-                return row
-        raise NotFound(f"Profile not found: {name}", "", Remedy("list"))
+        if name not in self.natives and name not in self.definitions:
+            raise NotFound(f"Profile not found: {name}", "", Remedy("list"))
+        return status.row_of(name, self._view())
+
+    def _view(self) -> status.View:
+        return status.View(
+            self.natives,
+            self.definitions,
+            self.index,
+            self.shared.full_config.get("profiles", {}),
+            self.now,
+            self.files_readable,
+            self.config.code_command,
+        )
 
     def settings(self, name: str) -> Mapping[str, object]:
         """Return the settings of a profile in both shared files, merged as botocore does."""
@@ -184,7 +184,7 @@ def read(
     shared = read_files(
         paths.aws_config, paths.aws_credentials, earlier.shared if earlier is not None else None
     )
-    natives = {row.name: row for row in native_profiles(shared, environ, now)}
+    natives = NativeProfiles(shared, environ, now)
     problems = list(shared.problems)
     profiles_error = None
     try:

@@ -65,23 +65,21 @@ def rows(view: View) -> tuple[Profile, ...]:
     """Return all profiles: first those of the shared files in file order, then managed ones that are in no
     file.
     """
-    result = []
-    for name, native in view.natives.items():
-        definition = view.definitions.get(name)
-        result.append(_native(native, view) if definition is None else _managed(definition, view))
-    result += [
-        _managed(definition, view)
-        for name, definition in view.definitions.items()
-        if name not in view.natives
-    ]
-    return tuple(result)
+    others = [name for name in view.definitions if name not in view.natives]
+    return tuple(row_of(name, view) for name in (*view.natives, *others))
 
 
-def _native(row: Profile, view: View) -> Profile:
-    state = view.index.of(row.name)
-    session = state.session if state.session is not None else row.session
-    rotation = rotation_of(row.key, DEFAULT_ROTATION_DAYS, view.now)
-    serials = {name: view.settings.get(name, {}).get("mfa_serial") for name in (row.name, *row.chain)}
+def row_of(name: str, view: View) -> Profile:
+    """Return an existing profile."""
+    definition = view.definitions.get(name)
+    return _native(view.natives[name], view) if definition is None else _managed(definition, view)
+
+
+def _native(native: Profile, view: View) -> Profile:
+    state = view.index.of(native.name)
+    session = state.session if state.session is not None else native.session
+    rotation = rotation_of(native.key, DEFAULT_ROTATION_DAYS, view.now)
+    serials = {name: view.settings.get(name, {}).get("mfa_serial") for name in (native.name, *native.chain)}
     without_code = [
         name
         for name, serial in serials.items()
@@ -93,12 +91,12 @@ def _native(row: Profile, view: View) -> Profile:
         is None
     ]
     return replace(
-        row,
+        native,
         session=session,
         rotation=rotation,
         last_use=state.last_use,
         failure=state.failure,
-        needs_person=row.needs_person and bool(without_code),
+        needs_person=native.needs_person and bool(without_code),
     )
 
 

@@ -20,9 +20,9 @@ from keyturn.providers.base import (
     FetchedSession,
     KnownState,
     MfaDevice,
+    RefresherPort,
     SessionRequest,
     Sources,
-    SourceSessions,
     require_code,
 )
 from keyturn.providers.sts_limits import CHAINED_MAX, ROLE_DEFAULT, for_role, for_session_token
@@ -248,7 +248,7 @@ class AssumeRoleProvider(CredentialProvider):
     params: AssumeRoleParams
 
     @classmethod
-    def of(cls, name: str, sources: Sources, sessions: SourceSessions) -> Self | None:
+    def of(cls, name: str, sources: Sources, refresher: RefresherPort) -> Self | None:
         """See :meth:`keyturn.providers.base.CredentialProvider.of`."""
         definition, native = sources.definitions.get(name), sources.natives.get(name)
         if definition is not None:
@@ -257,7 +257,7 @@ class AssumeRoleProvider(CredentialProvider):
             params = native_role_params(name, sources.settings(name))
         else:
             params = None
-        return cls(name, sources, sessions, params) if params is not None else None
+        return cls(name, sources, refresher, params) if params is not None else None
 
     @classmethod
     def source(cls, definition: ManagedProfile) -> str | None:
@@ -289,7 +289,7 @@ class AssumeRoleProvider(CredentialProvider):
         if self.params.credential_source:
             return [*self.params.fingerprint_parts(), None]
         key = self._source_key()
-        signer = key.access_key_id if key else self.sessions.fingerprint(self._source(), path)
+        signer = key.access_key_id if key else self.refresher.fingerprint(self._source(), path)
         return [*self.params.fingerprint_parts(), signer]
 
     def retrieve(self, request: SessionRequest) -> tuple[IssuedCredentials, str]:
@@ -304,10 +304,10 @@ class AssumeRoleProvider(CredentialProvider):
         if params.mfa_serial and not self._has_code(params.mfa_serial, request):
             require_code(params.profile, params.mfa_serial, None)
         if source:
-            signer = self.sources.aws(self.name, request).source_credentials(self.name, source)
+            signer = self.refresher.aws(self.name, request).source_credentials(self.name, source)
         else:
-            signer = key or self.sessions.source_credentials(self._source(), request)
-        assumed = self.sources.with_code(
+            signer = key or self.refresher.source_credentials(self._source(), request)
+        assumed = self.refresher.with_code(
             params.profile,
             params.mfa_serial,
             request,
@@ -322,7 +322,7 @@ class AssumeRoleProvider(CredentialProvider):
         self, params: AssumeRoleParams, signer: Credentials, request: SessionRequest, code: str | None
     ) -> AssumedRole:
         return assume(
-            self.sources.aws(self.name, request),
+            self.refresher.aws(self.name, request),
             signer,
             params,
             code=code,
@@ -366,20 +366,20 @@ class AssumeRoleProvider(CredentialProvider):
         source = sources.definitions.get(self._source())
 
         def call(code: str | None) -> IssuedCredentials:
-            return sources.aws(self.name, request).get_session_token(
+            return self.refresher.aws(self.name, request).get_session_token(
                 device.key,
                 duration_seconds=for_session_token(source.duration_seconds if source else None),
                 mfa_serial=device.serial,
                 mfa_code=require_code(profile, device.serial, code),
             )
 
-        with self.sessions.lock(f"\0{device.key.access_key_id}\0{device.serial}", request):
+        with self.refresher.lock(f"\0{device.key.access_key_id}\0{device.serial}", request):
             stored = sources.devices.get(device)
             if stored is not None and stored.obtained > started:
                 return stored
             requested_at = clock()
             try:
-                issued = sources.with_code(profile, device.serial, request, call)
+                issued = self.refresher.with_code(profile, device.serial, request, call)
             except WrongMfaCode:
                 raise
             except AwsRefused as error:
@@ -397,7 +397,7 @@ class AssumeRoleProvider(CredentialProvider):
 
     def _is_valid(self) -> bool:
         """Return True if there is a session that a shorter one must not replace."""
-        cached = self.sessions.cached(self.name)
+        cached = self.refresher.cached(self.name)
         return cached is not None and session_state(cached.facts(), self.sources.clock()) is not State.EXPIRED
 
     def _source(self) -> str:

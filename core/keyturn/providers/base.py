@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from keyturn.aws.api import Aws, AwsFactory, IssuedCredentials
 from keyturn.aws.deadline import Deadline
-from keyturn.model.errors import RUN, THEN_RUN, NeedsMfa, NoResponse, Remedy, UsageError, WrongMfaCode
+from keyturn.model.errors import RUN, NeedsMfa, Remedy, UsageError
 from keyturn.model.profile import Credentials, Profile, Session
 from keyturn.storage.index import ProfileState
 from keyturn.storage.managed_profiles import ManagedProfile, ManagedProfiles
@@ -138,8 +138,8 @@ class SessionRequest:
         return replace(self, path=(*self.path, name))
 
 
-class SourceSessions(Protocol):
-    """Sessions of other profiles, and locks, provided by the refresher."""
+class RefresherPort(Protocol):
+    """Port to the refresher: sessions of other profiles, locks, and calls to AWS."""
 
     def cached(self, name: str) -> FetchedSession | None:
         """Return the cached session of a profile, expired or not."""
@@ -152,6 +152,18 @@ class SourceSessions(Protocol):
 
     def lock(self, name: str, request: SessionRequest) -> AbstractContextManager[None]:
         """Hold the lock of a source across processes."""
+
+    def aws(self, name: str, request: SessionRequest) -> Aws:
+        """Return the AWS client for a profile, with the time limit of the request."""
+
+    def with_code(
+        self, profile: str, serial: str | None, request: SessionRequest, call: Callable[[str | None], T]
+    ) -> T:
+        """Make a call with a code of an MFA device, if there is a device, and record AWS's response to the
+        code.
+
+        :raises NeedsMfa: if there was no response, because the code may be used up.
+        """
 
 
 @dataclass(frozen=True)
@@ -181,40 +193,6 @@ class Sources:
     record_accepted_duration: Callable[[str, int], None]
     devices: MfaSessionStore
     codes: MfaCodeSource
-
-    def aws(self, name: str, request: SessionRequest) -> Aws:
-        """Return the AWS client for a profile, with the time limit of the request."""
-        native = self.natives.get(name)
-        return self.factory(name, native.region if native else None, deadline=request.deadline)
-
-    def with_code(
-        self, profile: str, serial: str | None, request: SessionRequest, call: Callable[[str | None], T]
-    ) -> T:
-        """Make a call with a code of an MFA device, if there is a device, and record AWS's response to the
-        code.
-
-        :raises NeedsMfa: if there was no response, because the code may be used up.
-        """
-        if serial is None:
-            return call(None)
-        code = request.code.take()
-        if code is not None:
-            self.codes.record_use(serial)
-        elif self.codes.has_command(profile, serial):
-            code = self.codes.code(profile, serial, request.deadline)
-        try:
-            result = call(code)
-        except WrongMfaCode:
-            self.codes.record_refusal(profile, serial)
-            raise
-        except NoResponse as error:
-            why = f"{error.what}: {error.why}; the code may be used up"
-            hint = ("Wait for the next code, then ", THEN_RUN, Remedy("refresh", profile))
-            raise NeedsMfa(
-                f"Could not refresh {profile}", why, hint, profile=profile, serial=serial
-            ) from None
-        self.codes.record_acceptance(serial)
-        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,13 +228,13 @@ class CredentialProvider(ABC):
 
     name: str
     sources: Sources
-    sessions: SourceSessions
+    refresher: RefresherPort
 
     @classmethod
-    def of(cls, name: str, sources: Sources, sessions: SourceSessions) -> Self | None:
+    def of(cls, name: str, sources: Sources, refresher: RefresherPort) -> Self | None:
         """Return the provider of a profile, or None if it does not apply to this profile."""
         definition = sources.definitions.get(name)
-        return cls(name, sources, sessions) if definition and definition.kind == cls.kind else None
+        return cls(name, sources, refresher) if definition and definition.kind == cls.kind else None
 
     @classmethod
     def source(cls, definition: ManagedProfile) -> str | None:

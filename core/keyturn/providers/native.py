@@ -7,16 +7,16 @@ from typing import Self
 from keyturn.aws.api import IssuedCredentials
 from keyturn.model.errors import NotFound, ProfileBroken, Remedy
 from keyturn.model.profile import Kind
-from keyturn.providers.base import CredentialProvider, SessionRequest, Sources, SourceSessions
+from keyturn.providers.base import CredentialProvider, RefresherPort, SessionRequest, Sources
 
 
 class NativeProvider(CredentialProvider):
     """Sessions of a native profile, of any kind that botocore resolves."""
 
     @classmethod
-    def of(cls, name: str, sources: Sources, sessions: SourceSessions) -> Self:
+    def of(cls, name: str, sources: Sources, refresher: RefresherPort) -> Self:
         """See :meth:`keyturn.providers.base.CredentialProvider.of`."""
-        return cls(name, sources, sessions)
+        return cls(name, sources, refresher)
 
     def fingerprint(self, _path: tuple[str, ...]) -> list[object]:
         """See :meth:`keyturn.providers.base.CredentialProvider.fingerprint`."""
@@ -40,4 +40,4 @@ class NativeProvider(CredentialProvider):
             raise ProfileBroken(
                 f"Profile {self.name} is invalid", "it has no credentials", "Add credentials to it first"
             )
-        return IssuedCredentials(self.sources.aws(self.name, request).native_credentials(self.name)), ""
+        return IssuedCredentials(self.refresher.aws(self.name, request).native_credentials(self.name)), ""

@@ -13,9 +13,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
+from keyturn.aws.api import Aws
 from keyturn.aws.deadline import EXTENDED_SECONDS
-from keyturn.model.errors import AwsError, FileChanged, KeyturnError, ProfileBroken
+from keyturn.model.errors import (
+    THEN_RUN,
+    AwsError,
+    FileChanged,
+    KeyturnError,
+    NeedsMfa,
+    NoResponse,
+    ProfileBroken,
+    Remedy,
+    WrongMfaCode,
+)
 from keyturn.model.profile import Credentials, State, session_state
 from keyturn.providers import registry
 from keyturn.providers.base import (
@@ -29,6 +41,8 @@ from keyturn.providers.base import (
 
 #: Longest chain of source profiles. botocore rejects cycles but not length.
 MAX_CHAIN = 32
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -104,6 +118,40 @@ class Refresher:
             if cached is not None and self._is_fresh(cached):
                 return cached.issued.credentials
             return self._retrieve(source, request.of_source(source)).issued.credentials
+
+    def aws(self, name: str, request: SessionRequest) -> Aws:
+        """Return the AWS client for a profile, with the time limit of the request."""
+        native = self.sources.natives.get(name)
+        return self.sources.factory(name, native.region if native else None, deadline=request.deadline)
+
+    def with_code(
+        self, profile: str, serial: str | None, request: SessionRequest, call: Callable[[str | None], T]
+    ) -> T:
+        """Make a call with a code of an MFA device, if there is a device, and record AWS's response to the
+        code.
+
+        :raises NeedsMfa: if there was no response, because the code may be used up.
+        """
+        if serial is None:
+            return call(None)
+        code = request.code.take()
+        if code is not None:
+            self.sources.codes.record_use(serial)
+        elif self.sources.codes.has_command(profile, serial):
+            code = self.sources.codes.code(profile, serial, request.deadline)
+        try:
+            result = call(code)
+        except WrongMfaCode:
+            self.sources.codes.record_refusal(profile, serial)
+            raise
+        except NoResponse as error:
+            why = f"{error.what}: {error.why}; the code may be used up"
+            hint = ("Wait for the next code, then ", THEN_RUN, Remedy("refresh", profile))
+            raise NeedsMfa(
+                f"Could not refresh {profile}", why, hint, profile=profile, serial=serial
+            ) from None
+        self.sources.codes.record_acceptance(serial)
+        return result
 
     def _provider(self, name: str) -> CredentialProvider:
         """Return the first provider of the registry that applies to a profile."""

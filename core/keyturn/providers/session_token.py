@@ -64,7 +64,7 @@ class SessionTokenProvider(CredentialProvider):
         key, clock, devices = self._key, self.sources.clock, self.sources.devices
 
         def call(code: str | None) -> IssuedCredentials:
-            return self.sources.aws(name, request).get_session_token(
+            return self.refresher.aws(name, request).get_session_token(
                 key,
                 duration_seconds=for_session_token(self.definition.duration_seconds),
                 mfa_serial=serial,
@@ -78,6 +78,6 @@ class SessionTokenProvider(CredentialProvider):
         if stored is not None and session_state(stored.facts(), clock()) is State.FRESH:
             return stored.issued, ""
         requested_at = clock()
-        issued = self.sources.with_code(name, serial, request, call)
+        issued = self.refresher.with_code(name, serial, request, call)
         devices.put(device, FetchedSession(issued, requested_at, clock(), ""))
         return issued, ""

@@ -23,7 +23,7 @@ from keyturn.awsconfig.document import (
     set_items,
 )
 from keyturn.awsconfig.loader import read_files
-from keyturn.awsconfig.native_profiles import native_profiles
+from keyturn.awsconfig.native_profiles import NativeProfiles
 from keyturn.model.errors import ChangeRefused, UnparsableFile
 from keyturn.system.clock import system_clock
 
@@ -66,7 +66,7 @@ def test_both_files_together_are_botocores_full_config(
         config.write_bytes(first)
         credentials.write_bytes(second)
         shared = read_files(config, credentials)
-        native_profiles(shared, {"HOME": str(tmp_path)}, system_clock())
+        tuple(NativeProfiles(shared, {"HOME": str(tmp_path)}, system_clock()).values())
         assert len(shared.problems) == (read(first) is None) + (read(second) is None)
         if not shared.problems:
             compared += 1

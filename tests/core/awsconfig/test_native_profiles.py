@@ -13,7 +13,7 @@ import pytest
 
 from keyturn.awsconfig.document import FileKind
 from keyturn.awsconfig.loader import SharedConfig, read_files
-from keyturn.awsconfig.native_profiles import credential_items, native_profiles
+from keyturn.awsconfig.native_profiles import NativeProfiles, credential_items
 from keyturn.model.profile import Kind, Origin, Profile, Session
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -45,7 +45,7 @@ class Machine:
 
     def rows(self, config: str | None = None, credentials: str | None = None) -> dict[str, Profile]:
         shared = self.write(config, credentials)
-        return {row.name: row for row in native_profiles(shared, self.environ, NOW)}
+        return dict(NativeProfiles(shared, self.environ, NOW))
 
     def cache(self, name: str, table: object) -> None:
         path = self.aws / name
@@ -212,7 +212,7 @@ def test_a_refused_file_is_a_problem_and_the_other_one_counts(machine: Machine) 
     shared = machine.write("[profile a]\nrole_arn = r\nnonsense\n", f"[b]\n{KEYS}")
     assert [(problem.path, problem.line) for problem in shared.problems] == [(str(machine.config), 3)]
     assert shared.config is None
-    assert [row.name for row in native_profiles(shared, machine.environ, NOW)] == ["b"]
+    assert list(NativeProfiles(shared, machine.environ, NOW)) == ["b"]
     shared = machine.write(f"[profile a]\n{KEYS}", "x = 1\n")
     assert [(problem.path, problem.line) for problem in shared.problems] == [(str(machine.credentials), 1)]
     assert list(shared.full_config["profiles"]) == ["a"]

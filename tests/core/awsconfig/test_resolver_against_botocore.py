@@ -13,7 +13,7 @@ from botocore.session import Session
 
 from keyturn.awsconfig.document import FileKind
 from keyturn.awsconfig.loader import read_files
-from keyturn.awsconfig.native_profiles import dependants, native_profiles
+from keyturn.awsconfig.native_profiles import NativeProfiles, dependants
 from keyturn.model.profile import Kind, Profile
 from keyturn.system.clock import system_clock
 
@@ -128,8 +128,8 @@ def test_our_way_to_credentials_is_botocores(count: int, machine: tuple[Path, Pa
     for number in range(count):
         for path, text in zip(machine, make(number), strict=True):
             path.write_text(text)
-        rows = native_profiles(read_files(config, credentials), {"HOME": str(config.parent)}, system_clock())
-        for row in rows:
+        rows = NativeProfiles(read_files(config, credentials), {"HOME": str(config.parent)}, system_clock())
+        for row in rows.values():
             method, error = ask_botocore(row.name)
             word = type(error).__name__ if error else str(method)
             counts[word] = counts.get(word, 0) + 1
@@ -150,8 +150,7 @@ def test_our_way_to_credentials_is_botocores(count: int, machine: tuple[Path, Pa
 def write(machine: tuple[Path, Path], config: str, credentials: str = "") -> dict[str, Profile]:
     for path, text in zip(machine, (config, credentials), strict=True):
         path.write_text(text)
-    rows = native_profiles(read_files(*machine), {"HOME": str(machine[0].parent)}, system_clock())
-    return {row.name: row for row in rows}
+    return dict(NativeProfiles(read_files(*machine), {"HOME": str(machine[0].parent)}, system_clock()))
 
 
 #: Name, config file, requested profile, a part of botocore's own message.
