@@ -12,7 +12,8 @@ as a new process would be:
 
 The figures count calls and are the same on every machine, because no file has just changed when an operation
 begins: a writer reads a shared file that has just changed several times, and the stat values of the index
-prove that it is unchanged only two seconds after its last change.
+prove that it is unchanged only two seconds after its last change. For the same reason the index counts as
+current for a minute instead of a second, so that a slow machine does not read it again.
 
 - **main line**: modules that a reader of the operation passes through. A module is on it if a function of it,
   entered by the operation, calls another module of keyturn; `keyturn.model` and `keyturn.system` are left
@@ -54,6 +55,7 @@ from keyturn.awsconfig import loader, parser
 from keyturn.model.profile import Delivery
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
+from keyturn.storage import index
 from keyturn.system.file_fingerprint import TIMESTAMP_STEP
 from keyturn.vault import passphrase
 from keyturn_sandbox import Sandbox
@@ -192,6 +194,7 @@ def trace_operations() -> list[Trace]:
     Replaces this process's environment, because boto3 looks at it.
     """
     passphrase.seal = weak_age.seal
+    index.REUSE_SECONDS = 60.0
     with tempfile.TemporaryDirectory() as folder, Sandbox(Path(folder).resolve() / "sandbox") as sandbox:
         os.environ.clear()
         os.environ.update(sandbox.environ)

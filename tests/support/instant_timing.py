@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from keyturn.awsconfig.shared_file import Timing
+from keyturn.system.shared_file import Timing
 
 
 def instant_timing() -> Timing:

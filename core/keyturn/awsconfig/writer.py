@@ -6,15 +6,29 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
 from keyturn.awsconfig import three_way_merge
 from keyturn.awsconfig.loader import read_regular
 from keyturn.awsconfig.parser import Document, FileKind, parse
-from keyturn.awsconfig.shared_file import (
+from keyturn.model.errors import (
+    ChangeRefused,
+    FileBusy,
+    FileChanged,
+    KeyturnError,
+    UnparsableFile,
+    UnsafeFile,
+    WriteNotConfirmed,
+)
+from keyturn.system.files import sync_dir, translate_os_errors
+from keyturn.system.shared_file import (
+    QUIET,
+    QUIET_CUT,
+    QUIET_EMPTY,
     LockedFile,
     Mark,
     Replacement,
@@ -28,16 +42,6 @@ from keyturn.awsconfig.shared_file import (
     read_stable,
     remove_if_unchanged,
 )
-from keyturn.model.errors import (
-    ChangeRefused,
-    FileBusy,
-    FileChanged,
-    KeyturnError,
-    UnparsableFile,
-    UnsafeFile,
-    WriteNotConfirmed,
-)
-from keyturn.system.files import sync_dir, translate_os_errors
 
 #: Seconds to watch for a program that read the file before it was replaced and writes it now.
 LATE_WRITE_WAIT = 0.030
@@ -137,7 +141,7 @@ class SharedFiles:
         with _translate_os_error(path):
             target = find_target(path)
             with lock_file(self.locks_dir, target, self.timing) as lock:
-                version = read_stable(target, FileKind.CONFIG, lock, (), self.timing)
+                version = read_stable(target, lock, partial(_quiet_time, kind=FileKind.CONFIG), self.timing)
                 try:
                     self._remove(target, version, expect)
                 finally:
@@ -152,12 +156,11 @@ class SharedFiles:
             raise _changed_error(target.path)
         sync_dir(target.real.parent)
         self.timing.sleep(LATE_WRITE_WAIT)
-        late = version.read_late_write(target.path, FileKind.CREDENTIALS, self.timing)
+        quiet_time = partial(_quiet_time, kind=FileKind.CREDENTIALS)
+        late = version.read_late_write(target.path, quiet_time, self.timing)
         if late is not None:
             # Another program wrote to it at the same moment: restore what it wrote.
-            restored = Replacement(
-                Target(target.path, target.real, None, target.key), late, FileKind.CREDENTIALS
-            )
+            restored = Replacement(replace(target, status=None), late, is_secret=True)
             restored.commit()
             raise _changed_error(target.path)
 
@@ -205,6 +208,7 @@ class _WriteAttempt:
         self.path = path
         self.change = change
         self.kind = kind
+        self._late_quiet_time = partial(_quiet_time, kind=kind)
         self.expect = expect
         self.document = earlier
         """The last content of the file that was parsed."""
@@ -256,7 +260,9 @@ class _WriteAttempt:
 
     def _read(self, target: Target, lock: LockedFile) -> Version:
         timing = self.files.timing
-        version = read_stable(target, self.kind, lock, self.files.known_sections(self.path), timing)
+        known_sections = self.files.known_sections(self.path)
+        quiet_time = partial(_quiet_time, kind=self.kind, known_sections=known_sections)
+        version = read_stable(target, lock, quiet_time, timing, existed=bool(known_sections))
         now = timing.wall()
         if (
             not version.is_ours
@@ -279,7 +285,7 @@ class _WriteAttempt:
         if version.data:
             self.files.keep(self.path, version.data)
         target = find_target(self.path)
-        replacement = Replacement(target, after, self.kind)
+        replacement = Replacement(target, after, is_secret=self.kind is FileKind.CREDENTIALS)
         try:
             if target.real != find_target(self.path).real or not version.is_current(target):
                 return None
@@ -301,7 +307,7 @@ class _WriteAttempt:
             theirs = None
             if ours.status is not None:
                 ours.status, ours.data = replacement.status, after
-                theirs = ours.read_late_write(self.path, self.kind, self.files.timing)
+                theirs = ours.read_late_write(self.path, self._late_quiet_time, self.files.timing)
         finally:
             ours.close()
         if theirs is not None:
@@ -347,7 +353,7 @@ class _WriteAttempt:
         started = timing.elapsed()
         while True:
             timing.sleep(LATE_WRITE_WAIT)
-            theirs = result.before.read_late_write(self.path, self.kind, timing)
+            theirs = result.before.read_late_write(self.path, self._late_quiet_time, timing)
             if theirs is not None:
                 self.late = _LateWrite(result.before.data or b"", theirs, result.after)
                 return False
@@ -389,6 +395,21 @@ class _WriteAttempt:
         else:
             self.document = self.document.reparse(data)
         return self.document
+
+
+def _quiet_time(data: bytes, *, kind: FileKind, known_sections: Collection[str] = ()) -> float:
+    """Return the seconds for which a file must be unchanged before `data` counts (safety.md 2.1, step 3).
+
+    :param known_sections: headers that the file had at the last look. If one is missing, or botocore rejects
+        the file, another program is probably writing it.
+    """
+    try:
+        present = {section.name for section in parse(data, kind=kind).sections}
+    except UnparsableFile:
+        return QUIET_CUT
+    if not set(known_sections) <= present:
+        return QUIET_CUT
+    return QUIET if data else QUIET_EMPTY
 
 
 def _changed_error(path: Path) -> FileChanged:

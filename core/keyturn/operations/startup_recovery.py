@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from keyturn.awsconfig.shared_file import Version, open_version
 from keyturn.delivery.endpoint import token_file
 from keyturn.model.errors import KeyturnError
 from keyturn.model.text import safe
@@ -19,6 +18,7 @@ from keyturn.storage.history import History
 from keyturn.system import temp_files
 from keyturn.system.clock import system_clock
 from keyturn.system.open_files import is_being_written
+from keyturn.system.shared_file import Version, open_version
 
 
 def recover(context: Context) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from keyturn.awsconfig.shared_file import Timing
 from keyturn.awsconfig.writer import SharedFiles
+from keyturn.system.shared_file import Timing
 
 Files = Callable[[int], bytes]
 Verdict = tuple[str, Any]

@@ -245,7 +245,7 @@ def test_a_planted_temporary_name_is_not_written_through(
     path, victim = folder / "config", folder / "victim"
     path.write_bytes(OLD)
     victim.write_bytes(b"untouched")
-    monkeypatch.setattr("keyturn.awsconfig.shared_file.secrets.token_hex", lambda _: "known")
+    monkeypatch.setattr("keyturn.system.shared_file.secrets.token_hex", lambda _: "known")
     (folder / f".keyturn-{os.getpid()}-known.tmp").symlink_to(victim)
     with pytest.raises(KeyturnError):
         edit(files, path)

@@ -15,9 +15,9 @@ import pytest
 
 from keyturn.awsconfig import writer
 from keyturn.awsconfig.document import Document, FileKind, parse, set_items
-from keyturn.awsconfig.shared_file import LOCK_LIMIT, READ_LIMIT, find_target, lock_file
 from keyturn.awsconfig.writer import SharedFiles
 from keyturn.model.errors import FileBusy, FileChanged
+from keyturn.system.shared_file import LOCK_LIMIT, READ_LIMIT, find_target, lock_file
 
 OLD = b"# mine\n[profile a]\nregion = eu-west-1\n"
 LINE = {"credential_process": '"/opt/keyturn" credential-process a'}

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from keyturn.awsconfig import writer
-from keyturn.awsconfig.shared_file import Timing
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
+from keyturn.system.shared_file import Timing
 from keyturn.vault import passphrase
 from keyturn_sandbox import Sandbox
 from tests.core.vault import weak_age

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from keyturn.awsconfig.shared_file import Timing
 from keyturn.model.errors import ChangeRefused, FileBusy, FileChanged, KeyturnError, NotFound
 from keyturn.model.profile import Delivery
 from keyturn.operations import adopt, release
+from keyturn.system.shared_file import Timing
 from tests.core.operations.conftest import Bench
 
 NEW_KEY = "aws_access_key_id = AKIANEWNEWNEWNEWNEW2\naws_secret_access_key = " + "N" * 40 + "\n"

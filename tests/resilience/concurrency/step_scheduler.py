@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from keyturn.awsconfig.shared_file import Timing
 from keyturn.system.files import exchange
+from keyturn.system.shared_file import Timing
 
 Step = Callable[[], None]
 

@@ -16,13 +16,13 @@ from typing import Protocol
 import pytest
 
 from keyturn.awsconfig.document import FileKind, set_items
-from keyturn.awsconfig.shared_file import Timing
 from keyturn.awsconfig.writer import SharedFiles
 from keyturn.model.errors import FileBusy
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
 from keyturn.storage.paths import paths_for
 from keyturn.system import files as ownfile
+from keyturn.system.shared_file import Timing
 from keyturn.vault import passphrase
 from tests.core.vault import weak_age
 from tests.resilience.concurrency import programs
@@ -30,7 +30,7 @@ from tests.resilience.concurrency import programs
 HOLDS_FILE = """
     import sys, time
     from pathlib import Path
-    from keyturn.awsconfig.shared_file import Timing, find_target, lock_file
+    from keyturn.system.shared_file import Timing, find_target, lock_file
 
     with lock_file(Path(sys.argv[1]), find_target(Path(sys.argv[2])), Timing()):
         print("held", flush=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.awsconfig import shared_file
+from keyturn.system import shared_file
 from tests.resilience.crash_injection import file_writers, strace_runs
 from tests.resilience.crash_injection.crash_home import CONFIG, CREDENTIALS, SECRET, Home
 from tests.resilience.crash_injection.traced_child import run_in_child

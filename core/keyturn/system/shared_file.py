@@ -1,7 +1,8 @@
-"""One shared file on disk: the real file behind a path, its lock, a stable read, and an atomic replacement.
+"""A file that other programs write too: the real file behind a path, its lock, a stable read, and an atomic
+replacement.
 
-:mod:`~keyturn.awsconfig.writer` edits with these steps and is their only user, besides the recovery of a
-killed writer's versions. Long, because each step relies on the marks and the descriptors of the one before.
+:mod:`~keyturn.awsconfig.writer` edits with these steps. Long, because each step relies on the marks and the
+descriptors of the one before.
 
 The lock is a flock on a file in keyturn's own folder, never beside the shared file. The kernel releases it
 when the process ends, so it is never stale. The record in it tells the next writer if the file is as keyturn
@@ -21,12 +22,11 @@ import secrets
 import stat
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from keyturn.awsconfig.parser import FileKind, parse
-from keyturn.model.errors import FileBusy, UnparsableFile, UnsafeFile
+from keyturn.model.errors import FileBusy, UnsafeFile
 from keyturn.system import files
 from keyturn.system.clock import system_clock
 from keyturn.system.open_files import is_being_written
@@ -288,6 +288,11 @@ def _owner_pid(descriptor: int) -> int | None:
 # -- a stable read -------------------------------------------------------------------------------------------
 
 
+QuietTime = Callable[[bytes], float]
+"""Returns the seconds for which a file must be unchanged before these bytes of it count: longer if they look
+incomplete, because another program is probably writing them."""
+
+
 @dataclass(slots=True)
 class Version:
     """The bytes of a file and a descriptor that stays open after the name is gone. Must be closed."""
@@ -314,7 +319,7 @@ class Version:
             return False
         return files.read_open(self.descriptor) == self.data
 
-    def read_late_write(self, path: Path, kind: FileKind, timing: Timing) -> bytes | None:
+    def read_late_write(self, path: Path, quiet_time: QuietTime, timing: Timing) -> bytes | None:
         """Return what another program wrote into this version after it was replaced, once it is complete;
         None if nothing.
 
@@ -337,9 +342,7 @@ class Version:
             else:
                 data = files.read_open(self.descriptor)
                 # No program can open it any more. If none is known to have it open, it is complete.
-                required = (
-                    0.0 if being_written is False else _required_quiet(data, kind, ()) if data else QUIET_CUT
-                )
+                required = 0.0 if being_written is False else quiet_time(data) if data else QUIET_CUT
                 if quiet.wait(status, required) and mark_of(os.fstat(self.descriptor)) == mark_of(status):
                     return None if data in (b"", self.data) else data
             if timing.elapsed() >= deadline:
@@ -350,12 +353,11 @@ class Version:
 
 
 def read_stable(
-    target: Target, kind: FileKind, lock: LockedFile, known_sections: Collection[str], timing: Timing
+    target: Target, lock: LockedFile, quiet_time: QuietTime, timing: Timing, *, existed: bool = False
 ) -> Version:
     """Return the file once it has been unchanged long enough; longer if it looks incomplete.
 
-    :param known_sections: headers that the file had at the last look. If one is missing from a file that is
-        empty or ends inside a line, another program is probably writing it.
+    :param existed: True if there was a file at the last look; a missing one may then be about to come back.
     :raises FileBusy: if it keeps changing, or a program keeps it open for writing.
     """
     deadline = timing.elapsed() + READ_LIMIT
@@ -363,7 +365,7 @@ def read_stable(
     while True:
         version = open_version(target.real)
         try:
-            if _is_stable(version, kind, lock, known_sections, quiet):
+            if _is_stable(version, lock, quiet_time, quiet, existed=existed):
                 return version
             if timing.elapsed() >= deadline:
                 why = "another program keeps changing it or has it open for writing"
@@ -407,34 +409,22 @@ class _QuietTimer:
 
 
 def _is_stable(
-    version: Version, kind: FileKind, lock: LockedFile, known_sections: Collection[str], quiet: _QuietTimer
+    version: Version, lock: LockedFile, quiet_time: QuietTime, quiet: _QuietTimer, *, existed: bool
 ) -> bool:
     status = version.status
     if status is None:
         # A file that existed may be about to come back: an editor moves it away before it creates the new
         # one.
-        return not (known_sections or lock.note.own_mark) or quiet.wait(None, QUIET_EMPTY)
+        return not (existed or lock.note.own_mark) or quiet.wait(None, QUIET_EMPTY)
     if is_being_written(version.descriptor):
         quiet.pause()
         return False
     if lock.is_our_version(status):
         version.is_ours = True
         return True
-    if quiet.quiet_seconds(status) < QUIET_CUT and not quiet.wait(
-        status, _required_quiet(version.data or b"", kind, known_sections)
-    ):
+    if quiet.quiet_seconds(status) < QUIET_CUT and not quiet.wait(status, quiet_time(version.data or b"")):
         return False
     return mark_of(os.fstat(version.descriptor)) == mark_of(status)
-
-
-def _required_quiet(data: bytes, kind: FileKind, known_sections: Collection[str]) -> float:
-    try:
-        present = {section.name for section in parse(data, kind=kind).sections}
-    except UnparsableFile:
-        return QUIET_CUT
-    if not set(known_sections) <= present:
-        return QUIET_CUT
-    return QUIET if data else QUIET_EMPTY
 
 
 def open_version(path: Path) -> Version:
@@ -470,12 +460,12 @@ class Replacement:
     :meth:`discard`.
     """
 
-    def __init__(self, target: Target, data: bytes, kind: FileKind) -> None:
+    def __init__(self, target: Target, data: bytes, *, is_secret: bool) -> None:
         """:raises OSError: if it cannot be written; no temporary file is left."""
         self._target = target
         self.path = private_name(target.real.parent)
         self.status = files.write_new(
-            self.path, data, lambda descriptor: _copy_permissions(descriptor, target, kind)
+            self.path, data, lambda descriptor: _copy_permissions(descriptor, target, is_secret=is_secret)
         )
 
     def commit(self) -> bool:
@@ -552,17 +542,17 @@ def create_exclusive(path: Path, new_name: Path) -> bool:
     return True
 
 
-def _copy_permissions(descriptor: int, target: Target, kind: FileKind) -> None:
+def _copy_permissions(descriptor: int, target: Target, *, is_secret: bool) -> None:
     """Copy group, extended attributes and mode of the old file.
 
-    Others get no permissions on a credentials file. If the group cannot be copied, the group permissions are
+    Others get no permissions on a secret file. If the group cannot be copied, the group permissions are
     removed.
     """
     status = target.status
     if status is None:
         return
     mode = stat.S_IMODE(status.st_mode) & 0o777
-    if kind is FileKind.CREDENTIALS:
+    if is_secret:
         mode &= 0o700
     if os.fstat(descriptor).st_gid != status.st_gid:
         try:
