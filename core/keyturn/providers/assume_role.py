@@ -85,14 +85,6 @@ def check(params: AssumeRoleParams) -> None:
     sts_limits.check_policy_size(params.policy, sts_limits.policy_arns(params.policy_arns))
 
 
-@dataclass(frozen=True, slots=True)
-class AssumedRole:
-    """Result of AssumeRole."""
-
-    issued: IssuedCredentials
-    note: str = ""
-
-
 _NOT_ALLOWED_IN_NAMES = re.compile(r"[^\w+=,.@-]", re.ASCII)
 
 
@@ -113,8 +105,8 @@ def assume(
     chained: bool,
     accepted_seconds: int | None = None,
     on_shorter: Callable[[int], None] = lambda _: None,
-) -> AssumedRole:
-    """Assume a role with the credentials of `signer`.
+) -> tuple[IssuedCredentials, str]:
+    """Assume a role with the credentials of `signer`. Return them and a note for the user, or an empty one.
 
     If AWS refuses the duration because it exceeds the role's maximum, the call is repeated once with one
     hour.
@@ -146,7 +138,7 @@ def assume(
         policy_arns=params.policy_arns,
     )
     try:
-        return AssumedRole(aws.assume_role(signer, request), note)
+        return aws.assume_role(signer, request), note
     except AwsRefused as error:
         if error.code != "ValidationError" or "DurationSeconds" not in error.why or seconds <= CHAINED_MAX:
             raise
@@ -162,7 +154,7 @@ def assume(
             profile=params.profile,
             serial=params.mfa_serial or "",
         ) from None
-    return AssumedRole(issued, f"{refusal}, so it lasts one hour")
+    return issued, f"{refusal}, so it lasts one hour"
 
 
 #: Far beyond any policy that AWS accepts. A wrong path may name an endless file.
@@ -300,27 +292,26 @@ class AssumeRoleProvider(CredentialProvider):
         if params.mfa_serial and key is not None and key.session_token is None:
             assumed = self._assume_with_mfa_session(MfaDevice(key, params.mfa_serial), request)
             if assumed is not None:
-                return assumed.issued, assumed.note
+                return assumed
         if params.mfa_serial and not self._has_code(params.mfa_serial, request):
             require_code(params.profile, params.mfa_serial, None)
         if source:
             signer = self.refresher.aws(self.name, request).source_credentials(self.name, source)
         else:
             signer = key or self.refresher.source_credentials(self._source(), request)
-        assumed = self.refresher.with_code(
+        return self.refresher.with_code(
             params.profile,
             params.mfa_serial,
             request,
             lambda code: self._assume(params, signer, request, code),
         )
-        return assumed.issued, assumed.note
 
     def _has_code(self, serial: str, request: SessionRequest) -> bool:
         return bool(request.code) or self.sources.codes.has_command(self.params.profile, serial)
 
     def _assume(
         self, params: AssumeRoleParams, signer: Credentials, request: SessionRequest, code: str | None
-    ) -> AssumedRole:
+    ) -> tuple[IssuedCredentials, str]:
         return assume(
             self.refresher.aws(self.name, request),
             signer,
@@ -331,7 +322,9 @@ class AssumeRoleProvider(CredentialProvider):
             on_shorter=lambda seconds: self.sources.record_accepted_duration(self.name, seconds),
         )
 
-    def _assume_with_mfa_session(self, device: MfaDevice, request: SessionRequest) -> AssumedRole | None:
+    def _assume_with_mfa_session(
+        self, device: MfaDevice, request: SessionRequest
+    ) -> tuple[IssuedCredentials, str] | None:
         """Assume the role with the MFA session of its user, so that one code serves all roles of that user.
 
         Return None if AssumeRole needs the code itself: for a duration above the one hour of role chaining
