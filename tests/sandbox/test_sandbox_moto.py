@@ -1,4 +1,7 @@
-"""A second opinion: for requests that moto can answer, with authorization on, the sandbox answers alike."""
+"""A second opinion: for requests that moto can answer, with authorization on, the sandbox answers alike.
+
+Needs the extra `moto`.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,8 @@ from tests.sandbox.moto_opinions import (
     refusal,
     shape,
 )
+
+pytestmark = pytest.mark.campaign
 
 UNKNOWN = "AKIAIOSFODNN7EXAMPLE"
 
