@@ -7,6 +7,7 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 from keyturn.awsconfig.process_line import VERB
 from keyturn.model.profile import DiffLine
@@ -116,10 +117,7 @@ def _from_header(lines: list[str], start: int, end: int) -> list[str]:
 
 def _until_gap(lines: list[str]) -> list[str]:
     """Return the lines after a change, up to the first blank line or the next section."""
-    for index, line in enumerate(lines):
-        if not line.strip() or line.lstrip().startswith("["):
-            return lines[:index]
-    return lines
+    return list(takewhile(lambda line: line.strip() and not line.lstrip().startswith("["), lines))
 
 
 Line = tuple[object, str]

@@ -16,10 +16,9 @@ from keyturn.awsconfig.parser import (
     Settings,
     Value,
     parse,
-    raw_settings,
     settings_of,
 )
-from keyturn.awsconfig.section_names import header_for, is_portable, profile_of, sections_of
+from keyturn.awsconfig.section_names import header_for, profile_of
 
 __all__ = [
     "DEFAULT",
@@ -31,14 +30,11 @@ __all__ = [
     "Value",
     "check_item",
     "header_for",
-    "is_portable",
     "parse",
     "profile_of",
-    "raw_settings",
     "remove_items",
     "replace_section",
     "restore_items",
-    "sections_of",
     "set_items",
     "settings_of",
 ]

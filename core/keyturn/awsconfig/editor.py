@@ -7,7 +7,7 @@ as before. Edits are idempotent.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 from keyturn.awsconfig.parser import DEFAULT, Document, Item, Section, parse
 from keyturn.awsconfig.section_names import check_header, require_unique_name
@@ -72,7 +72,7 @@ def remove_items(document: Document, section: str, keys: Collection[str]) -> byt
     removed = [item for item in existing.items if item.key in keys]
     if not removed:
         return document.data
-    lines = _lines(document)
+    lines = document.data.splitlines(keepends=True)
     for item in removed:
         for number in _value_lines(lines, item):
             lines[number] = b""
@@ -131,7 +131,7 @@ def _set(document: Document, section: str, items: Mapping[str, str], before_key:
     missing = {key: value for key, value in items.items() if key not in own}
     if not changed and not missing:
         return document.data
-    lines = _lines(document)
+    lines = document.data.splitlines(keepends=True)
     for key, value in changed.items():
         _replace(lines, own[key], value, document)
     if missing:
@@ -211,10 +211,6 @@ def _value_lines(lines: list[bytes], item: Item) -> list[int]:
     return [first, *(n for n in inner if lines[n].decode().strip()[:1] not in ("", "#", ";"))]
 
 
-def _lines(document: Document) -> list[bytes]:
-    return document.data.splitlines(keepends=True)
-
-
 def _indent(line: bytes) -> bytes:
     text = line.decode()
     return text[: len(text) - len(text.lstrip())].encode() if text.strip() else b""
@@ -261,17 +257,11 @@ def _verify(document: Document, data: bytes, section: str, expected: dict[str, s
     except UnparsableFile as error:
         raise ChangeRefused(what, f"the result would not parse: line {error.lineno}: {error.why}") from None
     edited = after.section(section)
-    if _values(edited) != expected or _other_sections(document, section) != _other_sections(after, section):
+    values = None if edited is None else edited.values
+    if values != expected or _other_sections(document, section) != _other_sections(after, section):
         raise ChangeRefused(what, "adjacent lines would be read differently", "Edit that section by hand")
     return data
 
 
-def _values(section: Section | None) -> dict[str, str] | None:
-    return None if section is None else section.values
-
-
-def _other_sections(document: Document, section: str) -> list[tuple[str, dict[str, str] | None]]:
-    return [(other.name, _values(other)) for other in document.sections if other.name != section]
-
-
-Change = Callable[[Document], bytes]
+def _other_sections(document: Document, section: str) -> list[tuple[str, dict[str, str]]]:
+    return [(other.name, other.values) for other in document.sections if other.name != section]

@@ -124,9 +124,8 @@ class Document:
             item.key: item for section in sections if section.name == DEFAULT for item in section.items
         }
         """The settings that `[DEFAULT]` adds to every section."""
-        self._by_name: dict[str, Section] = {}
-        for section in sections:
-            self._by_name.setdefault(section.name, section)
+        self._by_name = {section.name: section for section in reversed(sections)}
+        """The first section with each header."""
         self._versions = {data: sections}
         """The last contents of the file, parsed. Documents of the same file share it."""
 
@@ -200,23 +199,11 @@ def parse(data: bytes, path: str = "", kind: FileKind = FileKind.CONFIG) -> Docu
 def settings_of(document: Document, section: Section) -> Settings:
     """Return a section's settings as botocore does: `[DEFAULT]` is inherited, nested blocks are dicts."""
     values = section.values
-    settings = Settings(values)
-    for key, value in values.items():
-        if value[:1] == "\n":
-            settings[key] = parse_nested(value)
     for key, item in document.defaults.items():
-        if key not in settings:
-            settings[key] = parse_nested(item.value) if item.value[:1] == "\n" else item.value
-    return settings
-
-
-def raw_settings(document: Document) -> dict[str, Settings]:
-    """Return all sections by header, as `botocore.configloader.raw_config_parse` does."""
-    return {
-        section.name: settings_of(document, section)
-        for section in document.sections
-        if section.name != DEFAULT
-    }
+        values.setdefault(key, item.value)
+    return Settings(
+        {key: parse_nested(value) if value[:1] == "\n" else value for key, value in values.items()}
+    )
 
 
 def parse_nested(value: str) -> dict[str, str]:
@@ -360,8 +347,7 @@ def _first_bad_line(item: Item, text: str) -> int:
     lines = text.split("\n")
     for number in range(item.line + 1, item.line_end + 1):
         line = lines[number - 1].strip()
-        if line[:1] in ("#", ";"):
-            continue
-        if any(piece.strip() and "=" not in piece for piece in line.splitlines()):
+        is_comment = line[:1] in ("#", ";")
+        if not is_comment and any(piece.strip() and "=" not in piece for piece in line.splitlines()):
             return number
     return item.line

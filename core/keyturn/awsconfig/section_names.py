@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from keyturn.awsconfig.parser import DEFAULT, Document, FileKind, Section
 from keyturn.model.errors import ChangeRefused, UsageError
 
-#: Profile names that every AWS SDK reads the same way (aws-facts 1.2).
-_PORTABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@%/:+-]*")
-_RESERVED = ("profile", "sso-session", "services")
+#: Tables of botocore by the word that a header of the config file begins with.
+_TABLES = {"profile": "profiles", "sso-session": "sso_sessions", "services": "services"}
 _QUOTING = re.compile(r"""["'\\]""")
 #: Characters that some reader takes as a line end, or that a terminal interprets.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -45,13 +44,6 @@ def check_header(header: str) -> None:
         )
 
 
-def is_portable(profile: str) -> bool:
-    """Return True if every AWS SDK reads the name the same way (aws-facts 1.2). Used for new names only."""
-    if profile == "default":
-        return True
-    return bool(_PORTABLE.fullmatch(profile)) and not profile.startswith(_RESERVED) and profile != DEFAULT
-
-
 def profile_of(kind: FileKind, section: str) -> str | None:
     """Return the profile that a header names; None if botocore drops the section or uses it for something
     else."""
@@ -67,22 +59,12 @@ def entry_of(section: str) -> tuple[str, str | None]:
     The table is `profiles`, `sso_sessions`, `services`, or `""` for any other section. The name is None for a
     header that botocore silently drops.
     """
-    if section.startswith("profile"):
-        return "profiles", _second_word(section)
-    if section.startswith("sso-session"):
-        return "sso_sessions", _second_word(section)
-    if section.startswith("services"):
-        return "services", _second_word(section)
+    for word, table in _TABLES.items():
+        if section.startswith(word):
+            return table, _second_word(section)
     if section == "default":
         return "profiles", section
     return ("", None) if section == DEFAULT else ("", section)
-
-
-def sections_of(document: Document, profile: str) -> tuple[Section, ...]:
-    """Return all sections of a file that name `profile`. botocore uses only the last of several."""
-    return tuple(
-        section for section in document.sections if profile_of(document.kind, section.name) == profile
-    )
 
 
 def same_name_sections(document: Document, header: str) -> tuple[Section, ...]:
@@ -92,7 +74,7 @@ def same_name_sections(document: Document, header: str) -> tuple[Section, ...]:
     entry = entry_of(header)
     if not entry[0] or entry[1] is None:
         return ()
-    return tuple(s for s in _candidates(document, entry[0]) if s.name != header and entry_of(s.name) == entry)
+    return tuple(s for s in document.sections if s.name != header and entry_of(s.name) == entry)
 
 
 def require_unique_name(document: Document, header: str) -> None:
@@ -121,11 +103,6 @@ def duplicate_sections(document: Document) -> Iterator[tuple[Section, Section]]:
         if entry in last_by_entry:
             yield last_by_entry[entry], section
         last_by_entry[entry] = section
-
-
-def _candidates(document: Document, table: str) -> Iterable[Section]:
-    word = {"profiles": "profile", "sso_sessions": "sso-session", "services": "services"}[table]
-    return (s for s in document.sections if s.name.startswith(word) or s.name == "default")
 
 
 def _second_word(header: str) -> str | None:

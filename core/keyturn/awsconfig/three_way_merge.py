@@ -50,11 +50,11 @@ def merge(base: Document, theirs: Document, ours: Document) -> bytes:
         base_text, their_text, our_text = (_section_text(doc, name) for doc in (base, theirs, ours))
         if their_text in (base_text, our_text):
             continue
-        if our_text == base_text:
-            data = replace_section(result, name, their_text)
-        else:
-            data = _merge_items(base, theirs, result, name)
-        result = ours.reparse(data)
+        result = ours.reparse(
+            replace_section(result, name, their_text)
+            if our_text == base_text
+            else _merge_items(base, theirs, result, name)
+        )
     return result.data
 
 

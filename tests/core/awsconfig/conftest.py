@@ -10,11 +10,22 @@ from typing import Any
 
 import pytest
 
+from keyturn.awsconfig.document import DEFAULT, Document, Settings, settings_of
 from keyturn.awsconfig.writer import SharedFiles
 from keyturn.system.shared_file import Timing
 
 Files = Callable[[int], bytes]
 Verdict = tuple[str, Any]
+
+
+def raw_settings(document: Document) -> dict[str, Settings]:
+    """Return all sections by header, as `botocore.configloader.raw_config_parse` does."""
+    return {
+        section.name: settings_of(document, section)
+        for section in document.sections
+        if section.name != DEFAULT
+    }
+
 
 _NAMES = [
     "a", "b", "c", "default", "foo bar", "Ünï", "x.y@z", "it's", 'q"q', "DOM\\user", "a#b", "a]b", "",

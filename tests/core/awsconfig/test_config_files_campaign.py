@@ -16,7 +16,6 @@ from keyturn.awsconfig.document import (
     Document,
     FileKind,
     parse,
-    raw_settings,
     remove_items,
     replace_section,
     restore_items,
@@ -26,6 +25,7 @@ from keyturn.awsconfig.loader import read_files
 from keyturn.awsconfig.native_profiles import NativeProfiles
 from keyturn.model.errors import ChangeRefused, UnparsableFile
 from keyturn.system.clock import system_clock
+from tests.core.awsconfig.conftest import raw_settings
 
 Judge = Callable[[bytes], tuple[str, Any]]
 Files = Callable[[int], bytes]

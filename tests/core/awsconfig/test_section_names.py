@@ -14,11 +14,9 @@ from keyturn.awsconfig.section_names import (
     duplicate_sections,
     entry_of,
     header_for,
-    is_portable,
     profile_of,
     require_unique_name,
     same_name_sections,
-    sections_of,
 )
 from keyturn.model.errors import ChangeRefused, UsageError
 
@@ -137,11 +135,14 @@ def test_the_later_of_two_sections_of_one_name_is_read(
     assert [(one.line, two.line) for one, two in duplicate_sections(parse(data, kind=kind))] == pairs
 
 
-def test_the_sections_of_a_profile_are_all_that_name_it() -> None:
-    data = b'[profile a]\n[profile b]\n[profile "a"]\n[a]\n'
-    assert [section.line for section in sections_of(parse(data), "a")] == [1, 3]
-    assert [section.line for section in sections_of(parse(data, kind=CREDENTIALS), "a")] == [4]
-    assert sections_of(parse(data), "c") == ()
+@pytest.mark.parametrize(("kind", "profiles"), [(CONFIG, ["a", "b", "a", None]), (CREDENTIALS, [
+    "profile a", "profile b", 'profile "a"', "a"
+])])  # fmt: skip
+def test_each_section_names_the_profile_that_its_kind_of_file_says(
+    kind: FileKind, profiles: list[str | None]
+) -> None:
+    document = parse(b'[profile a]\n[profile b]\n[profile "a"]\n[a]\n', kind=kind)
+    assert [profile_of(kind, section.name) for section in document.sections] == profiles
 
 
 #: Profile, its header in the config file, its header in the credentials file.
@@ -176,17 +177,3 @@ def test_an_empty_header_and_default_are_no_profiles_header(header: str) -> None
         check_header(header)
     assert (header or "empty") in excinfo.value.why
     assert ("empty" in excinfo.value.why) is not bool(header)
-
-
-#: Name, True if every AWS SDK reads it the same way.
-PORTABLE = [
-    ("default", True), ("a", True), ("A-1_.@%/:+x", True), ("9a", True), ("", False), ("-a", False), ("a b",
-     False),
-    ("a=b", False), ("profile-a", False), ("sso-session", False), ("services1", False), ("DEFAULT", False),
-    ("my-profile", True), ("ü", False), ("a\n", False),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "portable"), PORTABLE)
-def test_a_name_is_portable_if_every_sdk_reads_it_the_same_way(name: str, portable: bool) -> None:
-    assert is_portable(name) is portable
