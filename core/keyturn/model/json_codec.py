@@ -135,9 +135,10 @@ def _encode(value: Any, meta: Mapping[str, Any]) -> Any:
     if isinstance(value, tuple | list):
         return [_encode(item, meta) for item in value]
     if is_dataclass(value):
-        is_row = "row" in meta
         return (
-            [_encode(getattr(value, one.name), meta) for one in fields(value)] if is_row else to_table(value)
+            [_encode(getattr(value, one.name), meta) for one in fields(value)]
+            if "row" in meta
+            else to_table(value)
         )
     raise TypeError(f"a {type(value).__name__} has no JSON form")
 

@@ -42,10 +42,6 @@ class Inventory:
     managed_profiles_error: KeyturnError | None = None
     """Error from reading `profiles.toml`. The definitions are unknown then, and empty here."""
 
-    @property
-    def files_readable(self) -> bool:
-        return not self.shared.problems
-
     def require_definitions(self) -> None:
         """Check that `profiles.toml` is readable.
 
@@ -74,8 +70,8 @@ class Inventory:
             self.index,
             self.shared.full_config.get("profiles", {}),
             self.now,
-            self.files_readable,
-            self.config.code_command,
+            files_readable=not self.shared.problems,
+            code_command=self.config.code_command,
         )
 
     def settings(self, name: str) -> Mapping[str, object]:
@@ -145,16 +141,12 @@ class Inventory:
     def _credentials_in(self, kind: FileKind, name: str) -> Credentials | None:
         document = self.document(kind)
         header = own_section(document, kind, name)
-        section = document.section(header) if document is not None and header is not None else None
-        if document is None or section is None:
+        if document is None or header is None:
             return None
-
-        def text(key: str) -> str:
-            item = document.item(section, key)
-            return item.value if item is not None else ""
-
-        key_id, secret = text("aws_access_key_id"), text("aws_secret_access_key")
-        token = text("aws_security_token") or text("aws_session_token")
+        defaults = {key: item.value for key, item in document.defaults.items()}
+        values = defaults | document.values(header)
+        key_id, secret = values.get("aws_access_key_id"), values.get("aws_secret_access_key")
+        token = values.get("aws_security_token") or values.get("aws_session_token")
         if not key_id or not secret:
             return None
         return Credentials(key_id, Secret(secret), Secret(token) if token else None)
@@ -202,9 +194,16 @@ def read(
     except (KeyturnError, OSError) as caught:
         config_error = caught.why if isinstance(caught, KeyturnError) else str(caught)
         problems.append(FileProblem(str(paths.config_file), 0, config_error))
-    index = index_file.load()
     return Inventory(
-        shared, natives, definitions, index, tuple(problems), now, preferences, config_error, profiles_error
+        shared,
+        natives,
+        definitions,
+        index_file.load(),
+        tuple(problems),
+        now,
+        preferences,
+        config_error,
+        profiles_error,
     )
 
 

@@ -77,8 +77,6 @@ def row_of(name: str, view: View) -> Profile:
 
 def _native(native: Profile, view: View) -> Profile:
     state = view.index.of(native.name)
-    session = state.session if state.session is not None else native.session
-    rotation = rotation_of(native.key, DEFAULT_ROTATION_DAYS, view.now)
     serials = {name: view.settings.get(name, {}).get("mfa_serial") for name in (native.name, *native.chain)}
     without_code = [
         name
@@ -92,8 +90,8 @@ def _native(native: Profile, view: View) -> Profile:
     ]
     return replace(
         native,
-        session=session,
-        rotation=rotation,
+        session=state.session if state.session is not None else native.session,
+        rotation=rotation_of(native.key, DEFAULT_ROTATION_DAYS, view.now),
         last_use=state.last_use,
         failure=state.failure,
         needs_person=native.needs_person and bool(without_code),

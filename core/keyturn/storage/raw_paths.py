@@ -52,8 +52,11 @@ def working_folder(variable: str) -> str:
     except FileNotFoundError:
         from keyturn.model.errors import UsageError
 
-        why = "it is relative to a working directory that was deleted"
-        raise UsageError(variable, why, "Use an absolute path, or change to another directory") from None
+        raise UsageError(
+            variable,
+            "it is relative to a working directory that was deleted",
+            "Use an absolute path, or change to another directory",
+        ) from None
 
 
 def aws_home(environ: Mapping[str, str]) -> str:
@@ -80,7 +83,7 @@ def aws_file(environ: Mapping[str, str], variable: str, name: str) -> str:
     value = environ.get(variable)
     if not value:
         return f"{aws_home(environ)}/.aws/{name}"
-    return f"{os.path.expanduser(os.path.expandvars(value))}"
+    return os.path.expanduser(os.path.expandvars(value))
 
 
 def _xdg(environ: Mapping[str, str], variable: str, default: str) -> str:
