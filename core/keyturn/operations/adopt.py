@@ -8,7 +8,7 @@ file loses it and the shared files change last.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store
 from keyturn.profiles.inventory import Inventory
 from keyturn.profiles.status import why_not_adoptable
+from keyturn.storage import managed_profiles
 from keyturn.storage.index import Index
 from keyturn.storage.managed_profiles import ManagedProfile
 from keyturn.storage.paths import Paths
@@ -72,15 +73,15 @@ def plan(
     warnings = adopt_warnings.warnings(
         inventory, adoption.definitions, adoption.keys, session_none=session_none
     )
-    secrets = tuple(
-        f"{name}: secret access key of {masked_key_id(key['key_id'])}" for name, key in adoption.keys.items()
-    )
     return Plan(
         action="adopt",
         names=tuple(adoption.definitions),
         dependants=adoption.dependants,
         diff=tuple(lines),
-        secrets=secrets,
+        secrets=tuple(
+            f"{name}: secret access key of {masked_key_id(key['key_id'])}"
+            for name, key in adoption.keys.items()
+        ),
         warnings=(*copies, *warnings),
         needs_vault=True,
         digest=inventory.digest(),
@@ -144,15 +145,19 @@ def _require_adoptable(inventory: Inventory, name: str) -> None:
     if refusal is not None:
         raise KeyturnError(what, refusal.why, refusal.hint)
     if row.kind is Kind.IAM_KEY and _plaintext_key(inventory, name) is None:
-        why = (
-            "its key is not the long-term key of an IAM user (AKIA…, without a session token in either file)"
+        raise KeyturnError(
+            what,
+            "its key is not the long-term key of an IAM user (AKIA…, without a session token in either file)",
+            "keyturn stores AWS keys only; correct the profile if it has one",
         )
-        raise KeyturnError(what, why, "keyturn stores AWS keys only; correct the profile if it has one")
     for kind in FileKind:
         document = inventory.document(kind)
         if document is not None and any(key in document.defaults for key in _CREDENTIAL_KEYS):
-            why = f"[DEFAULT] of {document.path} sets credentials for every profile of the file"
-            raise ChangeRefused(what, why, "Move them to a profile of their own first")
+            raise ChangeRefused(
+                what,
+                f"[DEFAULT] of {document.path} sets credentials for every profile of the file",
+                "Move them to a profile of their own first",
+            )
 
 
 _CREDENTIAL_KEYS = (
@@ -205,20 +210,17 @@ def _definition(
     )
 
 
-def _edits(inventory: Inventory, name: str, line: str) -> list[tuple[FileKind, SectionEdit]]:
-    """Return one profile's edits: its credential settings are removed from both files, and the process line
+def _edits(inventory: Inventory, name: str, line: str) -> Iterator[tuple[FileKind, SectionEdit]]:
+    """Yield one profile's edits: its credential settings are removed from both files, and the process line
     is added.
     """
-    edits: list[tuple[FileKind, SectionEdit]] = []
     line_file = inventory.process_line_file()
     items = credential_items(inventory.shared, name)
     for kind in FileKind:
         keys = tuple(item.key for item in items if item.kind is kind)
         own_line = line if kind is line_file else None
-        if not keys and own_line is None:
-            continue
-        edits.append((kind, SectionEdit(inventory.header(kind, name), keys, own_line)))
-    return edits
+        if keys or own_line is not None:
+            yield kind, SectionEdit(inventory.header(kind, name), keys, own_line)
 
 
 @operation("adopt")
@@ -235,8 +237,11 @@ def adopt(
         inventory = context.read()
         inventory.require_definitions()
         if inventory.digest() != digest:
-            why = "the files have changed since the plan was shown"
-            raise FileChanged("Could not adopt", why, "Review the plan again, then confirm")
+            raise FileChanged(
+                "Could not adopt",
+                "the files have changed since the plan was shown",
+                "Review the plan again, then confirm",
+            )
         adoption = build_plan(inventory, context.program(), names, session_none=session_none)
         for kind in adoption.edits:
             inventory.require_parsable(kind, context.paths)
@@ -255,19 +260,13 @@ def adopt(
     return tuple(adoption.definitions)
 
 
-def _remove_definitions(definitions: dict[str, ManagedProfile], adoption: AdoptionPlan) -> None:
-    for name in adoption.definitions:
-        if name not in adoption.resumed:
-            definitions.pop(name, None)
-
-
 def _removed_settings(inventory: Inventory, adoption: AdoptionPlan) -> dict[str, list[dict[str, Any]]]:
     """Return the settings to be removed by profile, in the form of vault entries."""
     removed: dict[str, list[dict[str, Any]]] = {name: [] for name in adoption.definitions}
     for kind, edits in adoption.edits.items():
         document = inventory.document_or_empty(kind)
         for edit in edits:
-            (settings,) = adopt_edits.capture_removed(document, str(inventory.path(kind)), kind, (edit,))
+            settings = adopt_edits.capture_removed(document, str(inventory.path(kind)), kind, edit)
             owner = next(name for name in removed if inventory.header(kind, name) == edit.section)
             file_made = inventory.document(kind) is None and document.data == b""
             removed[owner].append(to_table(replace(settings, file_made=file_made)))
@@ -332,7 +331,8 @@ def _write_files(context: Context, inventory: Inventory, adoption: AdoptionPlan)
             written.append((kind, error.before, error.after))
         with contextlib.suppress(FileChanged):
             _roll_back(context, inventory, written)
-            context.change_definitions(lambda definitions: _remove_definitions(definitions, adoption))
+            added = adoption.definitions.keys() - adoption.resumed
+            context.change_definitions(lambda definitions: managed_profiles.remove(definitions, added))
         raise
 
 
@@ -344,8 +344,11 @@ def _require_planned_values(before: Document | None, now: Document, edits: tuple
     for edit in edits:
         planned, current = (_settings_in(document, edit) for document in (before, now))
         if current and current != planned:
-            why = f"[{edit.section}] of {now.path} changed during the adoption"
-            raise FileChanged("Could not adopt", why, "Review the plan again, then confirm")
+            raise FileChanged(
+                "Could not adopt",
+                f"[{edit.section}] of {now.path} changed during the adoption",
+                "Review the plan again, then confirm",
+            )
 
 
 def _settings_in(document: Document | None, edit: SectionEdit) -> dict[str, str]:
@@ -369,10 +372,9 @@ def _verify(context: Context, adoption: AdoptionPlan) -> None:
     for name in adoption.definitions:
         method, line = context.resolved_provider(name)
         if method != "custom-process" or not process_line.is_keyturn_process_line(line, name):
-            why = f"AWS tools would still get its credentials from {method}"
             raise ChangeRefused(
                 f"Could not adopt {name}",
-                why,
+                f"AWS tools would still get its credentials from {method}",
                 (RUN, Remedy("show", name), ", and ", Remedy("release", name), " to undo"),
             )
 

@@ -75,44 +75,27 @@ def remove_settings(document: Document, edits: Sequence[SectionEdit]) -> bytes:
         profile.
     """
     for edit in edits:
-        if edit.line is None:
-            document = document.reparse(_without_settings(document, edit))
-            continue
-        document = document.reparse(_with_line(document, edit, edit.line))
-        rest = tuple(key for key in edit.remove if key != LINE_KEY)
-        document = document.reparse(remove_items(document, edit.section, rest))
+        removed = edit.remove
+        if edit.line is not None:
+            document = document.reparse(_with_line(document, edit, edit.line))
+            removed = tuple(key for key in removed if key != LINE_KEY)
+        document = document.reparse(remove_items(document, edit.section, removed))
     return document.data
 
 
-def capture_removed(
-    document: Document, path: str, kind: FileKind, edits: Sequence[SectionEdit]
-) -> tuple[RemovedSettings, ...]:
-    """Return what :func:`remove_settings` removes, by section, to be stored before the file is written."""
-    removed = []
-    for edit in edits:
-        section = document.section(edit.section)
-        remaining = document.reparse(_without_settings(document, edit))
-        if section is None:
-            lead = credentials_file.section_separator(document) if edit.line is not None else ""
-            end = document.newline
-            removed.append(
-                RemovedSettings(path, kind, edit.section, None, f"[{edit.section}]", end, lead, ())
-            )
-            continue
-        rest = remaining.section(edit.section)
-        core, tail = core_and_tail(rest.text(remaining)) if rest else (b"", b"")
-        items = tuple((item.key, item.value) for item in section.items if item.key in edit.remove)
-        before = section.text(document).decode("utf-8")
-        removed.append(
-            RemovedSettings(path, kind, edit.section, before, core.decode(), tail.decode(), "", items)
-        )
-    return tuple(removed)
-
-
-def _without_settings(document: Document, edit: SectionEdit) -> bytes:
-    if document.section(edit.section) is None:
-        return document.data
-    return remove_items(document, edit.section, edit.remove)
+def capture_removed(document: Document, path: str, kind: FileKind, edit: SectionEdit) -> RemovedSettings:
+    """Return what :func:`remove_settings` removes from a section, to be stored before the file is written."""
+    section = document.section(edit.section)
+    if section is None:
+        lead = credentials_file.section_separator(document) if edit.line is not None else ""
+        end = document.newline
+        return RemovedSettings(path, kind, edit.section, None, f"[{edit.section}]", end, lead, ())
+    remaining = document.reparse(remove_items(document, edit.section, edit.remove))
+    rest = remaining.section(edit.section)
+    core, tail = core_and_tail(rest.text(remaining)) if rest else (b"", b"")
+    items = tuple((item.key, item.value) for item in section.items if item.key in edit.remove)
+    before = section.text(document).decode("utf-8")
+    return RemovedSettings(path, kind, edit.section, before, core.decode(), tail.decode(), "", items)
 
 
 def _with_line(document: Document, edit: SectionEdit, line: str) -> bytes:

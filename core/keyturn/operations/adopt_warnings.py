@@ -8,7 +8,7 @@ from keyturn.awsconfig import diff
 from keyturn.model.profile import Kind
 from keyturn.profiles.inventory import Inventory
 from keyturn.providers.sts_limits import CHAINED_MAX
-from keyturn.storage.managed_profiles import ManagedProfiles
+from keyturn.storage.managed_profiles import ManagedProfile, ManagedProfiles
 
 Keys = Mapping[str, Mapping[str, str]]
 """New vault entries by profile. They hold plaintext secrets."""
@@ -31,20 +31,10 @@ def warnings(
     inventory: Inventory, definitions: ManagedProfiles, keys: Keys, *, session_none: bool
 ) -> tuple[str, ...]:
     """Return warnings about side effects of an adoption."""
-    messages = []
     users = [definition for definition in definitions.values() if definition.kind is Kind.IAM_KEY]
+    messages = [_session_limit(user) for user in users]
     if users and session_none:
-        messages.append("Every client that asks gets the long-term key itself and can store it")
-    for definition in users:
-        if session_none:
-            continue
-        if definition.mfa_serial:
-            messages.append(f"{definition.name}: a session needs an MFA code, by default every 12 h")
-        else:
-            messages.append(
-                f"{definition.name}: its sessions cannot call IAM (AWS requires MFA for that), nor "
-                "most of STS"
-            )
+        messages = ["Every client that asks gets the long-term key itself and can store it"]
     for definition in definitions.values():
         if definition.credential_source:
             messages.append(
@@ -64,3 +54,10 @@ def warnings(
         for problem in inventory.shared.problems
     ]
     return tuple(messages)
+
+
+def _session_limit(user: ManagedProfile) -> str:
+    """Return what the sessions of an IAM user need, or cannot do."""
+    if user.mfa_serial:
+        return f"{user.name}: a session needs an MFA code, by default every 12 h"
+    return f"{user.name}: its sessions cannot call IAM (AWS requires MFA for that), nor most of STS"

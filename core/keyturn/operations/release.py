@@ -25,7 +25,7 @@ from keyturn.model.errors import (
     WriteNotConfirmed,
 )
 from keyturn.model.json_codec import from_table
-from keyturn.model.profile import DiffLine, Plan
+from keyturn.model.profile import Plan
 from keyturn.model.secret import Secret
 from keyturn.model.text import masked_key_id
 from keyturn.operations import adopt_edits
@@ -57,23 +57,22 @@ def plan(context: Context, names: Sequence[str]) -> Plan:
     """
     inventory = context.read()
     sections = _removed_sections(context, inventory, names)
-    lines: list[DiffLine] = []
-    for path, before, after in _file_changes(context, inventory, sections):
-        lines += diff.diff(context.paths.display(path), before, after)
-    secrets = []
-    for name in sections:
-        key = context.vault.key(key_entry(name))
-        if key:
-            secrets.append(
-                f"{name}: secret access key of {masked_key_id(key['key_id'])} returns to the file "
-                "in plaintext"
-            )
+    changes = _file_changes(context, inventory, sections)
+    keys = {name: context.vault.key(key_entry(name)) for name in sections}
     return Plan(
         action="release",
         names=tuple(sections),
         dependants=(),
-        diff=tuple(lines),
-        secrets=tuple(secrets),
+        diff=tuple(
+            line
+            for path, before, after in changes
+            for line in diff.diff(context.paths.display(path), before, after)
+        ),
+        secrets=tuple(
+            f"{name}: secret access key of {masked_key_id(key['key_id'])} returns to the file in plaintext"
+            for name, key in keys.items()
+            if key
+        ),
         warnings=_warnings(inventory, sections),
         needs_vault=True,
         digest=inventory.digest(),
@@ -121,8 +120,11 @@ def release(
     with context.state_lock():
         inventory = context.read()
         if inventory.digest() != digest:
-            why = "the files have changed since the plan was shown"
-            raise FileChanged("Could not release", why, "Review the plan again, then confirm")
+            raise FileChanged(
+                "Could not release",
+                "the files have changed since the plan was shown",
+                "Review the plan again, then confirm",
+            )
         sections = _removed_sections(context, inventory, names)
         if any(context.vault.key(key_entry(name)) for name in sections):
             confirm(context, tuple(sections), passphrase, recovery_key, words)
@@ -137,7 +139,7 @@ def release(
                     except WriteNotConfirmed as error:
                         edits[path] = Edit(error.before, error.after)
                         raise
-                context.change_definitions(lambda definitions: _remove_definitions(definitions, sections))
+                context.change_definitions(lambda definitions: managed_profiles.remove(definitions, sections))
         except KeyturnError as error:
             for name in sections:
                 context.record_failure(name, "release", error)
@@ -161,14 +163,20 @@ def confirm(
         return
     if "passphrase" in context.vault.slots():
         if passphrase is None:
-            why = "a secret leaves the vault in plaintext, which requires the vault's passphrase"
-            raise NeedsUnlock("Could not release", why, "Type it, or use --passphrase-fd N")
+            raise NeedsUnlock(
+                "Could not release",
+                "a secret leaves the vault in plaintext, which requires the vault's passphrase",
+                "Type it, or use --passphrase-fd N",
+            )
         Vault(context.paths.vault_dir).unlock(passphrase=passphrase)
         return
     expected = "release " + " ".join(names)
     if words != expected:
-        why = "a secret leaves the vault in plaintext, which requires confirmation"
-        raise NeedsConfirmation("Could not release", why, f"Type, or pass with --confirm: {expected}")
+        raise NeedsConfirmation(
+            "Could not release",
+            "a secret leaves the vault in plaintext, which requires confirmation",
+            f"Type, or pass with --confirm: {expected}",
+        )
 
 
 def _removed_sections(context: Context, inventory: Inventory, names: Sequence[str]) -> Sections:
@@ -198,8 +206,11 @@ def _require_no_rotation(context: Context, name: str) -> None:
     """
     record = record_store.pending_record(context, name)
     if record is not None:
-        why = f"a rotation of its key is pending at step {record.step}"
-        raise RotationHalted(f"Could not release {name}", why, progress_of(record).summary_parts())
+        raise RotationHalted(
+            f"Could not release {name}",
+            f"a rotation of its key is pending at step {record.step}",
+            progress_of(record).summary_parts(),
+        )
     definition = context.read().definitions.get(name)
     vault_keys.require_no_previous_key(
         context, definition.key if definition is not None and definition.key else name, name
@@ -252,15 +263,14 @@ def _released_document(
         own_key_ids = record.key_ids if record else ()
         current_section = own_section(document, document.kind, name)
         new_name = _new_name(inventory, name)
-        for settings in reversed(group):
-            if Path(settings.path) != path:
-                continue
+        of_file = [settings for settings in group if Path(settings.path) == path]
+        for settings in reversed(of_file):
             current = _current_line(document, settings, new_name)
             data = adopt_edits.restore(
                 document, current, profile=name, own_key_ids=own_key_ids, replacements=replacements
             )
             document = document.reparse(data)
-        if current_section and not any(Path(settings.path) == path for settings in group):
+        if current_section and not of_file:
             data = adopt_edits.without_process_line(document, current_section, name, own_key_ids)
             document = document.reparse(data)
         for section in [section.name for section in document.sections]:
@@ -334,9 +344,10 @@ def _rollback_on_error(context: Context, sections: Sections) -> Iterator[dict[Pa
     try:
         yield edits
     except KeyturnError as error:
-        files = reversed(_files(sections))
         not_undone = [
-            path for path, kind in files if not _undo_edit(context, path, kind, edits.get(path), secrets)
+            path
+            for path, kind in reversed(_files(sections))
+            if not _undo_edit(context, path, kind, edits.get(path), secrets)
         ]
         if not_undone:
             places = " and ".join(context.paths.display(path) for path in not_undone)
@@ -363,23 +374,18 @@ def _undo_edit(
 
 
 def _write(context: Context, inventory: Inventory, sections: Sections, path: Path, kind: FileKind) -> Edit:
-    before = _document(context, inventory, kind, path)
-
-    def change(document: Document) -> bytes:
-        return _released_document(document, context, inventory, sections, path)
-
-    edit = context.files.edit(path, change, kind=kind, earlier=before)
+    edit = context.files.edit(
+        path,
+        lambda document: _released_document(document, context, inventory, sections, path),
+        kind=kind,
+        earlier=_document(context, inventory, kind, path),
+    )
     created = any(
         settings.file_made for group in sections.values() for settings in group if Path(settings.path) == path
     )
     if created and edit.after == b"":
         context.files.remove(path, expect=edit.after)
     return edit
-
-
-def _remove_definitions(definitions: dict[str, managed_profiles.ManagedProfile], sections: Sections) -> None:
-    for name in sections:
-        definitions.pop(name, None)
 
 
 def _remove_from_vault(context: Context, sections: Sections) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -191,6 +191,12 @@ def change(path: Path, edit: Callable[[dict[str, ManagedProfile]], None]) -> Non
         return encode(managed)
 
     files.change(path, edit_bytes, what=f"Could not write {path}")
+
+
+def remove(managed: dict[str, ManagedProfile], names: Iterable[str]) -> None:
+    """Remove those of `names` that are managed."""
+    for name in names:
+        managed.pop(name, None)
 
 
 def with_delivery(profile: ManagedProfile, delivery: Delivery, section: str | None) -> ManagedProfile:

@@ -40,7 +40,7 @@ def adopt_all(data: bytes, edits: list[SectionEdit]) -> tuple[bytes, list[Remove
     document = parse(data, "file", FileKind.CREDENTIALS)
     found = []
     for edit in edits:
-        (removed,) = adopt_edits.capture_removed(document, "file", FileKind.CREDENTIALS, (edit,))
+        removed = adopt_edits.capture_removed(document, "file", FileKind.CREDENTIALS, edit)
         found.append(from_table(RemovedSettings, to_table(removed)))
         document = document.reparse(adopt_edits.remove_settings(document, (edit,)))
     return document.data, found

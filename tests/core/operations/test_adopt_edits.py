@@ -69,8 +69,7 @@ def test_adopt_takes_settings_out_and_puts_the_line_in(
 
 
 def taken(text: str, one: SectionEdit) -> RemovedSettings:
-    (found,) = capture_removed(document(text), "credentials", FileKind.CREDENTIALS, (one,))
-    return found
+    return capture_removed(document(text), "credentials", FileKind.CREDENTIALS, one)
 
 
 def test_what_is_taken_out_is_kept_with_all_that_surrounds_it() -> None:
@@ -101,7 +100,7 @@ def test_of_a_section_that_adopt_makes_its_lead_is_kept(text: str, line: str | N
 def test_each_section_is_kept_by_itself() -> None:
     text = f"[ci]\n{ID}[b]\nk = 1\n"
     edits = (edit(), edit((), LINE, "new"), edit(("k",), None, "b"))
-    found = capture_removed(document(text), "credentials", FileKind.CREDENTIALS, edits)
+    found = [taken(text, one) for one in edits]
     assert [(one.section, one.before) for one in found] == [
         ("ci", f"[ci]\n{ID}"),
         ("new", None),
