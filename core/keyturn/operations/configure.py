@@ -155,8 +155,7 @@ def _set_region(context: Context, name: str, region: str) -> bool:
 
 def _has_region(document: Document | None, kind: FileKind, name: str) -> bool:
     header = own_section(document, kind, name)
-    section = document.section(header) if document is not None and header is not None else None
-    return section is not None and any(item.key == "region" for item in section.items)
+    return document is not None and header is not None and "region" in document.values(header)
 
 
 @operation("mfa-devices")
@@ -171,10 +170,9 @@ def mfa_devices(context: Context, name: str) -> tuple[str, ...]:
     definition = deliver.managed_profile(inventory, name)
     entry, _, problem = status.source_of(definition, inventory.natives, inventory.definitions)
     if problem or entry is None or inventory.caller_credential_source(name):
-        why = problem or "its sessions do not come from an access key in the vault"
         raise NotFound(
             f"Could not list the MFA devices of {name}",
-            why,
+            problem or "its sessions do not come from an access key in the vault",
             ("Set it manually: ", Remedy("set", name, "mfa_serial=SERIAL")),
         )
     context.require_open()

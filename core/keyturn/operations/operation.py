@@ -64,8 +64,7 @@ class Operation(Generic[P, R]):
         for parameter in parameters:
             key = self._keys.get(parameter.name, parameter.name)
             if key in arguments or parameter.default is inspect.Parameter.empty:
-                value = arguments[key] if parameter.default is inspect.Parameter.empty else arguments.get(key)
-                keywords[parameter.name] = _argument_from_json(self._hints[parameter.name], value)
+                keywords[parameter.name] = _argument_from_json(self._hints[parameter.name], arguments[key])
         return self._result_to_json(self.function(context, **keywords))  # type: ignore[call-arg]  # bound by name
 
     def result_from_json(self, value: Any) -> R:

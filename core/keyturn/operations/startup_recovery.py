@@ -83,11 +83,11 @@ def _clear_version(path: Path, originals: list[Path], history: History, report: 
             owner = _probable_owner(version, originals)
             history.keep(owner, version.data, "left by an interrupted write")
             digest = hashlib.sha256(version.data).hexdigest()[:12]
-            message = (
+            report(
+                owner,
                 "an interrupted write left a version, perhaps another program's; saved to the "
-                f"history as {digest}"
+                f"history as {digest}",
             )
-            report(owner, message)
     finally:
         version.close()
     path.unlink(missing_ok=True)

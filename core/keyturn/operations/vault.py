@@ -55,11 +55,13 @@ def create(context: Context, slot: str, passphrase: Secret | None, *, anew: bool
 def locked_error(context: Context, state: VaultState) -> KeyturnError:
     """Return the error for an operation that needs the vault open."""
     if state is VaultState.ABSENT:
-        advice = (RUN, Remedy("vault init"), ", or press r or m in the app")
-        return missing_error(context) or NeedsVault("No vault yet", "", advice)
+        return missing_error(context) or NeedsVault(
+            "No vault yet", "", (RUN, Remedy("vault init"), ", or press r or m in the app")
+        )
     if state is VaultState.BROKEN:
-        hint = ("Nothing was overwritten. ", RUN, Remedy("vault status"))
-        return VaultCorrupt("Vault is unreadable", "", hint)
+        return VaultCorrupt(
+            "Vault is unreadable", "", ("Nothing was overwritten. ", RUN, Remedy("vault status"))
+        )
     return NeedsUnlock("Vault is locked", "", Remedy("vault unlock"))
 
 
@@ -163,11 +165,8 @@ def _open_with_recovery_key(context: Context, recovery_key: Secret) -> None:
     version is not changed.
     """
     if context.vault.state() is not VaultState.BROKEN:
-        try:
+        with contextlib.suppress(VaultCorrupt):
             context.vault.unlock(recovery_key=recovery_key)
-        except VaultCorrupt:
-            pass
-        else:
             return
     context.vault.restore_recipient_file(recovery_key)
 
@@ -263,9 +262,10 @@ def _open_existing(context: Context, export: Export) -> None:
     except VaultError:
         is_same = False
     if not is_same:
-        why = "there is another vault already"
         raise VaultExists(
-            "Could not import the vault", why, ("Nothing was changed. See: ", Remedy("vault status"))
+            "Could not import the vault",
+            "there is another vault already",
+            ("Nothing was changed. See: ", Remedy("vault status")),
         )
     context.vault.unlock(recovery_key=export.identity.reveal())
 
