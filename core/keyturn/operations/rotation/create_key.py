@@ -114,8 +114,9 @@ def _reread_entries(context: Context, name: str, key: Credentials) -> tuple[str,
 def _require_no_pending_rotation(record: Record | None, name: str) -> None:
     if record is None or record.step.is_last:
         return
-    summary = progress_of(record).summary_parts()
-    raise RotationHalted(f"Rotation of {name} is pending", f"step {record.step}", summary)
+    raise RotationHalted(
+        f"Rotation of {name} is pending", f"step {record.step}", progress_of(record).summary_parts()
+    )
 
 
 def _require_no_key_copies(inventory: Inventory, key: Credentials, name: str) -> None:
@@ -137,8 +138,10 @@ def _require_no_key_copies(inventory: Inventory, key: Credentials, name: str) ->
 def _with_permission_hint(refusal: AwsRefused, name: str, permission: str) -> AwsRefused:
     """Add the missing permission to the hint of an `AccessDenied` error."""
     if refusal.code == "AccessDenied" and not isinstance(refusal, WrongMfaCode):
-        text = f"{permission} is not allowed for the user. To print the required IAM policy: "
-        refusal.hint = (text, Remedy("rotate", name, "--policy"))
+        refusal.hint = (
+            f"{permission} is not allowed for the user. To print the required IAM policy: ",
+            Remedy("rotate", name, "--policy"),
+        )
     return refusal
 
 
@@ -164,8 +167,10 @@ def _require_free_slot(
     }
     why = recent_use_reason(other, uses[other.key_id], now)
     if other.key_id in entries_by_id:
-        entry = entries_by_id[other.key_id]
-        hint: Hint = ("keyturn manages both. Release one, then delete it at AWS: ", Remedy("release", entry))
+        hint: Hint = (
+            "keyturn manages both. Release one, then delete it at AWS: ",
+            Remedy("release", entries_by_id[other.key_id]),
+        )
     elif why:
         hint = f"{other_id} may be in use: {why}. Find what uses it, deactivate it at AWS, then delete it"
     else:
@@ -194,13 +199,11 @@ class NewKeyRecorder:
     context: Context
     record: Record
     saved: list[Record] = field(default_factory=list)
-    created: list[CreatedKey] = field(default_factory=list)
     error: list[BaseException] = field(default_factory=list)
 
     def save(self, new_key: CreatedKey) -> None:
         record = replace(self.record, new=new_key.key, created=new_key.created)
         record = record.with_step(Step.CREATED, self.context.clock())
-        self.created.append(new_key)
         try:
             record_store.write_record(self.context, record, Step.INTENT)
         except Exception as error:  # noqa: BLE001 - whatever it is, the key must be deleted at AWS again
@@ -231,7 +234,7 @@ def _create(context: Context, record: Record, key_signer: KeySigner) -> Progress
             return aws.create_access_key(signer, record.user_name, recorder.save)
 
     try:
-        key_signer.call((record.old,), call)
+        new_key = key_signer.call((record.old,), call)
     except AwsError as error:
         return _handle_create_error(context, record, error)
     except KeyturnError:
@@ -239,7 +242,7 @@ def _create(context: Context, record: Record, key_signer: KeySigner) -> Progress
         record_store.save_step(context, record.with_step(Step.UNDONE, context.clock()), Step.INTENT)
         raise
     if recorder.error:
-        _delete_unsaved_key(context, record, recorder.created[0], key_signer, recorder.error[0])
+        _delete_unsaved_key(context, record, new_key, key_signer, recorder.error[0])
     created = recorder.saved[0]
     record_store.update_index(context, created)
     context.log_success(record.profile, "rotate", f"created {created.masked_new_id}")
@@ -259,8 +262,11 @@ def _handle_create_error(context: Context, record: Record, error: AwsError) -> P
         return progress_of(record, wait=5.0, note=f"{error.what}: {error.why}")
     record_store.save_step(context, record.with_step(Step.UNDONE, context.clock()), Step.INTENT)
     if isinstance(error, AwsRefused) and error.code == "LimitExceeded":
-        why = "both access key slots of the user are in use: another key was created in between"
-        raise rotation_halted(record, why, Remedy("rotate", record.profile, "--status")) from None
+        raise rotation_halted(
+            record,
+            "both access key slots of the user are in use: another key was created in between",
+            Remedy("rotate", record.profile, "--status"),
+        ) from None
     if isinstance(error, AwsRefused):
         raise _with_permission_hint(error, record.profile, "iam:CreateAccessKey") from None
     raise error

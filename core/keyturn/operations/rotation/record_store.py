@@ -227,19 +227,15 @@ def update_index(context: Context, record: Record) -> None:
     def edit(index: Index) -> None:
         index.rotations.pop(record_name(record.user), None)
         if not record.step.is_last:
-            index.rotations[record_name(record.user)] = _summary(record)
+            index.rotations[record_name(record.user)] = RotationSummary(
+                profile=record.profile,
+                entries=record.entries,
+                old_id=record.old.access_key_id,
+                new_id=record.new.access_key_id if record.new else None,
+                step=str(record.step),
+                is_undoing=record.is_undoing,
+                started=record.started,
+                deletable_from=record.deletable_from(),
+            )
 
     context.update_index(edit)
-
-
-def _summary(record: Record) -> RotationSummary:
-    return RotationSummary(
-        profile=record.profile,
-        entries=record.entries,
-        old_id=record.old.access_key_id,
-        new_id=record.new.access_key_id if record.new else None,
-        step=str(record.step),
-        is_undoing=record.is_undoing,
-        started=record.started,
-        deletable_from=record.deletable_from(),
-    )
