@@ -104,7 +104,6 @@ def _refresh_key(
             status=own_key.status if own_key else None,
             slots_used=len(listed_keys),
         )
-
         metadata = _with_last_use(aws, metadata, key, session)
 
     def edit(index: Index) -> None:

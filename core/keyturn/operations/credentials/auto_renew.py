@@ -52,10 +52,11 @@ class AutoRenewal:
         try:
             refresh.renew(self.context, name)
         except KeyturnError as error:
-            needs_person = isinstance(error, NeedsInteraction)
-            previous = self.retries.get(name)
             self.retries[name] = renewal_policy.after_failure(
-                session, previous, self.context.clock(), needs_person=needs_person
+                session,
+                self.retries.get(name),
+                self.context.clock(),
+                needs_person=isinstance(error, NeedsInteraction),
             )
             return False
         self.retries.pop(name, None)

@@ -72,8 +72,11 @@ def _valid_until(context: Context, name: str) -> tuple[datetime, tuple[str, ...]
         session = cached.facts()
         if session.expires is not None:
             valid_until = min(valid_until, due_at(session.issued, session.expires))
-    policies = (definition.policy for definition in inventory.definitions.values() if definition.policy)
-    files = (policy for policy in policies if not policy.lstrip().startswith("{"))
+    files = (
+        definition.policy
+        for definition in inventory.definitions.values()
+        if definition.policy and not definition.policy.lstrip().startswith("{")
+    )
     return valid_until, tuple(os.path.expanduser(file) for file in files)  # noqa: PTH111  # as assume_role reads it
 
 

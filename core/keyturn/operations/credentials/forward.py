@@ -28,8 +28,9 @@ def get_forwarded_credentials(context: Context, name: str, min_left: timedelta |
     try:
         document = credential_document(context, name, min_left, None, is_remote=True)
     except NeedsInteraction as error:
-        hint = ("On the machine that forwards it, ", THEN_RUN, Remedy("refresh", name))
-        raise NeedsInteraction(error.what, error.why, hint) from None
+        raise NeedsInteraction(
+            error.what, error.why, ("On the machine that forwards it, ", THEN_RUN, Remedy("refresh", name))
+        ) from None
     credentials, _ = credential_process.parse(document)
     if credentials.session_token is None or credentials.expires is None:
         raise _stored_locally(name, "its credentials do not expire")
@@ -43,13 +44,17 @@ def _require_named(context: Context, name: str) -> None:
     try:
         names = config.load(context.paths.config_file).forward
     except (KeyturnError, OSError):
-        why = "config.toml of the forwarding machine is invalid"
         raise ChangeRefused(
-            f"Could not forward {name}", why, ("See the problem there: ", Remedy("list"))
+            f"Could not forward {name}",
+            "config.toml of the forwarding machine is invalid",
+            ("See the problem there: ", Remedy("list")),
         ) from None
     if name not in names:
-        hint = "Add it to `forward` in config.toml of the forwarding machine"
-        raise NotFound(f"Profile not found: {name}", "it is not forwarded to this machine", hint)
+        raise NotFound(
+            f"Profile not found: {name}",
+            "it is not forwarded to this machine",
+            "Add it to `forward` in config.toml of the forwarding machine",
+        )
 
 
 def _require_temporary(inventory: Inventory, name: str) -> None:

@@ -96,15 +96,13 @@ def _is_long_enough(fetched: FetchedSession, min_left: timedelta | None, now: da
 
 def _require_min_left(name: str, fetched: FetchedSession, min_left: timedelta | None, now: datetime) -> None:
     expires = fetched.issued.credentials.expires
-    if min_left is None or expires is None or expires - now >= min_left:
-        return
-    raise _too_short(name, min_left, expires - now)
+    if min_left is not None and expires is not None and expires - now < min_left:
+        raise _too_short(name, min_left, expires - now)
 
 
 def _too_short(name: str, min_left: timedelta, left: timedelta) -> UsageError:
-    why = f"its session has {span(left)} left, {span(min_left)} were requested"
     return UsageError(
         f"Could not get credentials of {name}",
-        why,
+        f"its session has {span(left)} left, {span(min_left)} were requested",
         ("Request less, or ", THEN_RUN, Remedy("set", name, "duration=DURATION")),
     )

@@ -53,9 +53,11 @@ class CommandMfaCodes:
         :raises NeedsMfa: if the command yields no code, so that a person must type one.
         """
         if self.config_error is not None:
-            file = self.context.paths.config_file
             raise self._needs_code(
-                profile, serial, f"mfa_command is unknown, because {file} is invalid: {self.config_error}"
+                profile,
+                serial,
+                f"mfa_command is unknown, because {self.context.paths.config_file} is invalid: "
+                f"{self.config_error}",
             )
         command = self.config.code_command(profile, serial)
         started = time.monotonic()
@@ -64,8 +66,9 @@ class CommandMfaCodes:
             self._limit_refusals(profile, serial, command)
             left = timeout - (time.monotonic() - started)
             if not self._wait_for_unused_code(serial, left):
-                why = "the current MFA code was already used, and the next one comes too late"
-                raise self._needs_code(profile, serial, why)
+                raise self._needs_code(
+                    profile, serial, "the current MFA code was already used, and the next one comes too late"
+                )
             try:
                 code = mfa_command.run(command, serial, self.context.environ)
             except mfa_command.CommandFailed as error:
@@ -109,16 +112,22 @@ class CommandMfaCodes:
     def _limit_refusals(self, profile: str, serial: str, command: Command) -> None:
         state = self._device_state(serial)
         if state.get("refused", 0) >= MAX_REFUSALS and state.get("command") == _digest(*command):
-            why = (
+            raise self._needs_code(
+                profile,
+                serial,
                 f"AWS refused the last {MAX_REFUSALS} codes of mfa_command {command[0]}, so it is "
-                "not run again"
+                "not run again",
             )
-            raise self._needs_code(profile, serial, why)
 
     @staticmethod
     def _needs_code(profile: str, serial: str, why: str) -> NeedsMfa:
-        hint = ("Type a code: ", Remedy("refresh", profile))
-        return NeedsMfa(f"Could not refresh {profile}", why, hint, profile=profile, serial=serial)
+        return NeedsMfa(
+            f"Could not refresh {profile}",
+            why,
+            ("Type a code: ", Remedy("refresh", profile)),
+            profile=profile,
+            serial=serial,
+        )
 
     def _wait_for_unused_code(self, serial: str, seconds: float) -> bool:
         """Wait until the device shows an unused code. Return False if that takes longer than `seconds`."""

@@ -67,11 +67,14 @@ def _restore_previous_key(context: Context, name: str, code: str | None) -> Prog
         why = f"{current_id} works and is in use, and there is no rotation record"
         raise RotationHalted(what, why, (f"To delete {previous_id}: ", drop))
     if not key_signer.is_known(previous):
-        hint = (
-            "Reactivate one of them in the console, then ", THEN_RUN, undo,
-            f". If both are deleted, remove {previous_id} from the vault: ", drop,
+        raise RotationHalted(
+            what,
+            f"AWS accepts neither {current_id} nor {previous_id}",
+            (
+                "Reactivate one of them in the console, then ", THEN_RUN, undo,
+                f". If both are deleted, remove {previous_id} from the vault: ", drop,
+            ),
         )  # fmt: skip
-        raise RotationHalted(what, f"AWS accepts neither {current_id} nor {previous_id}", hint)
     record = Record(
         nonce="",
         profile=name,

@@ -70,8 +70,11 @@ def _require_deletion_step(record: Record) -> None:
     if record.step is not Step.DEACTIVATED or record.is_undoing:
         option = "--undo" if record.is_undoing else "--resume"
         undo = " of the undo" if record.is_undoing else ""
-        why = f"it is at step {record.step}{undo}; the old key is deleted last"
-        raise rotation_halted(record, why, ("Continue first: ", Remedy("rotate", record.profile, option)))
+        raise rotation_halted(
+            record,
+            f"it is at step {record.step}{undo}; the old key is deleted last",
+            ("Continue first: ", Remedy("rotate", record.profile, option)),
+        )
 
 
 def _deletion_facts(context: Context, record: Record, key_signer: KeySigner) -> DeletionFacts:
@@ -111,8 +114,11 @@ def finish(context: Context, name: str, code: str | None = None, last_four: str 
     with context.log_failure(name, "rotate"), record_store.user_lock(context, record.user):
         record = record_store.reload_record(context, record)
         if next_step(record, key_signer.observe(record)) not in (NextStep.DELETE, NextStep.CLOSE):
-            why = f"{record.masked_old_id} is not inactive any more"
-            raise rotation_halted(record, why, ("Deactivate it first: ", Remedy("rotate", name, "--resume")))
+            raise rotation_halted(
+                record,
+                f"{record.masked_old_id} is not inactive any more",
+                ("Deactivate it first: ", Remedy("rotate", name, "--resume")),
+            )
         return StepActions(context, record, key_signer).delete_old()
 
 
@@ -121,8 +127,11 @@ def _require_confirmation(what: str, name: str, facts: DeletionFacts, last_four:
     if last_four == expected:
         return
     if last_four is not None:
-        hint = ("Check the key: ", Remedy("rotate", name, "--status"))
-        raise NeedsConfirmation(what, f"{last_four} are not its last four characters", hint)
+        raise NeedsConfirmation(
+            what,
+            f"{last_four} are not its last four characters",
+            ("Check the key: ", Remedy("rotate", name, "--status")),
+        )
     command = Remedy("rotate", name, f"--finish --confirm {expected}")
     if facts.warnings:
         raise RotationHalted(what, "; ".join(facts.warnings), ("To delete it anyway: ", command))
@@ -173,8 +182,10 @@ def _delete_of_user(key_signer: KeySigner, user: str, key: Credentials, last_fou
     try:
         key_signer.delete(keys, user_name(user), target.key_id)
     except KeyturnError as error:
-        text = f"{masked_key_id(target.key_id)} may be deactivated, but is not deleted. "
-        error.hint = (text, *error.hint_parts)
+        error.hint = (
+            f"{masked_key_id(target.key_id)} may be deactivated, but is not deleted. ",
+            *error.hint_parts,
+        )
         raise
     vault_keys.forget_previous_key(context, target.key_id)
     if record is not None and record.step is Step.INTENT:
@@ -239,8 +250,11 @@ def _require_not_in_vault(context: Context, record: Record | None, target: Liste
         )
     if record is not None and target.key_id in record.keys:
         finish, undo = (Remedy("rotate", record.profile, flag) for flag in ("--finish", "--undo"))
-        hint = ("To delete the old key: ", finish, "; to undo: ", undo)
-        raise RotationHalted(what, "it belongs to the pending rotation", hint)
+        raise RotationHalted(
+            what,
+            "it belongs to the pending rotation",
+            ("To delete the old key: ", finish, "; to undo: ", undo),
+        )
 
 
 def _require_orphan(key_signer: KeySigner, record: Record, target: ListedKey) -> None:
@@ -248,9 +262,10 @@ def _require_orphan(key_signer: KeySigner, record: Record, target: ListedKey) ->
     moment has been used, or will be."""
     target_id = masked_key_id(target.key_id)
     if target.key_id not in {key.key_id for key in orphans(record, key_signer.observe(record))}:
-        why = f"{target_id} existed before the pending rotation"
         raise rotation_halted(
-            record, why, ("Finish that first: ", Remedy("rotate", record.profile, "--status"))
+            record,
+            f"{target_id} existed before the pending rotation",
+            ("Finish that first: ", Remedy("rotate", record.profile, "--status")),
         )
     use = key_signer.last_use(record.signers(key_signer.context.clock()), target.key_id)
     if use.at is not None:

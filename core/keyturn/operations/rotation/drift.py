@@ -52,9 +52,13 @@ def _new_key_drift(
             hint = (f"Reactivate {record.masked_old_id} at AWS, then return to it: ", undo)
         return KeyDrift(f"{new_id} was deleted at AWS, outside keyturn{vault_use}", hint)
     if new != "Active":
-        why = f"{new_id} is {new.lower()} at AWS, changed outside keyturn{vault_use}"
-        reactivate = f"; or reactivate {new_id} at AWS, then "
-        return KeyDrift(why, (f"To return to {record.masked_old_id}: ", undo, reactivate, THEN_RUN, resume))
+        return KeyDrift(
+            f"{new_id} is {new.lower()} at AWS, changed outside keyturn{vault_use}",
+            (
+                f"To return to {record.masked_old_id}: ", undo,
+                f"; or reactivate {new_id} at AWS, then ", THEN_RUN, resume,
+            ),
+        )  # fmt: skip
     return None
 
 
@@ -76,8 +80,10 @@ def _old_key_drift(record: Record, old: str | None, observed: ObservedKeys) -> K
     deactivated_at = record.step_times.get(Step.DEACTIVATED, observed.now)
     has_propagated = observed.now - deactivated_at > PROPAGATION_TIME
     if record.step is Step.DEACTIVATED and has_propagated and old == "Active":
-        why = f"{old_id} was reactivated at AWS, outside keyturn"
-        return KeyDrift(why, ("To deactivate it: ", resume, "; to return to it: ", undo))
+        return KeyDrift(
+            f"{old_id} was reactivated at AWS, outside keyturn",
+            ("To deactivate it: ", resume, "; to return to it: ", undo),
+        )
     return None
 
 

@@ -139,8 +139,10 @@ class KeySigner:
                 entry.get("key_id") == key.access_key_id and "previous" in entry
                 for entry in vault_keys.key_entries(self.context.vault.keys()).values()
             ):
-                undo = Remedy("rotate", self.profile, "--undo")
-                advice = ("The vault holds the previous key. To return to it: ", undo)
+                advice = (
+                    "The vault holds the previous key. To return to it: ",
+                    Remedy("rotate", self.profile, "--undo"),
+                )
             raise KeyturnError(what, why, advice) from None
         if arn.endswith(":root"):
             raise KeyturnError(
@@ -216,8 +218,11 @@ def _no_working_key(context: Context, record: Record) -> RotationHalted:
     keys = " nor ".join(masked_key_id(key_id) for key_id in record.keys)
     file = record_store.path_of(context, record)
     resume, undo = (Remedy("rotate", record.profile, flag) for flag in ("--resume", "--undo"))
-    end = f". If both are deleted, move {file} away to end the rotation"
-    hint = ("Reactivate one of them in the console, then ", THEN_RUN, resume, ", or ", undo, end)
     return rotation_halted(
-        record, f"AWS accepts neither {keys}: the key in use was deleted or deactivated", hint
-    )
+        record,
+        f"AWS accepts neither {keys}: the key in use was deleted or deactivated",
+        (
+            "Reactivate one of them in the console, then ", THEN_RUN, resume, ", or ", undo,
+            f". If both are deleted, move {file} away to end the rotation",
+        ),
+    )  # fmt: skip

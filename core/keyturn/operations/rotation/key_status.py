@@ -83,9 +83,13 @@ def _key_table(key: ListedKey, use: LastUse | None, holder: str | None, now: dat
 
 def _rotation_table(context: Context, record: Record, observed: ObservedKeys) -> dict[str, Any]:
     orphan_ids = tuple(key.key_id for key in orphans(record, observed)) if record.step is Step.INTENT else ()
-    drift = str(find_drift(record, observed) or "")
     return to_table(
-        progress_of(record, orphans=orphan_ids, note=record_store.fallback_note(context, record), drift=drift)
+        progress_of(
+            record,
+            orphans=orphan_ids,
+            note=record_store.fallback_note(context, record),
+            drift=str(find_drift(record, observed) or ""),
+        )
     )
 
 

@@ -61,9 +61,12 @@ class StepActions:
             except AwsError as error:
                 return error
             if identity.arn != self.record.user:
-                key_id = masked_key_id(key.access_key_id)
-                why = f"{key_id} belongs to {identity.arn}, not to {self.record.user}"
-                raise rotation_halted(self.record, why, progress_of(self.record).summary_parts())
+                raise rotation_halted(
+                    self.record,
+                    f"{masked_key_id(key.access_key_id)} belongs to {identity.arn}, "
+                    f"not to {self.record.user}",
+                    progress_of(self.record).summary_parts(),
+                )
         return None
 
     def store(self) -> Progress:
@@ -89,16 +92,16 @@ class StepActions:
         record, old = self.record, self.record.masked_old_id
         copies = vault_keys.copies_of(self.context.read(), record.old)
         if copies:
-            why = (
+            raise rotation_halted(
+                record,
                 f"{old} is a plaintext key in the shared files now, for {', '.join(copies)}, "
-                "and would stop working there"
-            )
-            hint = (
-                "Adopt it: ", Remedy("adopt", copies[0]),
-                "; then continue: ", Remedy("rotate", record.profile, "--resume"),
-                "; or undo: ", Remedy("rotate", record.profile, "--undo"),
+                "and would stop working there",
+                (
+                    "Adopt it: ", Remedy("adopt", copies[0]),
+                    "; then continue: ", Remedy("rotate", record.profile, "--resume"),
+                    "; or undo: ", Remedy("rotate", record.profile, "--undo"),
+                ),
             )  # fmt: skip
-            raise rotation_halted(record, why, hint)
         try:
             self.key_signer.set_status((self._new(),), record.user_name, record.old.access_key_id, "Inactive")
         except AwsRefused as error:
@@ -204,8 +207,9 @@ class StepActions:
 
     def _new(self) -> Credentials:
         if self.record.new is None:
-            hint = Remedy("rotate", self.record.profile, "--status")
-            raise rotation_halted(self.record, "the record has no new key", hint)
+            raise rotation_halted(
+                self.record, "the record has no new key", Remedy("rotate", self.record.profile, "--status")
+            )
         return self.record.new
 
     def _log(self, message: str) -> None:

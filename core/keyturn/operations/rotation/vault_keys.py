@@ -55,10 +55,9 @@ def keys_in_vault(context: Context) -> dict[str, Credentials]:
 
 def previous_keys(context: Context) -> dict[str, Credentials]:
     """Return all `previous` keys in the vault by entry name. Reads the vault's file once."""
-    entries = key_entries(context.vault.keys())
     return {
         name: credentials_in(name, entry["previous"])
-        for name, entry in entries.items()
+        for name, entry in key_entries(context.vault.keys()).items()
         if isinstance(entry.get("previous"), dict)
     }
 
@@ -130,8 +129,7 @@ def replace_key(
         return _with_generation(index, generation)
 
     with context.state_lock():
-        definitions = context.read().definitions
-        required = required_entries(record, {profile.key for profile in definitions.values()})
+        required = required_entries(record, {profile.key for profile in context.read().definitions.values()})
         generation = context.vault.change_keys(edit)
         if any(context.vault.key(key_entry(name)) != new_entry for name in changed):
             raise KeyturnError(
