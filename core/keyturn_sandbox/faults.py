@@ -9,8 +9,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 
+from keyturn.system.clock import read_offset
 from keyturn_sandbox import corrupt_responses
 from keyturn_sandbox.aws_errors import Refusal, internal_failure, throttled
 from keyturn_sandbox.corrupt_responses import Corruption
@@ -40,26 +42,18 @@ class Stage(Enum):
 class Fault:
     """A fault of one call."""
 
+    stage: Stage
     name: str
     """Name in the list of calls."""
-    stage: Stage
-    refusal: Refusal | None = None
     corruption: Corruption | None = None
+    refusal: Refusal | None = None
     wait: float = 0.0
     """Seconds of delay."""
 
 
-def _network(name: str, corruption: Corruption) -> Fault:
-    return Fault(name, Stage.NETWORK, corruption=corruption)
-
-
-def _answer(name: str, corruption: Corruption) -> Fault:
-    return Fault(name, Stage.ANSWER, corruption=corruption)
-
-
-def _service(name: str, refusal: Refusal) -> Fault:
-    return Fault(name, Stage.SERVICE, refusal=refusal)
-
+_network = partial(Fault, Stage.NETWORK)
+_service = partial(Fault, Stage.SERVICE)
+_answer = partial(Fault, Stage.ANSWER)
 
 _PORTAL = ("Location", corrupt_responses.PORTAL_PATH)
 _PROXY_AUTH = ("Proxy-Authenticate", 'Basic realm="proxy"')
@@ -68,11 +62,11 @@ _TLS_ALERT = b"\x15\x03\x03\x00\x02\x02\x28"
 KINDS: Mapping[str, Fault] = {
     fault.name: fault
     for fault in (
-        _service("error", internal_failure()),
-        _service("throttle", throttled(400)),
-        _service("throttle-429", throttled(429)),
-        _service("throttle-503", throttled(503)),
-        Fault("slow", Stage.SERVICE, wait=5.0),
+        _service("error", refusal=internal_failure()),
+        _service("throttle", refusal=throttled(400)),
+        _service("throttle-429", refusal=throttled(429)),
+        _service("throttle-503", refusal=throttled(503)),
+        _service("slow", wait=5.0),
         _network("time-out", corrupt_responses.over_wire(Wire.NEVER)),
         _network("reset", corrupt_responses.over_wire(Wire.RESET)),
         _network("tls", corrupt_responses.raw_bytes(_TLS_ALERT)),
@@ -143,7 +137,7 @@ class Faults:
         self, action: str, code: str, message: str = "", *, status: int = 400, times: int | None = 1
     ) -> None:
         """Order an error response."""
-        self._add(action, Fault(code, Stage.SERVICE, Refusal(code, status, message or code)), times)
+        self._add(action, _service(code, refusal=Refusal(code, status, message or code)), times)
 
     def leave_out(self, action: str, element: str, *, times: int | None = 1) -> None:
         """Order a response without one element."""
@@ -244,10 +238,7 @@ def leave_skew(folder: Path, seconds: float) -> None:
 
 def skew_of(folder: Path) -> float:
     """Return the clock offset of the stand-in at `folder`, in seconds."""
-    try:
-        return float((folder / SKEW_FILE).read_text("ascii"))
-    except (OSError, ValueError):
-        return 0.0
+    return read_offset(folder / SKEW_FILE)
 
 
 def _leave(folder: Path, record: Mapping[str, object]) -> None:

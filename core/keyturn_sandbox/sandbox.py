@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from keyturn.system.clock import OFFSET_FILE, Clock, clock_for, system_clock
+from keyturn.system.clock import OFFSET_FILE, Clock, clock_for, read_offset, system_clock
 from keyturn_sandbox import seed as seeds
 from keyturn_sandbox.environment import environ_for, shell_file
 from keyturn_sandbox.faults import INBOX, Faults, skew_of
@@ -161,11 +161,7 @@ class Sandbox:
 def move_clock(folder: Path, seconds: float) -> float:
     """Move the clock of the sandbox at `folder`. Return its total offset in seconds."""
     path = folder / OFFSET_FILE
-    try:
-        offset = float(path.read_text("ascii"))
-    except (OSError, ValueError):
-        offset = 0.0
-    offset += seconds
+    offset = read_offset(path) + seconds
     write_private(path, f"{offset!r}\n")
     return offset
 

@@ -36,15 +36,12 @@ def clock_for(environ: Mapping[str, str]) -> Clock:
         return system_clock
     if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
         return system_clock
-    return _offset_clock(Path(folder) / OFFSET_FILE)
+    return lambda: system_clock() + timedelta(seconds=read_offset(Path(folder) / OFFSET_FILE))
 
 
-def _offset_clock(offset_file: Path) -> Clock:
-    def now() -> datetime:
-        try:
-            offset = float(offset_file.read_text("ascii"))
-        except (OSError, ValueError):
-            offset = 0.0
-        return system_clock() + timedelta(seconds=offset)
-
-    return now
+def read_offset(path: Path) -> float:
+    """Return the offset in a file, in seconds; 0 if it cannot be read."""
+    try:
+        return float(path.read_text("ascii"))
+    except (OSError, ValueError):
+        return 0.0
