@@ -42,10 +42,7 @@ _PARTITIONS = (
 def partition_of(region: str) -> str | None:
     """Return the partition of `region` (`aws`, `aws-cn`, `aws-us-gov`, `aws-eusc`), or None if the name is
     not valid."""
-    for partition, pattern in _PARTITIONS:
-        if pattern.fullmatch(region):
-            return partition
-    return None
+    return next((partition for partition, pattern in _PARTITIONS if pattern.fullmatch(region)), None)
 
 
 #: Opt-in regions of the commercial partition.

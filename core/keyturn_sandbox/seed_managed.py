@@ -35,13 +35,12 @@ def plant_managed(sandbox: Sandbox, service: CredentialService) -> Secret:
     """
     recovery_key = service.create_vault("passphrase", Secret(PASSPHRASE))
     service.confirm_recovery_key()
-    for hours_ago, names in ((3.0, ("ci-audit",)), (0.87, ("ci-release",)), (0.3, ("acme-hub",))):
+    for hours_ago, name in ((3.0, "ci-audit"), (0.87, "ci-release"), (0.3, "acme-hub")):
         sandbox.move_clock(-hours_ago * _HOUR)
         try:
-            if names == ("ci-audit",):
+            if name == "ci-audit":
                 service.adopt(service.plan_adopt(_ADOPTED))
-            for name in names:
-                service.refresh(name)
+            service.refresh(name)
         finally:
             sandbox.move_clock(hours_ago * _HOUR)
     for name in ("ci-deploy", "acme-batch"):

@@ -135,9 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path != "/" or "x-amz-target" in self.headers:
             self._send_not_implemented()
             return
-        headers: dict[str, list[str]] = {}
-        for name, value in self.headers.items():
-            headers.setdefault(name.lower(), []).append(value)
+        headers = {name.lower(): self.headers.get_all(name, []) for name in self.headers}
         self._send(self.server.service.answer(HttpRequest("POST", path, query, headers, body)))
 
     def do_GET(self) -> None:
@@ -233,8 +231,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Hold the connection open until the client disconnects or the time limit."""
         deadline = time.monotonic() + HOLD_SECONDS
         while time.monotonic() < deadline and not self.server.service.stopping.is_set():
-            readable, _, _ = select.select([self.connection], [], [], 0.1)
-            if readable:
+            if select.select([self.connection], [], [], 0.1)[0]:
                 return
 
     def _reset(self) -> None:

@@ -271,11 +271,15 @@ class SandboxState:
     def key(self, key_id: str) -> tuple[User, AccessKey] | None:
         """Return a long-term key and its user, regardless of status; also a recently deleted key."""
         with self.lock:
-            for user in self._users.values():
-                for key in (*user.keys, *user.deleted):
-                    if key.key_id == key_id:
-                        return user, key
-        return None
+            return next(
+                (
+                    (user, key)
+                    for user in self._users.values()
+                    for key in (*user.keys, *user.deleted)
+                    if key.key_id == key_id
+                ),
+                None,
+            )
 
     def session(self, key_id: str) -> Session | None:
         """Return a session, expired or not, whose user or role still exists.

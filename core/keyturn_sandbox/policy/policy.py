@@ -110,17 +110,16 @@ def trust_for(
 
 def verdict_for(statements: Sequence[Statement], *, action: str, resource: str, context: Context) -> Verdict:
     """Evaluate identity or session policies for `action` on the ARN `resource`."""
-    verdict = Verdict.SILENT
-    for statement in statements:
-        if (
-            _matches_action(statement, action)
-            and _matches_resource(statement, resource, context)
-            and _conditions_match(statement, context)
-        ):
-            if statement["Effect"] == "Deny":
-                return Verdict.DENIED
-            verdict = Verdict.ALLOWED
-    return verdict
+    effects = {
+        statement["Effect"]
+        for statement in statements
+        if _matches_action(statement, action)
+        and _matches_resource(statement, resource, context)
+        and _conditions_match(statement, context)
+    }
+    if "Deny" in effects:
+        return Verdict.DENIED
+    return Verdict.ALLOWED if effects else Verdict.SILENT
 
 
 def _matches_action(statement: Statement, action: str) -> bool:

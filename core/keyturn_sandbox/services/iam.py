@@ -12,7 +12,7 @@ from keyturn_sandbox.policy.principals import ABSENT, AccessKey, Origin, User
 from keyturn_sandbox.services.parameters import Choice, Integer, Text, check
 from keyturn_sandbox.state import KEY_QUOTA
 from keyturn_sandbox.verified_call import VerifiedCall
-from keyturn_sandbox.xml_responses import Result, Value
+from keyturn_sandbox.xml_responses import Result
 
 VERSION = "2010-05-08"
 NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
@@ -126,10 +126,12 @@ def _page(call: VerifiedCall, name: str, members: Sequence[Result]) -> Result:
         raise validation("Invalid Marker.")
     start = offsets[marker]
     end = start + int(call.params.get("MaxItems", 100))
-    page: dict[str, Value] = {name: members[start:end], "IsTruncated": end < len(members)}
-    if end < len(members):
-        page["Marker"] = _marker(call, name, end)
-    return page
+    is_truncated = end < len(members)
+    return {
+        name: members[start:end],
+        "IsTruncated": is_truncated,
+        "Marker": _marker(call, name, end) if is_truncated else None,
+    }
 
 
 def _marker(call: VerifiedCall, name: str, start: int) -> str:
