@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -18,8 +16,8 @@ from keyturn.model.errors import KeyturnError, UsageError
 from keyturn.model.secret import Secret
 from keyturn.storage.raw_paths import forward_path, socket_path, state_folder
 from keyturn.system import log, secret_channel
+from keyturn.system.background_process import connect_to_starter, detach, stop_on_signals
 from keyturn.system.clock import clock_for
-from keyturn.system.hardening import harden_agent
 
 OpenService = Callable[[Mapping[str, str], Secret | None, Secret | None], ServicePort]
 """Opens the vault with a passphrase, a recovery key or, given neither, the system keyring. Raises
@@ -35,15 +33,8 @@ def run_agent(open_service: OpenService) -> NoReturn:
     The result is true once the vault is open and an agent answers on the socket (this one or another). Then
     serves until locked.
     """
-    harden_agent()
-    try:
-        secret_channel.connect()
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.write(2, b"keyturn: The agent cannot be started directly. Run: keyturn vault unlock\n")
-        os._exit(2)
-    _detach()
-    os.chdir("/")
+    connect_to_starter("The agent cannot be started directly. Run: keyturn vault unlock")
+    detach()
     log.open_log(Path(state_folder(os.environ)))
     try:
         server = _open_server(open_service)
@@ -61,7 +52,7 @@ def run_agent(open_service: OpenService) -> NoReturn:
         )
         os._exit(1)
     if server is not None:
-        _handle_signals(server)
+        stop_on_signals(server.stop)
     if not secret_channel.reply(result_line(result=True)) or server is None:
         os._exit(0)
     secret_channel.disconnect(0, 1, 2)
@@ -72,18 +63,6 @@ def run_agent(open_service: OpenService) -> NoReturn:
     # Exit without cleanup: the identity is gone with this process's memory at once, regardless of blocked
     # threads. Only then does the kernel close the connection of the client that requested the lock.
     os._exit(0)
-
-
-def _detach() -> None:
-    """Fork into a process without a parent and without a terminal. It then survives its terminal and leaves
-    no zombie to the starter. A session that the starter created is kept, because the starter kills the
-    agent by it on a timeout."""
-    is_session_leader = os.getsid(0) == os.getpid()
-    if os.fork():
-        os._exit(0)
-    if not is_session_leader:
-        os.setsid()
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _open_server(open_service: OpenService) -> AgentServer | None:
@@ -110,8 +89,3 @@ def _read_unlock_secret() -> tuple[Secret | None, Secret | None]:
             return None, None
         case _:
             raise UsageError("Could not start the agent", "standard input has no passphrase or recovery key")
-
-
-def _handle_signals(server: AgentServer) -> None:
-    for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(signum, lambda _signum, _frame: server.stop())

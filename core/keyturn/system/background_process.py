@@ -1,6 +1,7 @@
 """Processes of keyturn that go on after their parent has ended: the agent and the endpoint.
 
-The parent sends one line after the process has hardened itself, and gets one line in reply.
+The parent sends one line after the process has hardened itself, and gets one line in reply. Both sides are
+here.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from keyturn.model.secret import Secret
 from keyturn.system import secret_channel
+from keyturn.system.hardening import harden_agent
 
 _REPLY_LIMIT = 64 << 10
 
@@ -97,3 +99,39 @@ def read_reply(channel: socket.socket, request: bytes, deadline: float) -> bytes
                 break
             reply += chunk
     return reply
+
+
+# -- in the new process --------------------------------------------------------------------------------------
+
+
+def connect_to_starter(started_directly: str) -> None:
+    """Harden this process, and connect it to the one that started it. Exit with code 2 if there is none.
+
+    :param started_directly: the line for the user who started this process directly.
+    """
+    harden_agent()
+    try:
+        secret_channel.connect()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.write(2, f"keyturn: {started_directly}\n".encode())
+        os._exit(2)
+
+
+def detach() -> None:
+    """Fork into a process without a parent and without a terminal, in the root directory. It then survives
+    its terminal and leaves no zombie to the starter. A session that the starter created is kept, because the
+    starter kills this process by it on a timeout."""
+    is_session_leader = os.getsid(0) == os.getpid()
+    if os.fork():
+        os._exit(0)
+    if not is_session_leader:
+        os.setsid()
+    os.chdir("/")
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """Call `stop` when the system or the user ends this process."""
+    for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(signum, lambda _signum, _frame: stop())

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from keyturn.delivery.endpoint.daemon import CredentialSource, run_endpoint
+from keyturn.delivery.endpoint.credential_source import ServicePort
+from keyturn.delivery.endpoint.daemon import run_endpoint
 
 
-def open_credential_source(environ: Mapping[str, str], profile: str, first: str) -> CredentialSource:
-    """Return the credential source of `profile` with a service for `environ`."""
-    from keyturn.delivery.endpoint.credential_source import ServiceCredentialSource
+def open_service(environ: Mapping[str, str]) -> ServicePort:
+    """Return the service for `environ`."""
     from keyturn.service import CredentialService
 
-    return ServiceCredentialSource(CredentialService.from_environ(environ), profile, first)
+    return CredentialService.from_environ(environ)
 
 
 if __name__ == "__main__":
-    run_endpoint(open_credential_source)
+    run_endpoint(open_service)

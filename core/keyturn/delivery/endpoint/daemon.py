@@ -6,17 +6,17 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from keyturn.agent.protocol import error_line, result_line
 from keyturn.agent.wire import REQUEST_LIMIT
 from keyturn.delivery.endpoint import http
+from keyturn.delivery.endpoint.credential_source import ServiceCredentialSource, ServicePort
 from keyturn.delivery.endpoint.http import EndpointAddress
 from keyturn.delivery.endpoint.server import EndpointServer, listen
 from keyturn.delivery.endpoint.token_file import TokenFile
@@ -24,24 +24,12 @@ from keyturn.model.errors import KeyturnError
 from keyturn.model.secret import Secret
 from keyturn.storage.raw_paths import state_folder
 from keyturn.system import log, process_watch, secret_channel
+from keyturn.system.background_process import connect_to_starter, detach, stop_on_signals
 from keyturn.system.clock import clock_for
-from keyturn.system.file_fingerprint import Fingerprint
-from keyturn.system.hardening import harden_agent
 from keyturn.system.tcp_peer import IS_SUPPORTED, caller_uid
 
-
-class CredentialSource(Protocol):
-    """Source of one profile's credentials."""
-
-    def get_credentials(self) -> str:
-        """Return a document of credentials that are valid now."""
-
-    def fingerprint(self) -> Fingerprint:
-        """Return the current state that such a document depends on."""
-
-
-OpenCredentialSource = Callable[[Mapping[str, str], str, str], CredentialSource]
-"""Returns the credential source for an environment, a profile and the first document."""
+OpenService = Callable[[Mapping[str, str]], ServicePort]
+"""Returns the service for an environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +43,7 @@ class _StartRequest:
     """Document of the session that was obtained before."""
 
 
-def run_endpoint(open_source: OpenCredentialSource) -> NoReturn:
+def run_endpoint(open_service: OpenService) -> NoReturn:
     """Run the endpoint in this process, for the process that started it and the program that it becomes.
     Standard input must be the socket of :func:`keyturn.system.secret_channel.create`.
 
@@ -63,22 +51,16 @@ def run_endpoint(open_source: OpenCredentialSource) -> NoReturn:
     line. Its result has `url` and either `token` or `token_file`. A further byte on the channel stops the
     endpoint.
     """
-    harden_agent()
-    try:
-        secret_channel.connect()
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.write(
-                2, b"keyturn: The endpoint cannot be started directly. Run: keyturn exec PROFILE --endpoint\n"
-            )
-        os._exit(2)
+    connect_to_starter("The endpoint cannot be started directly. Run: keyturn exec PROFILE --endpoint")
     request = _read_request()
     # The parent id changes when the parent exits.
     if request is None or os.getppid() != request.pid:
         os._exit(1)
-    _detach()
+    # The program must not get a child that it did not start. The session that the starter created has no
+    # terminal, so Ctrl-C there stops the program and not the endpoint.
+    detach()
     log.open_log(Path(state_folder(os.environ)))
-    _run(request, open_source)
+    _run(request, open_service)
     # Exit even if a thread still waits for AWS.
     os._exit(0)
 
@@ -91,17 +73,7 @@ def _read_request() -> _StartRequest | None:
             return None
 
 
-def _detach() -> None:
-    """Fork into a process without a parent, because the program must not get a child that it did not start.
-    The session that the starter created is kept: it has no terminal, so Ctrl-C there stops the program and
-    not the endpoint."""
-    if os.fork():
-        os._exit(0)
-    os.chdir("/")
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def _run(request: _StartRequest, open_source: OpenCredentialSource) -> None:
+def _run(request: _StartRequest, open_service: OpenService) -> None:
     file: TokenFile | None = None
     try:
         watch = process_watch.watch_process(request.pid)
@@ -110,9 +82,8 @@ def _run(request: _StartRequest, open_source: OpenCredentialSource) -> None:
         # reused.
         if watch is None or not _is_starter_there():
             return
-        address, server = _server(request, open_source)
-        for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(signum, lambda _signum, _frame: server.stop())
+        address, server = _server(request, open_service)
+        stop_on_signals(server.stop)
         server.ends_when_readable(watch)
         server.ends_when_readable(sys.stdin.buffer, _is_end_requested)
         file = TokenFile(os.environ, address.token) if request.in_file else None
@@ -135,9 +106,7 @@ def _run(request: _StartRequest, open_source: OpenCredentialSource) -> None:
             file.remove()
 
 
-def _server(
-    request: _StartRequest, open_source: OpenCredentialSource
-) -> tuple[EndpointAddress, EndpointServer]:
+def _server(request: _StartRequest, open_service: OpenService) -> tuple[EndpointAddress, EndpointServer]:
     """Return the endpoint's address and a server that already listens.
 
     :raises KeyturnError: if there are no credentials to serve, or the user of a connection cannot be
@@ -145,7 +114,7 @@ def _server(
     """
     clock = clock_for(os.environ)
     http.credentials_response(request.profile, request.first, clock())
-    source = open_source(os.environ, request.profile, request.first)
+    source = ServiceCredentialSource(open_service(os.environ), request.profile, request.first)
     listener = listen()
     _require_peer_uid(listener)
     port = listener.getsockname()[1]
