@@ -28,16 +28,7 @@ _START_SECONDS = 20.0
 
 
 class ChildFailed(Exception):
-    """The child gave no answer.
-
-    :param why: for display, without any part of the request.
-    :param timed_out: the child exceeded its time limit.
-    """
-
-    def __init__(self, why: str, *, timed_out: bool = False) -> None:
-        super().__init__(why)
-        self.why = why
-        self.timed_out = timed_out
+    """The child gave no answer. The text is for display and has no part of the request."""
 
 
 def run(module: str, request: bytes, seconds: float, environ: Mapping[str, str]) -> bytes:
@@ -76,7 +67,7 @@ def run(module: str, request: bytes, seconds: float, environ: Mapping[str, str])
                 process.kill()
                 raise
     if process.returncode in (-signal.SIGALRM, -signal.SIGKILL):
-        raise ChildFailed(f"no answer within {seconds:.0f} s", timed_out=True)
+        raise ChildFailed(f"no answer within {seconds:.0f} s")
     if process.returncode != 0:
         raise ChildFailed("its process exited without an answer")
     return answer

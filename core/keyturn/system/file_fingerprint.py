@@ -21,7 +21,6 @@ class Fingerprint(Protocol):
 
     def is_unchanged(self) -> bool:
         """Return True if no source has changed."""
-        ...
 
 
 _Status = tuple[int, ...] | None

@@ -69,7 +69,6 @@ class Identity:
 
         if not data.startswith(MAGIC) or data.find(_HEADER_END, 0, HEADER_LIMIT) < 0:
             return None
-
         try:
             return bytes(pyrage.decrypt(data, [self._key]))
         except (pyrage.DecryptError, ValueError):
@@ -119,7 +118,5 @@ def seal(data: bytes, recipient: str) -> bytes:
     try:
         key = pyrage.x25519.Recipient.from_str(recipient)
     except (pyrage.RecipientError, ValueError):
-        key = None
-    if key is None:
-        raise VaultCorrupt("recipient.txt", "contains no age recipient", RESTORE_HINT)
+        raise VaultCorrupt("recipient.txt", "contains no age recipient", RESTORE_HINT) from None
     return bytes(pyrage.encrypt(data, [key]))

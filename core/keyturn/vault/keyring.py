@@ -54,19 +54,15 @@ class KeyringPort(Protocol):
     def backend(self) -> str:
         """Return the keyring's display name ("Secret Service"), after a probe was written, read back and
         deleted."""
-        ...
 
     def get(self, entry: str) -> Secret | None:
         """Return the secret of `entry`; None only if the keyring is unlocked and has no such entry."""
-        ...
 
     def set(self, entry: str, secret: Secret) -> None:
         """Store `secret` after a probe as in :meth:`backend`, and read it back."""
-        ...
 
     def delete(self, entry: str) -> None:
         """Delete `entry`; do nothing if it does not exist."""
-        ...
 
 
 class SystemKeyring:
@@ -111,7 +107,7 @@ class SystemKeyring:
                 "keyturn.vault.keyring_child", json.dumps(request).encode(), seconds, child_environ
             )
         except child_process.ChildFailed as failure:
-            raise _error("absent", failure.why) from None
+            raise _error("absent", str(failure)) from None
         try:
             answer: dict[str, Any] = json.loads(reply)
         except ValueError:

@@ -122,7 +122,7 @@ def _ask(op: bytes, passphrase: Secret, data: bytes, what: str) -> tuple[bytes, 
         answer = child_process.run(__name__, request, SECONDS, child_process.library_paths())
     except child_process.ChildFailed as failure:
         hint = "Free some memory, then try again; the recovery key opens the vault without scrypt"
-        raise VaultError(f"Could not use the passphrase of {what}", failure.why, hint) from None
+        raise VaultError(f"Could not use the passphrase of {what}", str(failure), hint) from None
     return answer[:1], answer[1:]
 
 
@@ -134,14 +134,14 @@ def child_main() -> None:
     request = child_process.read_request()
     op, size = request[:1], int.from_bytes(request[1:5], "big")
     passphrase, data = request[5 : 5 + size].decode(), request[5 + size :]
-    if op == _SEAL:
-        child_process.answer(_DONE + pyrage.passphrase.encrypt(data, passphrase))
-        return
-    child_process.answer(_open_with_retries(pyrage, data, passphrase))
+    child_process.answer(
+        _DONE + pyrage.passphrase.encrypt(data, passphrase)
+        if op == _SEAL
+        else _open_with_retries(pyrage, data, passphrase)
+    )
 
 
 def _open_with_retries(pyrage: Any, data: bytes, passphrase: str) -> bytes:
-    status = _BUSY
     for _ in range(_MAX_ATTEMPTS):
         try:
             plain: bytes = pyrage.passphrase.decrypt(data, passphrase)
@@ -151,7 +151,7 @@ def _open_with_retries(pyrage: Any, data: bytes, passphrase: str) -> bytes:
                 return status
         else:
             return _DONE + plain
-    return status
+    return _BUSY
 
 
 def _status_of(message: str) -> bytes:
