@@ -64,21 +64,13 @@ def put_section(
         return set_items(document.reparse(content), section, {**extra, **items(credentials)})
     values = document.values(section)
     foreign = [key for key in _FOREIGN if key in values]
-    if (
-        foreign
-        and values.get("aws_access_key_id") not in own_key_ids
-        and not _has_key_id(values, credentials)
-    ):
+    if foreign and values.get("aws_access_key_id") not in (*own_key_ids, credentials.access_key_id):
         raise ChangeRefused(
             f"Could not deliver to [{section}] in the credentials file",
             f"it has credentials that keyturn did not write ({', '.join(foreign)})",
             "Remove them, or deliver under another name with --as NAME",
         )
     return set_items(document, section, items(credentials))
-
-
-def _has_key_id(values: Mapping[str, str], credentials: Credentials) -> bool:
-    return values.get("aws_access_key_id") == credentials.access_key_id
 
 
 def looks_delivered(values: Mapping[str, str]) -> bool:

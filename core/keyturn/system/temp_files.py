@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from keyturn.system.files import discard
+
 
 @dataclass(frozen=True, slots=True)
 class TempName:
@@ -50,8 +52,7 @@ def remove_abandoned(folders: Iterable[Path], data_dir: Path, now: float) -> Non
     """
     for folder in folders:
         for path in find_abandoned(folder, OWN_FILE, now):
-            with contextlib.suppress(OSError):
-                path.unlink()
+            discard(path)
     for path in find_abandoned(data_dir, OWN_FOLDER, now):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -60,8 +61,7 @@ def remove_under_lock(folder: Path) -> None:
     """Remove keyturn's own temporary files from a folder whose lock the caller holds: any writer is gone."""
     for path in folder.glob(".*.tmp"):
         if OWN_FILE.pattern.fullmatch(path.name):
-            with contextlib.suppress(OSError):
-                path.unlink()
+            discard(path)
 
 
 def find_abandoned(folder: Path, form: TempName, now: float) -> tuple[Path, ...]:

@@ -14,6 +14,7 @@ from keyturn.agent.listener import private_folder
 from keyturn.model.errors import UnsafeFile
 from keyturn.model.secret import Secret
 from keyturn.storage.raw_paths import state_folder
+from keyturn.system.files import discard
 
 _START, _END = "endpoint-", ".token"
 #: Suffix of a file that is still empty and not yet renamed.
@@ -48,15 +49,13 @@ class TokenFile:
             os.write(self._lock, token.reveal().encode("ascii"))
         except OSError as error:
             for path in (temp, self.path):
-                with contextlib.suppress(OSError):
-                    path.unlink()
+                discard(path)
             why = f"cannot write its token file in {folder}: {error.strerror}"
             raise UnsafeFile("Could not start the endpoint", why, _hint(folder)) from error
 
     def remove(self) -> None:
         """Remove the file. It may already be gone with its folder."""
-        with contextlib.suppress(OSError):
-            self.path.unlink()
+        discard(self.path)
         os.close(self._lock)
 
 
