@@ -49,8 +49,6 @@ from keyturn.model.secret import Secret
 from keyturn.model.text import from_iso
 from keyturn.system.clock import system_clock
 
-OPS = frozenset({"status", "pause", "resume", "lock", "credential-process", "run"})
-
 #: Prefix of the vault's identity. The identity enters the agent through a pipe and must not leave it in any
 #: answer.
 _IDENTITY_PREFIX = b"AGE-SECRET-KEY-"
@@ -80,7 +78,7 @@ class Request:
     """A validated request."""
 
     op: str
-    """One of `OPS`."""
+    """One of those in the table of this module."""
     profile: str = ""
     """Of `credential-process`."""
     least_seconds: int | None = None
