@@ -42,7 +42,7 @@ for command in (
     *profiles.COMMANDS,
     *sessions.COMMANDS,
     *exec_.COMMANDS,
-    *rotate.COMMANDS,
+    rotate.rotate,
     vault.vault,
     agent.agent,
 ):

@@ -48,7 +48,7 @@ T = TypeVar("T")
 @as_json
 @yes
 @opens_vault
-def rotate(unlocker: VaultUnlocker, *, profile: str, json_: bool, **options: Any) -> int | None:
+def rotate(unlocker: VaultUnlocker, *, profile: str, json_: bool, **options: Any) -> None:
     """Replace a long-term key with a new one and deactivate the old one. Deletes nothing.
 
     Each step is on disk before the next. After an interruption a working key is in the vault, and --resume or
@@ -56,7 +56,7 @@ def rotate(unlocker: VaultUnlocker, *, profile: str, json_: bool, **options: Any
     characters confirm it.
     """
     command = _RotateCommand(unlocker, profile, options["mfa_code"], json_, options["yes"])
-    modes: dict[str, Callable[[], int]] = {
+    modes: dict[str, Callable[[], None]] = {
         "status": command.status,
         "resume": command.resume,
         "undo": command.undo,
@@ -69,7 +69,8 @@ def rotate(unlocker: VaultUnlocker, *, profile: str, json_: bool, **options: Any
         raise UsageError("Invalid options", f"--{given[0]} and --{given[1]} exclude each other", "Use one")
     if options["word"] is not None and given != ["finish"]:
         raise UsageError("Invalid option --confirm", "it requires --finish", "Remove it, or add --finish")
-    return modes[given[0]]() if given else command.rotate()
+    perform = modes[given[0]] if given else command.rotate
+    perform()
 
 
 @dataclass
@@ -82,7 +83,7 @@ class _RotateCommand:
     json_: bool
     yes: bool
 
-    def rotate(self) -> int:
+    def rotate(self) -> None:
         row = self._row()
         self._rotation.check(self.name)
         key = masked_key_id(row.key.key_id) if row.key else "its key"
@@ -97,16 +98,16 @@ class _RotateCommand:
                 "AWS created no new key, or it was deleted",
                 (*progress.summary_parts(), ". Try again: ", Remedy("rotate", self.name)),
             )
-        return self._say_end(progress)
+        self._say_end(progress)
 
-    def resume(self) -> int:
-        return self._say_end(self._run_to_end(self._rotation.advance))
+    def resume(self) -> None:
+        self._say_end(self._run_to_end(self._rotation.advance))
 
-    def undo(self) -> int:
+    def undo(self) -> None:
         confirm(f"Return to the old key of {self.name} and delete the new one", yes=self.yes)
-        return self._say_end(self._run_to_end(self._rotation.undo))
+        self._say_end(self._run_to_end(self._rotation.undo))
 
-    def finish(self, last_four: str | None) -> int:
+    def finish(self, last_four: str | None) -> None:
         if last_four is None and on_terminal() and not self.json_:
             _print_deletion_facts(self._run(self._rotation.deletion_facts))
             last_four = ask_line(
@@ -114,28 +115,23 @@ class _RotateCommand:
             )
             if not last_four:
                 say("Nothing was deleted.")
-                return 1
-        return self._say_end(
-            self._run_to_end(lambda name, code: self._rotation.finish(name, last_four, code))
-        )
+                raise click.exceptions.Exit(1)
+        self._say_end(self._run_to_end(lambda name, code: self._rotation.finish(name, last_four, code)))
 
-    def drop(self, last_four: str) -> int:
+    def drop(self, last_four: str) -> None:
         say(self._run(lambda name, code: self._rotation.delete_other_key(name, last_four, code)))
-        return 0
 
-    def status(self) -> int:
+    def status(self) -> None:
         table = self._run(self._rotation.status)
         if self.json_:
             emit(table)
         else:
             _say_status(table)
-        return 0
 
-    def policy(self) -> int:
+    def policy(self) -> None:
         row = self._row()
         partition, path = iam_policy.user_arn_parts(row.key.user if row.key and row.key.user else "")
         click.echo(iam_policy.self_rotation(partition, path, with_mfa=bool(row.mfa_serial)))
-        return 0
 
     @property
     def _rotation(self) -> RotationClient:
@@ -175,10 +171,9 @@ class _RotateCommand:
             error.add_hint("The rotation is pending, and nothing is lost; then ", THEN_RUN, resume)
             raise
 
-    def _say_end(self, progress: Progress) -> int:
+    def _say_end(self, progress: Progress) -> None:
         if not self.json_:
             say(progress.summary())
-        return 0
 
     def _say_step(self, progress: Progress, *, is_new: bool) -> None:
         text = STEP_TEXTS[progress.step]
@@ -222,6 +217,3 @@ def _say_status(table: Mapping[str, Any]) -> None:
         say(f"Rotation is pending at step {progress.step}. {progress.summary()}")
         if progress.note:
             warn(progress.note)
-
-
-COMMANDS = (rotate,)
