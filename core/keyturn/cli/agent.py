@@ -77,8 +77,7 @@ def status(*, json_: bool) -> None:
             f"Running (pid {answer['pid']}, keyturn {answer['version']}), unlocked since "
             f"{answer['open_since']}{paused}."
         )
-        for line in key_notices(rows):
-            say(line)
+        say(*key_notices(rows))
 
 
 @agent.command()

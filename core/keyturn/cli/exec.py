@@ -199,17 +199,15 @@ def endpoint_environment(
     :param first: the first credential document of the endpoint.
     :param in_file: pass the endpoint's token in a file instead of the environment.
     """
-    uses_caller_credentials = service.uses_caller_credentials(profile)
     region = service.region(profile)
-    opening = launcher.start_endpoint(
+    with launcher.start_endpoint(
         service.paths,
         os.environ,
         profile,
         first,
-        uses_caller_credentials=uses_caller_credentials,
+        uses_caller_credentials=service.uses_caller_credentials(profile),
         in_file=in_file,
-    )
-    with opening as address:
+    ) as address:
         change = environment.endpoint(address.url, region, token=address.token, token_file=address.token_file)
         proxies = environment.without_proxy(os.environ, http.HOST)
         others = environment.without_bearer_tokens(os.environ)

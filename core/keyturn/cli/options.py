@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from keyturn.cli.prompts import VaultUnlocker
 from keyturn.service import CredentialService
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+as_json = click.option("--json", "json_", is_flag=True, help="Print JSON.")
+yes = click.option("--yes", "-y", is_flag=True, help="Skip the confirmation.")
 
 
 def credential_service() -> CredentialService:
@@ -42,13 +43,3 @@ def opens_vault(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(VaultUnlocker(credential_service(), passphrase_fd, recovery_key_fd), *args, **options)
 
     return wrapped
-
-
-def as_json(command: Command) -> Command:
-    """Add `--json` to a command."""
-    return click.option("--json", "json_", is_flag=True, help="Print JSON.")(command)
-
-
-def yes(command: Command) -> Command:
-    """Add `--yes` to a command."""
-    return click.option("--yes", "-y", is_flag=True, help="Skip the confirmation.")(command)

@@ -17,10 +17,10 @@ VERSION = 1
 MAX_CELL_WIDTH = 72
 
 
-def say(*lines: str) -> None:
-    """Print lines to stdout."""
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines to stdout, or to stderr."""
     for line in lines:
-        click.echo(safe(line))
+        click.echo(safe(line), err=err)
 
 
 def warn(text: str) -> None:

@@ -51,11 +51,11 @@ def list_(*, json_: bool, text: str) -> None:
 
 def key_notices(rows: Iterable[Profile]) -> tuple[str, ...]:
     """Return one line for each pending rotation, and one for all keys that are past their rotation policy."""
-    pending = [row for row in rows if row.rotation.pending_step]
     overdue = [row.name for row in rows if row.rotation.state is RotationState.OVERDUE and row.managed]
     lines = [
         f"{row.name}: rotation {rotation_words(row.rotation)}. Run: keyturn rotate {row.name} --status"
-        for row in pending
+        for row in rows
+        if row.rotation.pending_step
     ]
     if overdue:
         subject = "the key is" if len(overdue) == 1 else "the keys are"
@@ -75,11 +75,10 @@ def _table(rows: list[Profile], vault: VaultState, now: datetime) -> None:
 
 def _cells(row: Profile, vault: VaultState, now: datetime) -> tuple[str, ...]:
     account = f"~{row.account}" if row.account and row.account_derived else row.account or "-"
-    state = str(state_of(row, vault, now))
     return (
         row.name,
         str(row.kind),
-        state,
+        str(state_of(row, vault, now)),
         _left(row, now),
         account,
         rotation_words(row.rotation),

@@ -83,22 +83,16 @@ def _all_adoptable(service: CredentialService) -> tuple[tuple[str, ...], int]:
 
 def _print_plan(plan: Plan) -> None:
     """Print a change to stderr, because stdout is for results."""
-
-    def print_line(text: str) -> None:
-        from keyturn.model.text import safe
-
-        click.echo(safe(text), err=True)
-
     for change in plan.diff:
-        print_line(change.text if change.sign == "@" else f"  {change.sign} {change.text}")
+        say(change.text if change.sign == "@" else f"  {change.sign} {change.text}", err=True)
     for secret in plan.secrets:
-        print_line(f"vault {'+' if plan.action == 'adopt' else '-'} {secret}")
+        say(f"vault {'+' if plan.action == 'adopt' else '-'} {secret}", err=True)
     for name in plan.dependants:
-        print_line(f"also included: {name}")
+        say(f"also included: {name}", err=True)
     for warning in plan.warnings:
-        print_line(f"note: {warning}")
+        say(f"note: {warning}", err=True)
     if plan.action == "adopt" and plan.secrets and not plan.session_none:
-        print_line("note: --session-none would deliver the key itself, for IAM calls without MFA. A risk")
+        say("note: --session-none would deliver the key itself, for IAM calls without MFA. A risk", err=True)
 
 
 @click.command()
