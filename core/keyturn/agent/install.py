@@ -88,8 +88,11 @@ def lines(host: str, local: str, remote: str, names: Sequence[str]) -> str:
                 "Use a plain absolute path",
             )
     if "${" in local:  # ssh_config has no escape for it
-        why = f"ssh would expand a variable in {safe(local)}"
-        raise UsageError("Could not write the ssh_config lines", why, "Use a plain absolute path")
+        raise UsageError(
+            "Could not write the ssh_config lines",
+            f"ssh would expand a variable in {safe(local)}",
+            "Use a plain absolute path",
+        )
     profiles = ", ".join(safe(name) for name in names) or "none yet (set `forward` in config.toml)"
     escaped = local.replace("%", "%%")
     return (

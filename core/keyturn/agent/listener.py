@@ -79,8 +79,11 @@ def acquire(path: Path, is_answering: Callable[[Path], bool], seconds: float = 1
     try:
         lock = open_lock_file(path.with_suffix(".lock"))
     except OSError as error:
-        why = f"cannot create a file in {path.parent}: {error.strerror}"
-        raise UnsafeFile("Could not start the agent", why, _FOLDER_HINT) from error
+        raise UnsafeFile(
+            "Could not start the agent",
+            f"cannot create a file in {path.parent}: {error.strerror}",
+            _FOLDER_HINT,
+        ) from error
     try:
         is_answered = False
 
@@ -113,8 +116,9 @@ def private_folder(folder: Path) -> None:
             folder.mkdir(mode=0o700)
         status = folder.lstat()
     except OSError as error:
-        why = f"cannot create {folder}: {error.strerror}"
-        raise UnsafeFile("Could not start the agent", why, _FOLDER_HINT) from error
+        raise UnsafeFile(
+            "Could not start the agent", f"cannot create {folder}: {error.strerror}", _FOLDER_HINT
+        ) from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise UnsafeFile(
             "Could not start the agent",
@@ -151,6 +155,9 @@ def _bind(path: Path) -> socket.socket:
         sock.settimeout(0)
     except OSError as error:
         sock.close()
-        why = f"cannot create a socket at {path}: {error.strerror or error}"
-        raise UnsafeFile("Could not start the agent", why, _FOLDER_HINT) from error
+        raise UnsafeFile(
+            "Could not start the agent",
+            f"cannot create a socket at {path}: {error.strerror or error}",
+            _FOLDER_HINT,
+        ) from error
     return sock

@@ -331,9 +331,10 @@ def get_forwarded_credentials(
             what, "nothing listens on the forwarded socket", "Log in over SSH again."
         ) from error
     except TimeoutError as error:
-        why = str(error) or f"no answer within {timeout:g} s"
         raise AgentUnavailable(
-            what, why, "Check the agent on the machine that forwards its socket."
+            what,
+            str(error) or f"no answer within {timeout:g} s",
+            "Check the agent on the machine that forwards its socket.",
         ) from error
     return temporary_document(answer)
 

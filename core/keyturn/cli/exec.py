@@ -159,9 +159,10 @@ def require_endpoint_precedence(service: CredentialService, profile: str) -> Non
     delivered = next((row.name for row in rows.values() if row.deliver_as == _DEFAULT), None)
     if delivered is None and not _has_default_credentials(rows.get(_DEFAULT), profile):
         return
-    why = f"AWS clients use the credentials of [{_DEFAULT}] in the shared files before an endpoint"
     raise UsageError(
-        f"Could not start an endpoint for {profile}", why, _advice(service, rows.get(_DEFAULT), delivered)
+        f"Could not start an endpoint for {profile}",
+        f"AWS clients use the credentials of [{_DEFAULT}] in the shared files before an endpoint",
+        _advice(service, rows.get(_DEFAULT), delivered),
     )
 
 

@@ -158,8 +158,11 @@ class _RotateCommand:
         if self.json_:
             emit({"rotation": to_table(progress), "stands": progress.summary()})
         if progress.orphans:
-            why = "a new key was created, but AWS's response with its secret was lost"
-            raise RotationHalted(f"Rotation of {self.name} stopped", why, progress.summary_parts())
+            raise RotationHalted(
+                f"Rotation of {self.name} stopped",
+                "a new key was created, but AWS's response with its secret was lost",
+                progress.summary_parts(),
+            )
         return progress
 
     def _advance(self) -> Progress:

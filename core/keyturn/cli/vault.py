@@ -99,8 +99,11 @@ def _require_writable(descriptor: int) -> None:
     try:
         os.write(descriptor, b"")
     except OSError as error:
-        why = f"file descriptor {descriptor} is not writable ({error.strerror})"
-        raise UsageError("Invalid --recovery-out-fd", why, "Open it, for example: 3>file") from None
+        raise UsageError(
+            "Invalid --recovery-out-fd",
+            f"file descriptor {descriptor} is not writable ({error.strerror})",
+            "Open it, for example: 3>file",
+        ) from None
 
 
 @vault.command()

@@ -145,8 +145,11 @@ def busy_error(what: str, pid: int | None, seconds: float) -> FileBusy:
     :param pid: the process that holds the lock, None if unknown.
     """
     if pid is None:
-        why = f"another keyturn process has held the lock for more than {seconds:.0f} s"
-        return FileBusy(what, why, "Wait for that process to end, then try again")
+        return FileBusy(
+            what,
+            f"another keyturn process has held the lock for more than {seconds:.0f} s",
+            "Wait for that process to end, then try again",
+        )
     why = f"keyturn process {pid} has held the lock for more than {seconds:.0f} s"
     if _is_stopped(pid):
         return FileBusy(

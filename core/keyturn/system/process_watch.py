@@ -32,8 +32,11 @@ def watch_process(pid: int) -> Watch | None:
     except ProcessLookupError:
         return None
     except OSError as error:
-        why = f"this system cannot watch a process: {error.strerror}"
-        raise KeyturnError("Could not start the endpoint", why, "Omit --endpoint") from error
+        raise KeyturnError(
+            "Could not start the endpoint",
+            f"this system cannot watch a process: {error.strerror}",
+            "Omit --endpoint",
+        ) from error
 
 
 if sys.platform == "linux":

@@ -98,8 +98,11 @@ def identity_from(recovery_key: Secret) -> Identity:
     """
     identity = Identity.parse(recovery_key)
     if identity is None:
-        why = "a recovery key is AGE-SECRET-KEY-1 and 58 more characters; check for typos"
-        raise WrongPassphrase("Invalid recovery key", why, "Type it again as it was shown")
+        raise WrongPassphrase(
+            "Invalid recovery key",
+            "a recovery key is AGE-SECRET-KEY-1 and 58 more characters; check for typos",
+            "Type it again as it was shown",
+        )
     return identity
 
 

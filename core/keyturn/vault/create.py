@@ -123,8 +123,11 @@ def _require_absent(folder: Path) -> None:
             "Could not create the vault", f"{folder} is a dangling symbolic link", "Remove or fix the link"
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        hint = ("Use it, or move the folder away. If it does not open, ", THEN_RUN, Remedy("vault status"))
-        raise VaultExists("Could not create the vault", f"a vault already exists in {folder}", hint)
+        raise VaultExists(
+            "Could not create the vault",
+            f"a vault already exists in {folder}",
+            ("Use it, or move the folder away. If it does not open, ", THEN_RUN, Remedy("vault status")),
+        )
 
 
 def write_export(
@@ -150,8 +153,9 @@ def read_export(exported: bytes, passphrase: Secret) -> Export:
     except VaultCorrupt as error:
         raise VaultCorrupt(error.what, error.why, _EXPORT_HINT) from None
     except WrongPassphrase as error:
-        hint = "Use the passphrase chosen at export, not the vault's"
-        raise WrongPassphrase(error.what, error.why, hint) from None
+        raise WrongPassphrase(
+            error.what, error.why, "Use the passphrase chosen at export, not the vault's"
+        ) from None
     identity = age.Identity.parse(Secret(document.identity or ""))
     if identity is None:
         raise VaultCorrupt(_EXPORT_NAME, "contains no identity", _EXPORT_HINT)

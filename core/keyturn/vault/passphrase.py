@@ -58,8 +58,11 @@ def check_header(data: bytes, what: str, limit: int) -> None:
     if header is None or len(data) < header.end() + _SHORTEST_BODY:
         raise VaultCorrupt(what, "not an age file encrypted with a single passphrase", RESET_HINT)
     if int(header["factor"]) > MAX_FACTOR:
-        why = f"work factor {int(header['factor'])}; keyturn never uses more than {MAX_FACTOR}"
-        raise VaultCorrupt(what, why, RESET_HINT)
+        raise VaultCorrupt(
+            what,
+            f"work factor {int(header['factor'])}; keyturn never uses more than {MAX_FACTOR}",
+            RESET_HINT,
+        )
 
 
 def seal(data: bytes, passphrase: Secret, what: str) -> bytes:
@@ -72,9 +75,10 @@ def seal(data: bytes, passphrase: Secret, what: str) -> bytes:
     _, sealed = _ask(_SEAL, composed, data, what)
     header = _HEADER.match(sealed)
     if header is None or int(header["factor"]) > MAX_FACTOR:
-        why = f"the age library chose a work factor above {MAX_FACTOR} on this machine"
         raise VaultError(
-            f"Could not encrypt {what}", why, "Use the system keyring, or try again while the machine is busy"
+            f"Could not encrypt {what}",
+            f"the age library chose a work factor above {MAX_FACTOR} on this machine",
+            "Use the system keyring, or try again while the machine is busy",
         )
     if _ask(_OPEN, composed, sealed, what) != (_DONE, data):
         raise VaultError(f"Could not encrypt {what}", "the result does not decrypt", "Try again")
@@ -97,9 +101,10 @@ def unseal(data: bytes, passphrase: Secret, what: str, limit: int = IDENTITY_LIM
         if status == _DAMAGED:
             raise VaultCorrupt(what, "damaged", RESET_HINT)
         if status == _BUSY:
-            why = "this machine is too busy or too slow for scrypt"
             raise VaultError(
-                f"Could not decrypt {what}", why, "Try again; the recovery key opens the vault without scrypt"
+                f"Could not decrypt {what}",
+                "this machine is too busy or too slow for scrypt",
+                "Try again; the recovery key opens the vault without scrypt",
             )
     raise WrongPassphrase(what, "wrong passphrase", "Try again, or use the recovery key")
 
@@ -121,8 +126,11 @@ def _ask(op: bytes, passphrase: Secret, data: bytes, what: str) -> tuple[bytes, 
     try:
         answer = child_process.run(__name__, request, SECONDS, child_process.library_paths())
     except child_process.ChildFailed as failure:
-        hint = "Free some memory, then try again; the recovery key opens the vault without scrypt"
-        raise VaultError(f"Could not use the passphrase of {what}", str(failure), hint) from None
+        raise VaultError(
+            f"Could not use the passphrase of {what}",
+            str(failure),
+            "Free some memory, then try again; the recovery key opens the vault without scrypt",
+        ) from None
     return answer[:1], answer[1:]
 
 

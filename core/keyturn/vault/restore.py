@@ -44,8 +44,9 @@ def restore_keys(folder: Path, identity: age.Identity, floor: int) -> Restored |
         return None
     readable = list(files.readable_generations(folder, identity))
     if not readable:
-        why = "no generation can be read"
-        raise VaultCorrupt(files.KEYS_FILE, why, "Restore the vault folder from a backup")
+        raise VaultCorrupt(
+            files.KEYS_FILE, "no generation can be read", "Restore the vault folder from a backup"
+        )
     file, origin = max(readable, key=lambda pair: pair[1].generation)
     present = folder / files.KEYS_FILE
     before, aside = None, None

@@ -91,8 +91,9 @@ class ServiceCredentialSource:
         self._fingerprint = self.fingerprint()
         self._obtained: datetime | None = service.now()
         if not service.uses_caller_credentials(profile) and service.snapshot().vault is VaultState.LOCKED:
-            why = "the vault is locked"
-            raise NeedsUnlock(f"Could not start the endpoint for {profile}", why, Remedy("vault unlock"))
+            raise NeedsUnlock(
+                f"Could not start the endpoint for {profile}", "the vault is locked", Remedy("vault unlock")
+            )
 
     def fingerprint(self) -> SessionFingerprint:
         """Return the current state that a document depends on."""

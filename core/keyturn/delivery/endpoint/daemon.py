@@ -151,8 +151,11 @@ def _require_peer_uid(listener: socket.socket) -> None:
     ):
         if is_own_process(connection):
             return
-    why = "this system does not report which user opened a connection"
-    raise KeyturnError("Could not start the endpoint", why, "Omit --endpoint")
+    raise KeyturnError(
+        "Could not start the endpoint",
+        "this system does not report which user opened a connection",
+        "Omit --endpoint",
+    )
 
 
 def _is_starter_there() -> bool:

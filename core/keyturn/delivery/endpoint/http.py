@@ -125,8 +125,9 @@ def credentials_response(name: str, document: str, now: datetime) -> bytes:
     if credentials.session_token is None:
         raise only_temporary(name)
     if credentials.expires is None:
-        why = "the expiry of its session is unknown"
-        raise UsageError(f"Endpoint cannot serve {name}", why, "Omit --endpoint")
+        raise UsageError(
+            f"Endpoint cannot serve {name}", "the expiry of its session is unknown", "Omit --endpoint"
+        )
     if credentials.expires <= now:
         raise KeyturnError(
             f"Endpoint cannot serve {name}", "its session has expired", Remedy("refresh", name)
@@ -143,10 +144,9 @@ def credentials_response(name: str, document: str, now: datetime) -> bytes:
 
 def only_temporary(name: str) -> UsageError:
     """Return the error for a profile that delivers its long-term access key."""
-    why = "it delivers its long-term access key, and an endpoint serves only temporary credentials"
     return UsageError(
         f"Endpoint cannot serve {name}",
-        why,
+        "it delivers its long-term access key, and an endpoint serves only temporary credentials",
         ("Omit --endpoint, or ", THEN_RUN, Remedy("set", name, "session=temporary")),
     )
 

@@ -54,10 +54,9 @@ def start_endpoint(
     :raises KeyturnError: if the endpoint did not start or has no credentials to serve.
     """
     if os.getpid() == 1 or is_subreaper():
-        why = "the program would become the parent of the endpoint, because it adopts orphaned processes"
         raise KeyturnError(
             "Could not start the endpoint",
-            why,
+            "the program would become the parent of the endpoint, because it adopts orphaned processes",
             "Run keyturn under an init process, for example with docker run --init",
         )
     _require_descriptors()
@@ -90,8 +89,11 @@ def _require_descriptors() -> None:
     """
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit != resource.RLIM_INFINITY and limit < _MIN_DESCRIPTORS:
-        why = f"the limit on open files is {limit}, and it needs {_MIN_DESCRIPTORS}"
-        raise KeyturnError("Could not start the endpoint", why, "Run: ulimit -n 256, or omit --endpoint")
+        raise KeyturnError(
+            "Could not start the endpoint",
+            f"the limit on open files is {limit}, and it needs {_MIN_DESCRIPTORS}",
+            "Run: ulimit -n 256, or omit --endpoint",
+        )
 
 
 def _shut_down(channel: socket.socket) -> None:

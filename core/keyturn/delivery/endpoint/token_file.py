@@ -50,8 +50,11 @@ class TokenFile:
         except OSError as error:
             for path in (temp, self.path):
                 discard(path)
-            why = f"cannot write its token file in {folder}: {error.strerror}"
-            raise UnsafeFile("Could not start the endpoint", why, _hint(folder)) from error
+            raise UnsafeFile(
+                "Could not start the endpoint",
+                f"cannot write its token file in {folder}: {error.strerror}",
+                _hint(folder),
+            ) from error
 
     def remove(self) -> None:
         """Remove the file. It may already be gone with its folder."""
