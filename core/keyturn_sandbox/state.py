@@ -13,7 +13,7 @@ from keyturn_sandbox.eventual_consistency import Change
 from keyturn_sandbox.id_generator import IdGenerator
 from keyturn_sandbox.policy.policy import Statement, check_permissions, check_trust
 from keyturn_sandbox.policy.principals import ABSENT, AccessKey, MfaDevice, Origin, Role, Session, User
-from keyturn_sandbox.services.session_tags import NO_TAGS, Tags
+from keyturn_sandbox.services.session_options import NO_TAGS, Tags
 
 KEY_QUOTA = 2
 """Access keys per user, inactive ones included (aws-facts 5)."""

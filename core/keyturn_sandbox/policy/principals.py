@@ -11,7 +11,7 @@ from hmac import compare_digest
 from keyturn.model.secret import Secret
 from keyturn_sandbox.eventual_consistency import Change, visible
 from keyturn_sandbox.policy.policy import Statement
-from keyturn_sandbox.services.session_tags import NO_TAGS, Tags
+from keyturn_sandbox.services.session_options import NO_TAGS, Tags
 from keyturn_sandbox.totp import code_for, step_at
 
 ABSENT = "Absent"

@@ -16,8 +16,7 @@ from keyturn_sandbox.policy.policy import Trust, Verdict, trust_for
 from keyturn_sandbox.policy.principals import Origin, Role, Session, User
 from keyturn_sandbox.regions import GLOBAL
 from keyturn_sandbox.services.parameters import Integer, Text, check
-from keyturn_sandbox.services.session_policies import packed_size, read_policies
-from keyturn_sandbox.services.session_tags import NO_TAGS, Tags, read_tags
+from keyturn_sandbox.services.session_options import NO_TAGS, Tags, packed_size, read_policies, read_tags
 from keyturn_sandbox.verified_call import VerifiedCall, session_arn
 from keyturn_sandbox.xml_responses import Result, Value
 
