@@ -139,14 +139,6 @@ class Faults:
         """Order an error response."""
         self._add(action, _service(code, refusal=Refusal(code, status, message or code)), times)
 
-    def leave_out(self, action: str, element: str, *, times: int | None = 1) -> None:
-        """Order a response without one element."""
-        self._add(action, _answer(f"no {element}", corrupt_responses.without_element(element)), times)
-
-    def tell(self, action: str, element: str, text: str, *, times: int | None = 1) -> None:
-        """Order a response with another text in one element."""
-        self._add(action, _answer(f"other {element}", corrupt_responses.with_text(element, text)), times)
-
     def skew(self, seconds: float) -> None:
         """Set the stand-in's clock off by `seconds`; 0 sets it right. The clock validates signatures, expiry
         and MFA codes and is shown in the `Date` header."""
