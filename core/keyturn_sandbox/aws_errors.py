@@ -77,8 +77,11 @@ def not_authorized(who: str, action: str, resource: str, reason_clause: str = ""
 
 
 def packed_too_large(percent: int) -> Refusal:
-    message = f"Packed policy consumes {percent}% of allotted space, please use smaller policy."
-    return Refusal("PackedPolicyTooLarge", 400, message)
+    return Refusal(
+        "PackedPolicyTooLarge",
+        400,
+        f"Packed policy consumes {percent}% of allotted space, please use smaller policy.",
+    )
 
 
 def region_disabled(account: str) -> Refusal:

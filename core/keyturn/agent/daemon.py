@@ -72,9 +72,12 @@ def _open_server(open_service: OpenService) -> AgentServer | None:
     listener = acquire(Path(socket_path(os.environ)), is_answering)
     if listener is None:
         return None
-    forward = add_listener(listener, Path(forward_path(os.environ)))
     return AgentServer(
-        service, listener, forward=forward, clock=clock_for(os.environ), report=log.record_unexpected
+        service,
+        listener,
+        forward=add_listener(listener, Path(forward_path(os.environ))),
+        clock=clock_for(os.environ),
+        report=log.record_unexpected,
     )
 
 

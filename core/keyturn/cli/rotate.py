@@ -170,8 +170,11 @@ class _RotateCommand:
         try:
             return self._run(self._rotation.advance)
         except (AgentUnavailable, NeedsUnlock) as error:
-            resume = Remedy("rotate", self.name, "--resume")
-            error.add_hint("The rotation is pending, and nothing is lost; then ", THEN_RUN, resume)
+            error.add_hint(
+                "The rotation is pending, and nothing is lost; then ",
+                THEN_RUN,
+                Remedy("rotate", self.name, "--resume"),
+            )
             raise
 
     def _say_end(self, progress: Progress) -> None:

@@ -274,10 +274,11 @@ def append(path: Path, line: bytes, *, make_room: Callable[[int], None]) -> None
         # Write without the lock after the timeout, because a stopped process that holds it must not block all
         # logging.
         with contextlib.suppress(FileBusy):
-            lock = lock_for_change(
-                path.with_name(f".{path.name}.lock"), what=f"Could not write {path}", seconds=LOG_SECONDS
+            stack.enter_context(
+                lock_for_change(
+                    path.with_name(f".{path.name}.lock"), what=f"Could not write {path}", seconds=LOG_SECONDS
+                )
             )
-            stack.enter_context(lock)
         with contextlib.suppress(FileNotFoundError):
             make_room(path.lstat().st_size + len(line))
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -117,11 +117,10 @@ def _server(request: _StartRequest, open_service: OpenService) -> tuple[Endpoint
     source = ServiceCredentialSource(open_service(os.environ), request.profile, request.first)
     listener = listen()
     _require_peer_uid(listener)
-    port = listener.getsockname()[1]
     address = EndpointAddress(
-        port, Secret(f"/{secrets.token_urlsafe(24)}"), Secret(secrets.token_urlsafe(32))
+        listener.getsockname()[1], Secret(f"/{secrets.token_urlsafe(24)}"), Secret(secrets.token_urlsafe(32))
     )
-    server = EndpointServer(
+    return address, EndpointServer(
         listener,
         address,
         request.profile,
@@ -132,7 +131,6 @@ def _server(request: _StartRequest, open_service: OpenService) -> tuple[Endpoint
         clock=clock,
         report=log.record_unexpected,
     )
-    return address, server
 
 
 def is_own_process(connection: socket.socket) -> bool:

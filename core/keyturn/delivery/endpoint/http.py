@@ -132,14 +132,16 @@ def credentials_response(name: str, document: str, now: datetime) -> bytes:
         raise KeyturnError(
             f"Endpoint cannot serve {name}", "its session has expired", Remedy("refresh", name)
         )
-    table = {
-        "AccessKeyId": credentials.access_key_id,
-        "SecretAccessKey": credentials.secret_access_key.reveal(),
-        "Token": credentials.session_token.reveal(),
-        "Expiration": iso(credentials.expires),
-        **({"AccountId": account} if account else {}),
-    }
-    return _answer(HTTPStatus.OK, table)
+    return _answer(
+        HTTPStatus.OK,
+        {
+            "AccessKeyId": credentials.access_key_id,
+            "SecretAccessKey": credentials.secret_access_key.reveal(),
+            "Token": credentials.session_token.reveal(),
+            "Expiration": iso(credentials.expires),
+            **({"AccountId": account} if account else {}),
+        },
+    )
 
 
 def only_temporary(name: str) -> UsageError:
