@@ -140,9 +140,6 @@ def _exec_program(command: tuple[str, ...], environ: dict[str, str]) -> NoReturn
         raise ChangeRefused(what, str(error.strerror), "Make it executable, or run another program") from None
 
 
-COMMANDS = (exec_, env)
-
-
 #: The profile that AWS clients use if none is named.
 _DEFAULT = "default"
 

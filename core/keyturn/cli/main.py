@@ -39,9 +39,17 @@ def keyturn(context: click.Context) -> None:
 
 
 for command in (
-    *profiles.COMMANDS,
-    *sessions.COMMANDS,
-    *exec_.COMMANDS,
+    profiles.list_,
+    profiles.show,
+    profiles.set_,
+    sessions.adopt,
+    sessions.release,
+    sessions.refresh,
+    sessions.stop,
+    sessions.deliver,
+    sessions.credential_process,
+    exec_.exec_,
+    exec_.env,
     rotate.rotate,
     vault.vault,
     agent.agent,

@@ -282,6 +282,3 @@ def _choose_device(unlocker: VaultUnlocker, profile: str) -> str:
     if not answer.isascii() or not answer.isdigit() or not 1 <= int(answer) <= len(devices):
         raise UsageError(what, "invalid number", hint)
     return devices[int(answer) - 1]
-
-
-COMMANDS = (list_, show, set_)

@@ -249,6 +249,3 @@ def credential_process(unlocker: VaultUnlocker, *, profile: str) -> None:
     if sys.stdout.isatty():
         warn("These are plaintext credentials. They stay in this terminal's scrollback.")
     click.echo(document)
-
-
-COMMANDS = (adopt, release, refresh, stop, deliver, credential_process)
