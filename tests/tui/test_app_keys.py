@@ -9,7 +9,7 @@ from textual.command import CommandPalette
 
 from keyturn.model.errors import AwsRefused
 from keyturn.model.profile import FileProblem, Renew, VaultState
-from keyturn_tui.actions import ACTIONS, BY_ID, method_of
+from keyturn_tui.actions import ACTIONS, BY_ID
 from keyturn_tui.screens.detail import DetailScreen
 from keyturn_tui.screens.help import HelpScreen
 from keyturn_tui.screens.main import MainScreen
@@ -26,12 +26,14 @@ def service() -> MemoryService:
     return MemoryService(believable())
 
 
-def test_every_action_is_done_by_a_method_and_no_key_does_two_things() -> None:
+async def test_the_main_screen_does_every_action_and_no_key_does_two_things(
+    drive: Drive, service: MemoryService
+) -> None:
     keys = [key for action in ACTIONS for key in action.keys]
     assert len(keys) == len(set(keys))
     assert len(BY_ID) == len(ACTIONS)
-    for action in ACTIONS:
-        assert callable(getattr(MainScreen, method_of(action.id), None)), action.id
+    async with drive(service) as driver:
+        assert [action.id for action in ACTIONS if driver.main.command(action.id) is None] == []
 
 
 def test_no_key_that_terminals_mistake_for_another_is_bound() -> None:

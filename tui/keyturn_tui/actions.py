@@ -233,11 +233,6 @@ def bindings(ids: tuple[str, ...] = tuple(BY_ID)) -> list[BindingType]:
     ]  # fmt: skip
 
 
-def method_of(action_id: str) -> str:
-    """Return the name of the method that runs an action."""
-    return "do_" + action_id.replace(".", "_")
-
-
 def why_unavailable(action: Action, row: Row | None, view: View) -> str | None:  # noqa: PLR0911  # one return for each row of the table
     """Return the reason that an action cannot run on this row, as a clause; None if it can. The row's profile
     is `it`.

@@ -83,7 +83,8 @@ KNOWN = {
     ("profiles.py", "key"): "a setting's own name",
     ("profiles.py", "number"): "counted",
     ("vault.py", "b''"): "nothing, to see whether it can be written",
-    ("main.py", "rule"): "a box line",
+    ("main.py", "self.rule"): "a box line",
+    ("timeline.py", "self.rule"): "the same",
     ("main.py", "order_text"): "the name of an order",
 }  # fmt: skip
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual.screen import Screen
 
 from keyturn.model.text import safe
-from keyturn_tui.actions import BY_ID, Action, label_of, method_of, why_unavailable
+from keyturn_tui.actions import BY_ID, Action, label_of, why_unavailable
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.controllers.rotation import RotationController
 from keyturn_tui.controllers.ui import Ui
@@ -57,6 +59,11 @@ class ActionScreen(Screen[None]):
         """Show a text on the status line."""
         self.query_one("#message", StatusLine).show_message(text, role, self.state.now())
 
+    def command(self, action_id: str) -> Callable[[], None] | None:
+        """Return the method `do_ID` of an action; None if this screen has none."""
+        method: Callable[[], None] | None = getattr(self, "do_" + action_id.replace(".", "_"), None)
+        return method
+
     def action_run(self, action_id: str) -> None:
         """Run an action, or show the reason that it is unavailable."""
         action = BY_ID[action_id]
@@ -65,9 +72,9 @@ class ActionScreen(Screen[None]):
             self._show_row_lost(action, lost_row)
             return
         reason = why_unavailable(action, self.selected_row, self.state.view())
-        method = getattr(self, method_of(action_id), None)
-        if reason is None and method is not None:
-            method()
+        command = self.command(action_id)
+        if reason is None and command is not None:
+            command()
             return
         row = self.selected_row
         label = label_of(action, row).rstrip("…")

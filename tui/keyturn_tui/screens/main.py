@@ -18,8 +18,7 @@ from keyturn_tui.actions import bindings, fixed_actions, row_actions
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.messages import RowOpened, RowSelected
-from keyturn_tui.rendering.layout import GUTTER, TOO_SMALL, DetailPlace, columns_for, frame_for
-from keyturn_tui.rendering.profile_cells import Line
+from keyturn_tui.rendering.layout import GUTTER, TOO_SMALL, DetailPlace, columns_for
 from keyturn_tui.rendering.profile_detail import empty_list_lines, summary_lines
 from keyturn_tui.rendering.profile_rows import (
     Counts,
@@ -32,10 +31,7 @@ from keyturn_tui.rendering.profile_rows import (
     sort_rows,
 )
 from keyturn_tui.rendering.timeline_rows import session_rows
-from keyturn_tui.screens.base import ActionScreen
-from keyturn_tui.screens.detail import DetailScreen
-from keyturn_tui.screens.list_keys import ListKeys
-from keyturn_tui.screens.time_window import TimeWindow
+from keyturn_tui.screens.list_screen import ListScreen
 from keyturn_tui.screens.timeline import TimelineScreen
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.detail_pane import DetailPane
@@ -48,7 +44,7 @@ from keyturn_tui.widgets.styled_lines import StyledLines
 from keyturn_tui.widgets.timeline_strip import TimelineStrip
 
 
-class MainScreen(TimeWindow, ListKeys, ActionScreen):
+class MainScreen(ListScreen):
     """Keeps filter and sort order; everything else comes from `AppState`."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings()
@@ -72,17 +68,15 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
     def __init__(self, state: AppState, controller: ProfileController, ui: Ui) -> None:
         super().__init__(state, controller, ui)
         self._sort = Sort.SOURCE
-        self._backwards = False
         self._query = parse(state.options.filter)
         self._sorted_rows: tuple[Row, ...] = ()
         self._deadlines: list[datetime] = []
         self._last_tick = state.now()
-        self._frame = frame_for(80, 24)
         self._border_text = ("", "")
 
     def compose(self) -> ComposeResult:
         """Yield all parts; :meth:`_apply_frame` hides those that do not fit."""
-        yield StyledLines(id="too-small")
+        yield StyledLines([((TOO_SMALL, "soon"),)], id="too-small")
         yield Header(classes="whole")
         with Horizontal(id="body", classes="whole"):
             with Vertical(id="list-pane"):
@@ -102,9 +96,6 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         self.query_one("#detail", DetailPane).border_title = Content("2 Details")
         self._apply_frame()
 
-    def on_resize(self) -> None:
-        self._apply_frame()
-
     @property
     def selected_row(self) -> Row | None:
         """The row under the cursor."""
@@ -113,7 +104,7 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
     def redraw(self) -> None:
         """Rebuild the rows. The cursor stays on its profile."""
         view = self.state.view()
-        self._sorted_rows = sort_rows(self.state.catalog, view, self._sort, backwards=self._backwards)
+        self._sorted_rows = sort_rows(self.state.catalog, view, self._sort, backwards=self._is_reversed)
         self._deadlines = [
             m for m in deadlines(e.profile for e in self.state.catalog.entries) if m > view.now
         ]
@@ -127,8 +118,8 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
     def draw_chart(self) -> None:
         """Draw the timeline strip, if there is room for it."""
         if self._frame.strip:
-            rule = "-" if self.state.terminal.ascii else "─"
-            self._strip.draw(self.state.view(), self.window, f"3 Timeline {rule} {self.window_words}")
+            title = f"3 Timeline {self.rule} {self.window_words}"
+            self._strip.draw(self.state.view(), self.window, title)
 
     def tick(self) -> None:
         """Repaint what changed: left cells of visible rows, clock and countdowns; counts if a profile's state
@@ -224,9 +215,8 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
             field.value = ""
 
     def do_open(self) -> None:
-        if self.focused is self.query_one("#filter", PlainField) or self.selected_row is None:
-            return
-        self.app.push_screen(DetailScreen(self.state, self.controller, self.ui, self.selected_row))
+        if self.focused is not self.query_one("#filter", PlainField):
+            super().do_open()
 
     def do_timeline(self) -> None:
         self.app.push_screen(TimelineScreen(self.state, self.controller, self.ui))
@@ -240,10 +230,6 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
 
     def do_sort(self) -> None:
         self._sort = self._sort.next_order()
-        self.redraw()
-
-    def do_sort_reverse(self) -> None:
-        self._backwards = not self._backwards
         self.redraw()
 
     def select_profile(self, name: str) -> None:
@@ -272,35 +258,30 @@ class MainScreen(TimeWindow, ListKeys, ActionScreen):
         return self._sort is Sort.ATTENTION or any(term.field == "state" for term in self._query.terms)
 
     def _apply_frame(self) -> None:
-        width, height = self.app.size
-        frame = self._frame = frame_for(width, height)
-        self.set_class(frame.too_small, "-small")
-        self.set_class(not frame.borders, "-bare")
-        self.query_one("#too-small", StyledLines).show([((TOO_SMALL, "soon"),)])
+        super()._apply_frame()
+        frame = self._frame
         self._detail.display = frame.detail is DetailPlace.RIGHT
         self._detail.styles.width = frame.detail_width or 1
         self.query_one("#summary").display = frame.detail is DetailPlace.LINES
         self._strip.display = frame.strip
-        self.query_one("#titles", StyledLines).show([self._titles(width, height)])
+        titles = "".join(f"{column.title:<{column.width}}" for column in columns_for(*self.app.size))
+        self.query_one("#titles", StyledLines).show([((" " * GUTTER + titles, "heading"),)])
         self.query_one(Header).tick(self.state.now())
 
-    def _titles(self, width: int, height: int) -> Line:
-        columns = columns_for(width, height)
-        return ((" " * GUTTER + "".join(f"{column.title:<{column.width}}" for column in columns), "heading"),)
-
     def _show_filtered(self) -> None:
-        width, height = self.app.size
         view = self.state.view()
         rows = filter_rows(self._sorted_rows, self._query, view, self._sort)
-        self.row_list.show(rows, view, columns_for(width, height), empty_list_lines(self.state, self._query))
+        placeholder = empty_list_lines(self.state, self._query)
+        self.row_list.show(rows, view, columns_for(*self.app.size), placeholder)
         self._update_border_text(rows)
 
     def _update_border_text(self, rows: tuple[Row, ...]) -> None:
         """Update the border's title and subtitle only if they changed, because that repaints the pane."""
-        rule = "-" if self.state.terminal.ascii else "─"
-        order_text = f"{self._sort.value}, reversed" if self._backwards else self._sort.value
+        order_text = f"{self._sort.value}, reversed" if self._is_reversed else self._sort.value
         text = safe(self.query_one("#filter", PlainField).value, 30)
-        title = f"1 Profiles {rule} sort: {order_text}" + (f" {rule} /{text}" if self._query else "")
+        title = f"1 Profiles {self.rule} sort: {order_text}" + (
+            f" {self.rule} /{text}" if self._query else ""
+        )
         shown_count, total = sum(isinstance(row, Entry) for row in rows), len(self.state.catalog.entries)
         subtitle = f"{shown_count} of {total}" if self._query else ""
         pane = self.query_one("#list-pane")

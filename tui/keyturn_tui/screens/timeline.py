@@ -13,7 +13,7 @@ from keyturn_tui.actions import BY_ID, bindings, row_actions
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.messages import TimelineRowSelected
-from keyturn_tui.rendering.layout import TOO_SMALL, frame_for
+from keyturn_tui.rendering.layout import TOO_SMALL
 from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.rendering.profile_rows import Row
 from keyturn_tui.rendering.timeline_rows import (
@@ -24,10 +24,7 @@ from keyturn_tui.rendering.timeline_rows import (
     session_rows,
     time_axis,
 )
-from keyturn_tui.screens.base import ActionScreen
-from keyturn_tui.screens.detail import DetailScreen
-from keyturn_tui.screens.list_keys import ListKeys
-from keyturn_tui.screens.time_window import TimeWindow
+from keyturn_tui.screens.list_screen import ListScreen
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.footer import Footer
 from keyturn_tui.widgets.status_line import StatusLine
@@ -46,7 +43,7 @@ _ACTION_IDS = (
 )
 
 
-class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
+class TimelineScreen(ListScreen):
     """One row per session and sign-in, then one per long-term key. Actions apply to the selected row's
     profile."""
 
@@ -63,7 +60,6 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
     def __init__(self, state: AppState, controller: ProfileController, ui: Ui) -> None:
         super().__init__(state, controller, ui)
         self._by_name = False
-        self._backwards = False
         self._keys: tuple[TimelineEntry, ...] = ()
         self._title = ""
 
@@ -82,9 +78,6 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
         self._set_rows()
         self.row_list.start_at(first_upcoming(session_rows(self.state.catalog), self.state.now()))
         self.call_after_refresh(self.redraw)
-
-    def on_resize(self) -> None:
-        self._apply_frame()
 
     @property
     def selected_row(self) -> Row | None:
@@ -134,17 +127,9 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
     def do_pane_list(self) -> None:
         self.dismiss()
 
-    def do_open(self) -> None:
-        if self.selected_row is not None:
-            self.app.push_screen(DetailScreen(self.state, self.controller, self.ui, self.selected_row))
-
     def do_sort(self) -> None:
         """Toggle between expiry and name."""
         self._by_name = not self._by_name
-        self.redraw()
-
-    def do_sort_reverse(self) -> None:
-        self._backwards = not self._backwards
         self.redraw()
 
     def do_pane_next(self) -> None:
@@ -156,17 +141,12 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
         """The list of timeline rows."""
         return self.query_one("#lanes", TimelineList)
 
-    def _apply_frame(self) -> None:
-        frame = frame_for(*self.app.size)
-        self.set_class(not frame.borders, "-bare")
-        self.set_class(frame.too_small, "-small")
-
     def _set_rows(self) -> None:
         sessions, keys = session_rows(self.state.catalog), key_rows(self.state.catalog)
         if self._by_name:
             sessions = tuple(sorted(sessions, key=lambda row: row.label.lower()))
             keys = tuple(sorted(keys, key=lambda row: row.label.lower()))
-        if self._backwards:
+        if self._is_reversed:
             sessions, keys = sessions[::-1], keys[::-1]
         self._keys = keys
         self.row_list.set_rows(sessions, keys, self._empty_hint())
@@ -181,9 +161,8 @@ class TimelineScreen(TimeWindow, ListKeys, ActionScreen):
 
     def _update_title(self) -> None:
         """Update the border's title only if it changed, because that repaints the pane."""
-        rule = "-" if self.state.terminal.ascii else "─"
-        order_text = ("name" if self._by_name else "expiry") + (", reversed" if self._backwards else "")
-        title = f"3 Timeline {rule} {self.window_words} {rule} sort: {order_text}"
+        order_text = ("name" if self._by_name else "expiry") + (", reversed" if self._is_reversed else "")
+        title = f"3 Timeline {self.rule} {self.window_words} {self.rule} sort: {order_text}"
         if title != self._title:
             self._title = title
             self.query_one("#pane").border_title = Content(title)
