@@ -10,8 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from keyturn.model.text import cells, is_safe, safe
-from keyturn_tui.rendering.profile_cells import fit
-from keyturn_tui.rendering.profile_detail import wrap
+from keyturn_tui.rendering.profile_cells import fit, wrap
 from keyturn_tui.terminal.output_filters import neutralize
 from tests.adversarial.hostile_input.corpus import BY_KIND, MESSAGES, NAMES
 from tests.adversarial.hostile_input.harmless_output import foreign

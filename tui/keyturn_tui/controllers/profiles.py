@@ -30,6 +30,7 @@ from keyturn_tui.dialogs.create_vault import CreateVaultScreen
 from keyturn_tui.dialogs.mfa import MfaScreen
 from keyturn_tui.dialogs.review_changes import ReviewScreen
 from keyturn_tui.dialogs.unlock import UnlockScreen
+from keyturn_tui.rendering.profile_cells import join_names
 from keyturn_tui.state import AppState
 from keyturn_tui.workers import Queue
 
@@ -295,8 +296,8 @@ class ProfileController:
             except FileChanged:
                 note = "The files changed in the meantime. Nothing was written; this is the updated plan."
                 continue
-            undo = f"keyturn release {_join_names(names[:1])}"
-            return f"adopted {_join_names(names)}; to undo, press m or run: {undo}"
+            undo = f"keyturn release {join_names(names[:1])}"
+            return f"adopted {join_names(names)}; to undo, press m or run: {undo}"
 
     async def _release(self, name: str) -> str:
         service = self._state.service
@@ -309,7 +310,7 @@ class ProfileController:
             except FileChanged:
                 note = "The files changed in the meantime. Nothing was written; this is the updated plan."
                 continue
-            return f"released {_join_names(names)}; the AWS CLI and SDKs resolve it again"
+            return f"released {join_names(names)}; the AWS CLI and SDKs resolve it again"
 
     async def _release_confirmed(self, plan: Plan) -> tuple[str, ...]:
         """Release with the passphrase, or with typed words if there is none, because a long-term secret
@@ -318,7 +319,7 @@ class ProfileController:
         try:
             return await self._state.workers.run(partial(release, plan))
         except NeedsUnlock as need:
-            what = f"release of {_join_names(plan.names)}"
+            what = f"release of {join_names(plan.names)}"
             screen: Screen[tuple[str, ...] | Exception] = UnlockScreen(
                 self._state, what, lambda entered: release(plan, passphrase=entered), why=need.why
             )
@@ -385,8 +386,3 @@ def refresh_message(done: Refreshed, now: datetime) -> str:
         expires = f", expires {date_text}{session.expires:%H:%M:%S} UTC"
     note = f". {safe(done.note)}" if done.note else ""
     return f"refreshed {safe(done.profile)} ({done.seconds:.1f} s){expires}{note}"
-
-
-def _join_names(names: tuple[str, ...]) -> str:
-    listed = ", ".join(safe(name, 60) for name in names[:3])
-    return listed if len(names) <= 3 else f"{listed} and {len(names) - 3} more"

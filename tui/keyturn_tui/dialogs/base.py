@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar, Generic, TypeVar
 
-from rich.cells import cell_len
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -18,8 +17,7 @@ from keyturn.model.errors import KeyturnError
 from keyturn.model.text import safe
 from keyturn.system import log
 from keyturn_tui.rendering.layout import TOO_SMALL, frame_for
-from keyturn_tui.rendering.profile_cells import Line
-from keyturn_tui.rendering.profile_detail import wrap
+from keyturn_tui.rendering.profile_cells import Line, line_width, paragraph, wrap
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.fields import PlainField
 from keyturn_tui.widgets.styled_lines import StyledLines
@@ -234,18 +232,13 @@ def field_row(
     return Horizontal(*widgets, classes=f"field-row {classes}", id=f"{row_id}-row" if row_id else None)
 
 
-def paragraph(text: str, width: int, role: str = "text") -> list[Line]:
-    """Return a text, made safe and wrapped."""
-    return [((line, role),) for line in wrap(text, width)]
-
-
 def fact_lines(pairs: Sequence[tuple[str, str]], width: int, label: int = 10) -> list[Line]:
     """Return labelled values; a wrapped value is indented under itself."""
-    lines: list[Line] = []
-    for name, value in pairs:
-        for index, line in enumerate(wrap(value, width - label)):
-            lines.append(((f"{name if index == 0 else '':<{label}}", "muted"), (line, "text")))
-    return lines
+    return [
+        ((f"{'' if nth else name:<{label}}", "muted"), (line, "text"))
+        for name, value in pairs
+        for nth, line in enumerate(wrap(value, width - label))
+    ]
 
 
 def wrap_keys(line: Line, width: int) -> list[Line]:
@@ -258,11 +251,6 @@ def wrap_keys(line: Line, width: int) -> list[Line]:
         else:
             lines.append((("", "text"), *key_part[1:]) if len(key_part) == 3 else key_part)
     return lines
-
-
-def line_width(line: Line) -> int:
-    """Return the width of a line in cells."""
-    return sum(cell_len(text) for text, _ in line)
 
 
 def key_line(*keys: tuple[str, str]) -> Line:

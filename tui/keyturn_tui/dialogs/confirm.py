@@ -11,10 +11,9 @@ from textual.widgets import Input
 
 from keyturn.model.errors import NeedsConfirmation
 from keyturn.model.text import masked_key_id
-from keyturn_tui.dialogs.base import Dialog, EntryDialog, field_row, key_line, paragraph
+from keyturn_tui.dialogs.base import Dialog, EntryDialog, field_row, key_line
 from keyturn_tui.rendering.key_deletion import KeyToDelete
-from keyturn_tui.rendering.profile_cells import Line
-from keyturn_tui.rendering.profile_detail import wrap
+from keyturn_tui.rendering.profile_cells import Line, marked_paragraph, paragraph
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.fields import PlainField
 
@@ -98,9 +97,8 @@ def warning_lines(warnings: Sequence[str], width: int, mark: str) -> list[Line]:
     """Return each warning as a sentence with a mark."""
     lines: list[Line] = []
     for warning in warnings:
-        text = warning[:1].upper() + warning[1:].rstrip(".") + "."
-        for index, line in enumerate(wrap(text, width - 2)):
-            lines.append(((f"{mark if index == 0 else ' '} {line}", "due"),))
+        sentence = warning[:1].upper() + warning[1:].rstrip(".") + "."
+        lines += marked_paragraph(mark, sentence, width, "due")
     return lines
 
 

@@ -15,9 +15,9 @@ from textual.widgets import Input
 from keyturn.model.errors import UsageError
 from keyturn.model.secret import Secret
 from keyturn.vault import passphrase as passphrases
-from keyturn_tui.dialogs.base import Dialog, error_text, field_row, key_line, paragraph
+from keyturn_tui.dialogs.base import Dialog, error_text, field_row, key_line
 from keyturn_tui.messages import SecretTyped
-from keyturn_tui.rendering.profile_cells import Line
+from keyturn_tui.rendering.profile_cells import Line, paragraph
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.fields import PlainField, SecretField
 from keyturn_tui.widgets.styled_lines import StyledLines

@@ -13,10 +13,9 @@ from textual.content import Content
 
 from keyturn.model.profile import Plan
 from keyturn.model.text import safe
-from keyturn_tui.dialogs.base import FramedScreen, error_text, key_line, paragraph
+from keyturn_tui.dialogs.base import FramedScreen, error_text, key_line
 from keyturn_tui.rendering.layout import TOO_SMALL, frame_for
-from keyturn_tui.rendering.profile_cells import Line
-from keyturn_tui.rendering.profile_detail import wrap
+from keyturn_tui.rendering.profile_cells import Line, join_names, marked_paragraph, paragraph
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.cursor import scroll_bindings, scroll_position
 from keyturn_tui.widgets.styled_lines import StyledLines
@@ -31,7 +30,7 @@ def review_lines(plan: Plan, width: int, mark: str) -> list[Line]:
         names_text = ", ".join(safe(name, 60) for name in plan.dependants)
         lines += [*paragraph(f"Also included (linked by source_profile): {names_text}", width, "soon"), ()]
     for warning in plan.warnings:
-        lines += _marked_lines(mark, warning, width, "due")
+        lines += marked_paragraph(mark, warning, width, "due")
     if plan.warnings:
         lines.append(())
     for diff in plan.diff:
@@ -39,7 +38,7 @@ def review_lines(plan: Plan, width: int, mark: str) -> list[Line]:
         if diff.sign == "@":
             lines += paragraph(diff.text, width, role)
         else:
-            lines += _marked_lines(f"  {diff.sign}", diff.text, width, role)
+            lines += marked_paragraph(f"  {diff.sign}", diff.text, width, role)
     if plan.secrets:
         heading = (
             "Moved into the vault"
@@ -48,16 +47,8 @@ def review_lines(plan: Plan, width: int, mark: str) -> list[Line]:
         )
         lines += [(), ((heading, "heading"),)]
         for secret in plan.secrets:
-            lines += _marked_lines("  +" if plan.action == "adopt" else "  -", secret, width, "text")
+            lines += marked_paragraph("  +" if plan.action == "adopt" else "  -", secret, width, "text")
     return lines
-
-
-def _marked_lines(mark: str, text: str, width: int, role: str) -> list[Line]:
-    indent = len(mark) + 1
-    return [
-        ((f"{mark if index == 0 else ' ' * len(mark)} {line}", role),)
-        for index, line in enumerate(wrap(text, width - indent))
-    ]
 
 
 class Replan(Protocol):
@@ -97,9 +88,8 @@ class ReviewScreen(FramedScreen[Plan | Exception]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box", classes="framed") as box:
-            names = ", ".join(safe(name, 60) for name in self._plan.names[:2])
-            more = f" and {len(self._plan.names) - 2} more" if len(self._plan.names) > 2 else ""
-            box.border_title = Content(f"{self._plan.action.capitalize()} {names}{more}: review")
+            names = join_names(self._plan.names, 2)
+            box.border_title = Content(f"{self._plan.action.capitalize()} {names}: review")
             yield StyledLines(id="text")
             yield StyledLines(id="status")
             yield StyledLines(id="keys")

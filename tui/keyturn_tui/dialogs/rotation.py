@@ -9,9 +9,9 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 
 from keyturn_tui.controllers.rotation import RotationController
-from keyturn_tui.dialogs.base import Dialog, key_line, paragraph
+from keyturn_tui.dialogs.base import Dialog, key_line
 from keyturn_tui.dialogs.confirm import ConfirmScreen
-from keyturn_tui.rendering.profile_cells import Line
+from keyturn_tui.rendering.profile_cells import Line, paragraph
 from keyturn_tui.rendering.rotation_steps import Phase, available_keys, dialog_lines, dialog_title
 from keyturn_tui.state import AppState
 from keyturn_tui.terminal.output_filters import expand_ellipsis

@@ -9,9 +9,9 @@ from textual.app import ComposeResult
 
 from keyturn.model.errors import WrongPassphrase
 from keyturn.model.secret import Secret
-from keyturn_tui.dialogs.base import EntryDialog, field_row, key_line, paragraph
+from keyturn_tui.dialogs.base import EntryDialog, field_row, key_line
 from keyturn_tui.messages import SecretTyped
-from keyturn_tui.rendering.profile_cells import Line
+from keyturn_tui.rendering.profile_cells import Line, paragraph
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.fields import SecretField
 

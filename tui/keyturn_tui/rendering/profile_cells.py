@@ -1,8 +1,9 @@
-"""Texts and colour roles of a row's cells. Pure over a profile and the time."""
+"""Lines of styled text, and the texts and colour roles of a profile's cells. Pure over a profile and the
+time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -90,6 +91,56 @@ def fit(text: str, width: int) -> str:
     if length <= width:
         return shown + " " * (width - length)
     return set_cell_size(shown, width - 1) + "…"
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Return `text`, made safe, in lines of at most `width` cells. Breaks at spaces, and inside a word that
+    is too long."""
+    width = max(4, width)
+    lines, line = [], ""
+    for word in _pieces(safe(text), width):
+        candidate = f"{line} {word}" if line else word
+        if cell_len(candidate) <= width:
+            line = candidate
+        else:
+            lines.append(line)
+            line = word
+    return [*lines, line]
+
+
+def _pieces(text: str, width: int) -> Iterator[str]:
+    for word in text.split(" "):
+        piece = ""
+        for ch in word:
+            if cell_len(piece + ch) > width:
+                yield piece
+                piece = ""
+            piece += ch
+        yield piece
+
+
+def paragraph(text: str, width: int, role: str = "text") -> list[Line]:
+    """Return a text, made safe and wrapped."""
+    return [((line, role),) for line in wrap(text, width)]
+
+
+def marked_paragraph(mark: str, text: str, width: int, role: str) -> list[Line]:
+    """Return a text, made safe and wrapped, after a mark that is as wide as the indent of the other lines."""
+    return [
+        ((f"{' ' * len(mark) if nth else mark} {line}", role),)
+        for nth, line in enumerate(wrap(text, width - len(mark) - 1))
+    ]
+
+
+def line_width(line: Line) -> int:
+    """Return the width of a line in cells."""
+    return sum(cell_len(text) for text, _ in line)
+
+
+def join_names(names: Sequence[str], limit: int = 3) -> str:
+    """Return the first names, made safe, and the number of the others."""
+    listed = ", ".join(safe(name, 60) for name in names[:limit])
+    return listed if len(names) <= limit else f"{listed} and {len(names) - limit} more"
 
 
 def state_glyph(profile: Profile, view: View) -> Span:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from rich.cells import cell_len
-
 from keyturn.model.labels import ROLE_WORDS
 from keyturn.model.profile import (
     Delivery,
@@ -28,9 +26,12 @@ from keyturn_tui.rendering.profile_cells import (
     Span,
     View,
     left_text,
+    marked_paragraph,
     next_step_text,
+    paragraph,
     rotation_text,
     state_glyph,
+    wrap,
 )
 from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
 from keyturn_tui.state import AppState
@@ -59,32 +60,6 @@ class Description:
     title: Line
     labels: tuple[Line, ...]
     values: tuple[Line, ...]
-
-
-def wrap(text: str, width: int) -> list[str]:
-    """Return `text`, made safe, in lines of at most `width` cells. Breaks at spaces, and inside a word that
-    is too long."""
-    width = max(4, width)
-    lines, line = [], ""
-    for word in _pieces(safe(text), width):
-        candidate = f"{line} {word}" if line else word
-        if cell_len(candidate) <= width:
-            line = candidate
-        else:
-            lines.append(line)
-            line = word
-    return [*lines, line]
-
-
-def _pieces(text: str, width: int) -> Iterator[str]:
-    for word in text.split(" "):
-        piece = ""
-        for ch in word:
-            if cell_len(piece + ch) > width:
-                yield piece
-                piece = ""
-            piece += ch
-        yield piece
 
 
 def describe(
@@ -124,7 +99,7 @@ def _facts(
     profile: Profile, view: View, room: int, display_path: Callable[[str], str]
 ) -> Iterator[tuple[str, list[Line]]]:
     def text(words: str, role: str = "text") -> list[Line]:
-        return [((line, role),) for line in wrap(words, room)]
+        return paragraph(words, room, role)
 
     if len(wrap(profile.name, room + LABEL)) > 1:
         yield "Name", text(profile.name)
@@ -229,10 +204,7 @@ def renewal_text(profile: Profile, view: View) -> str:
 
 def _state(profile: Profile, view: View, room: int) -> list[Line]:
     glyph, role = state_glyph(profile, view)
-    words = state_sentence(profile, view)
-    lines: list[Line] = []
-    for nth, line in enumerate(wrap(words, room - 2)):
-        lines.append(((f"{glyph if nth == 0 else ' '} {line}", role),))
+    lines = marked_paragraph(glyph, state_sentence(profile, view), room, role)
     session = profile.session
     timed = state_of(profile, view.vault, view.now) in (State.FRESH, State.SOON, State.EXPIRED)
     if timed and session is not None and session.expires is not None:
@@ -305,7 +277,7 @@ def describe_file(
         ("", "", "text"),
         ("Fix", "Correct this line in an editor. keyturn reloads the file automatically.", "text"),
     )
-    wrapped = ((label, [((line, role),) for line in wrap(words, room)]) for label, words, role in facts)
+    wrapped = ((label, paragraph(words, room, role)) for label, words, role in facts)
     return _description((("Unreadable file", "title"),), wrapped)
 
 

@@ -11,15 +11,21 @@ from keyturn.model.profile import Profile, Snapshot
 from keyturn.model.text import ASCII, Glyphs, masked_key_id, safe
 from keyturn.operations.rotation.progress import STEP_TEXTS, Progress
 from keyturn.operations.rotation.record import Step
-from keyturn_tui.rendering.profile_cells import Line, Span, fit, next_step_text, rotation_text
-from keyturn_tui.rendering.profile_detail import policy_text, wrap
+from keyturn_tui.rendering.profile_cells import (
+    Line,
+    Span,
+    fit,
+    join_names,
+    next_step_text,
+    paragraph,
+    rotation_text,
+)
+from keyturn_tui.rendering.profile_detail import policy_text
 
 #: Minimum width for description and note side by side.
 WIDE = 62
 #: Width of mark, number and name, and width of the note.
 _HEAD_WIDTH, _NOTE_WIDTH = 16, 20
-#: Maximum number of other profiles listed by name.
-_MAX_NAMED = 3
 
 
 class Phase(StrEnum):
@@ -196,8 +202,9 @@ def dialog_lines(view: RotationView, now: datetime, width: int, height: int, gly
     :param height: available lines; the least important part is dropped first.
     """
     header, steps = _header(view, width, glyphs), step_lines(view, now, width, glyphs)
-    summary = [] if view.has_drift else _text_lines(state_summary(view), width)
-    shared_with = _text_lines(shared_with_text(view), width, "muted")
+    summary = [] if view.has_drift else paragraph(state_summary(view), width)
+    shared_text = shared_with_text(view)
+    shared_with = paragraph(shared_text, width, "muted") if shared_text else []
     gap: list[Line] = [()]
     current = min(done_count(view), len(steps) - 1)
     shortened = [steps[current]] if view.has_started else header
@@ -271,10 +278,8 @@ def shared_with_text(view: RotationView) -> str:
     """Return the other profiles that use the key."""
     if not view.shared_with or view.is_over:
         return ""
-    names = ", ".join(safe(name, 60) for name in view.shared_with[:_MAX_NAMED])
-    count = len(view.shared_with)
-    more = f" and {count - _MAX_NAMED} more" if count > _MAX_NAMED else ""
-    return f"Also used by: {names}{more} ({'switch' if count > 1 else 'switches'} automatically)."
+    verb = "switch" if len(view.shared_with) > 1 else "switches"
+    return f"Also used by: {join_names(view.shared_with)} ({verb} automatically)."
 
 
 def available_keys(view: RotationView) -> tuple[tuple[str, str], ...]:  # noqa: PLR0911  # one return for each row of the table
@@ -311,7 +316,7 @@ def _header(view: RotationView, width: int, glyphs: Glyphs) -> list[Line]:
     text, _ = rotation_text(profile, glyphs)
     status = f" ({text})" if is_active_key and profile.rotation.pending_step is None else ""
     policy_sentence = f" Policy: {policy_text(profile)}{status}."
-    return _text_lines(owner[0].upper() + owner[1:] + which + policy_sentence, width)
+    return paragraph(owner[0].upper() + owner[1:] + which + policy_sentence, width)
 
 
 def _key_text(which: str, key: str) -> str:
@@ -382,7 +387,3 @@ def _step_line(index: int, row: StepRow, mark: Span, row_note: str, width: int) 
         (fit(row.description, description_width), "text" if role != "muted" else "muted"),
         (fit(row_note, _NOTE_WIDTH), note_role),
     )
-
-
-def _text_lines(text: str, width: int, role: str = "text") -> list[Line]:
-    return [((line, role),) for line in wrap(text, width)] if text else []

@@ -11,7 +11,7 @@ from textual.containers import Horizontal
 
 from keyturn_tui.actions import BY_ID, Action, label_of, why_unavailable
 from keyturn_tui.messages import ActionPressed
-from keyturn_tui.rendering.profile_cells import Line, Span, View
+from keyturn_tui.rendering.profile_cells import Line, Span, View, line_width
 from keyturn_tui.rendering.profile_rows import Row
 from keyturn_tui.terminal.output_filters import expand_ellipsis
 from keyturn_tui.widgets.styled_lines import StyledLines
@@ -40,7 +40,7 @@ def button_line(actions: Sequence[Action], row: Row | None, view: View) -> tuple
 
 def buttons_width(actions: Sequence[Action], row: Row | None, view: View) -> int:
     """Return the width of these buttons in cells."""
-    return sum(cell_len(text) for text, _ in button_line(actions, row, view)[0])
+    return line_width(button_line(actions, row, view)[0])
 
 
 class Buttons(StyledLines):
@@ -55,7 +55,7 @@ class Buttons(StyledLines):
     def offer(self, actions: Sequence[Action], row: Row | None, view: View) -> None:
         """Show these actions for a row."""
         line, self._hits = button_line(actions, row, view)
-        resized = sum(cell_len(text) for text, _ in line) != self.size.width
+        resized = line_width(line) != self.size.width
         self.show([line])
         if resized and self.styles.width is not None and self.styles.width.is_auto:
             self.refresh(layout=True)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
 from keyturn.model.profile import VaultState
-from keyturn_tui.rendering.profile_cells import Line, Span, View
+from keyturn_tui.rendering.profile_cells import Line, Span, View, line_width
 from keyturn_tui.rendering.profile_rows import Counts
 from keyturn_tui.widgets.styled_lines import StyledLines
 
@@ -43,7 +42,7 @@ def header_spans(counts: Counts, view: View, folder: str, width: int) -> Line:
         (" ", [*_state_counts(counts, view, overdue=""), *urgent, *flags]),
     ):
         line = ((" keyturn", "title"), *((gap + text, role) for text, role in parts))
-        if sum(cell_len(text) for text, _ in line) <= width:
+        if line_width(line) <= width:
             break
     return line
 

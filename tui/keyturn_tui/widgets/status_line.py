@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from keyturn_tui.rendering.profile_cells import Line, fit
-from keyturn_tui.rendering.profile_detail import wrap
+from keyturn_tui.rendering.profile_cells import Line, fit, wrap
 from keyturn_tui.widgets.styled_lines import StyledLines
 
 #: Maximum number of lines, on terminals of at least this height.
