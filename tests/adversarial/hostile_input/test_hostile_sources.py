@@ -9,10 +9,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 CLI, TUI = ROOT / "core" / "keyturn" / "cli", ROOT / "tui" / "keyturn_tui"
-#: Calls that show text to the user; the text is their first argument (the second of `os.write`).
+#: Calls that show text to the user; the text is their first argument (the second of `os.write`, all after the
+#: first of `set_border_text`).
 SINKS = {
     "echo", "secho", "print", "write", "notify", "Content", "Segment", "getpass", "prompt", "from_markup",
-    "set_title", "Text",
+    "set_title", "set_border_text", "Text",
     "Static", "Label", "panic", "bell", "copy_to_clipboard", "open_url",
 }  # fmt: skip
 #: Attributes that Textual shows, as markup unless they are `Content`.
@@ -78,6 +79,8 @@ KNOWN = {
     ("command_palette.py", "action.label"): "the registry's",
     ("command_palette.py", "action.key_label.split()[0]"): "the registry's",
     ("styled_lines.py", "text"): "a segment that was made by `safe`, padded",
+    ("styled_lines.py", "title"): "of `set_border_text`, whose callers are checked",
+    ("styled_lines.py", "subtitle"): "the same",
     ("review_changes.py", "self._plan.action"): "`adopt` or `release`",
     ("profiles.py", "label"): "a literal of `_lines`",
     ("profiles.py", "key"): "a setting's own name",
@@ -172,6 +175,13 @@ def _name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
+def _texts(sink: ast.Call) -> list[ast.expr]:
+    """Return the arguments of a call of :data:`SINKS` that are shown."""
+    if _name(sink.func) == "set_border_text":
+        return sink.args[1:]
+    return [sink.args[ast.unparse(sink.func) == "os.write"]]
+
+
 def places(source: str, file: Path) -> Iterator[tuple[int, Function, ast.expr, ast.AST]]:
     """Yield every text that is shown to the user: its line, the enclosing function, the text, and the call
     that shows it."""
@@ -183,7 +193,8 @@ def places(source: str, file: Path) -> Iterator[tuple[int, Function, ast.expr, a
         inside = Function(file, scope)
         for node in ast.walk(scope):
             if isinstance(node, ast.Call) and _name(node.func) in SINKS and node.args:
-                yield node.lineno, inside, node.args[ast.unparse(node.func) == "os.write"], node
+                for text in _texts(node):
+                    yield node.lineno, inside, text, node
             elif isinstance(node, ast.Assign) and any(
                 isinstance(target, ast.Attribute) and target.attr in SHOWN for target in node.targets
             ):
@@ -239,6 +250,7 @@ def test_the_check_notices_what_it_is_there_for() -> None:
         "self.notify(x, markup=False)",
         "box.border_title = x", "box.border_title = safe(x)", "box.border_title = Content(x)",
         "w.tooltip = Content(f'{x.name}')",
+        "set_border_text(box, x)", "set_border_text(box, safe(x), x)",
         "sys.stdout.write(x)", "print(x)", "click.echo(x.strip())", "click.echo('a' if x else x)",
         "yield Segment(x)",
     ):  # fmt: skip
@@ -247,7 +259,7 @@ def test_the_check_notices_what_it_is_there_for() -> None:
         "click.echo(safe(x))", "click.echo('a')", "click.echo(f'{safe(x)}: {len(x)}')",
         "y = safe(x)\n    click.echo(y)",
         "self.notify(safe(x), markup=False)", "box.border_title = Content(safe(x, 60))",
-        "click.echo(error.line())",
+        "click.echo(error.line())", "set_border_text(box, safe(x), 'a')",
         "y = ', '.join(safe(z) for z in x)\n    box.border_title = Content(f'{y}')",
     ):  # fmt: skip
         assert not fault(body), body

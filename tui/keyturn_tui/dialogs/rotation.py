@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.content import Content
 
 from keyturn_tui.controllers.rotation import RotationController
 from keyturn_tui.dialogs.base import Dialog, key_line
@@ -15,6 +14,7 @@ from keyturn_tui.rendering.profile_cells import Line, paragraph
 from keyturn_tui.rendering.rotation_steps import Phase, available_keys, dialog_lines, dialog_title
 from keyturn_tui.state import AppState
 from keyturn_tui.terminal.output_filters import expand_ellipsis
+from keyturn_tui.widgets.styled_lines import set_border_text
 
 
 class RotationScreen(Dialog[None]):
@@ -43,9 +43,7 @@ class RotationScreen(Dialog[None]):
         self._status = paragraph(text, self.text_width, role) if text else [()]
         super().draw()
         title = dialog_title(self._rotation.view, self.text_width, self.state.terminal.glyphs)
-        box = self.query_one("#box")
-        if str(box.border_title) != title:
-            box.border_title = Content(title)
+        set_border_text(self.query_one("#box"), title)
 
     def body(self) -> Sequence[Line]:
         glyphs = self.state.terminal.glyphs

@@ -40,7 +40,7 @@ from keyturn_tui.widgets.footer import Footer
 from keyturn_tui.widgets.header import Header
 from keyturn_tui.widgets.profile_list import ProfileList
 from keyturn_tui.widgets.status_line import StatusLine
-from keyturn_tui.widgets.styled_lines import StyledLines
+from keyturn_tui.widgets.styled_lines import StyledLines, set_border_text
 from keyturn_tui.widgets.timeline_strip import TimelineStrip
 
 
@@ -72,7 +72,6 @@ class MainScreen(ListScreen):
         self._sorted_rows: tuple[Row, ...] = ()
         self._deadlines: list[datetime] = []
         self._last_tick = state.now()
-        self._border_text = ("", "")
 
     def compose(self) -> ComposeResult:
         """Yield all parts; :meth:`_apply_frame` hides those that do not fit."""
@@ -276,7 +275,6 @@ class MainScreen(ListScreen):
         self._update_border_text(rows)
 
     def _update_border_text(self, rows: tuple[Row, ...]) -> None:
-        """Update the border's title and subtitle only if they changed, because that repaints the pane."""
         order_text = f"{self._sort.value}, reversed" if self._is_reversed else self._sort.value
         text = safe(self.query_one("#filter", PlainField).value, 30)
         title = f"1 Profiles {self.rule} sort: {order_text}" + (
@@ -284,12 +282,7 @@ class MainScreen(ListScreen):
         )
         shown_count, total = sum(isinstance(row, Entry) for row in rows), len(self.state.catalog.entries)
         subtitle = f"{shown_count} of {total}" if self._query else ""
-        pane = self.query_one("#list-pane")
-        if title != self._border_text[0]:
-            pane.border_title = Content(title)
-        if subtitle != self._border_text[1]:
-            pane.border_subtitle = Content(subtitle)
-        self._border_text = (title, subtitle)
+        set_border_text(self.query_one("#list-pane"), title, subtitle)
 
     def _update_counts(self) -> None:
         view = self.state.view()

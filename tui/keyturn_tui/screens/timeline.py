@@ -7,7 +7,6 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.content import Content
 
 from keyturn_tui.actions import BY_ID, bindings, row_actions
 from keyturn_tui.controllers.profiles import ProfileController
@@ -28,7 +27,7 @@ from keyturn_tui.screens.list_screen import ListScreen
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.footer import Footer
 from keyturn_tui.widgets.status_line import StatusLine
-from keyturn_tui.widgets.styled_lines import StyledLines
+from keyturn_tui.widgets.styled_lines import StyledLines, set_border_text
 from keyturn_tui.widgets.timeline_list import TimelineList
 
 #: Actions of the footer; the last ones are dropped if there is not enough room.
@@ -61,7 +60,6 @@ class TimelineScreen(ListScreen):
         super().__init__(state, controller, ui)
         self._by_name = False
         self._keys: tuple[TimelineEntry, ...] = ()
-        self._title = ""
 
     def compose(self) -> ComposeResult:
         """Yield a heading that stays while the rows under it scroll."""
@@ -160,9 +158,6 @@ class TimelineScreen(ListScreen):
         )
 
     def _update_title(self) -> None:
-        """Update the border's title only if it changed, because that repaints the pane."""
         order_text = ("name" if self._by_name else "expiry") + (", reversed" if self._is_reversed else "")
         title = f"3 Timeline {self.rule} {self.window_words} {self.rule} sort: {order_text}"
-        if title != self._title:
-            self._title = title
-            self.query_one("#pane").border_title = Content(title)
+        set_border_text(self.query_one("#pane"), title)

@@ -9,6 +9,7 @@ from itertools import zip_longest
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
+from textual.content import Content
 from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
@@ -16,6 +17,15 @@ from textual.widget import Widget
 from keyturn.model.text import safe
 from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.theme import role_class
+
+
+def set_border_text(widget: Widget, title: str, subtitle: str = "", /) -> None:
+    """Set title and subtitle of a border if they differ from those shown, because each change repaints the
+    whole widget. They are not read as markup."""
+    shown = widget.border_title or "", widget.border_subtitle or ""
+    if shown != (Content(title).markup, Content(subtitle).markup):
+        widget.border_title = Content(title)
+        widget.border_subtitle = Content(subtitle)
 
 
 class RoleStyles(Widget):

@@ -7,12 +7,11 @@ from datetime import datetime
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.content import Content
 
 from keyturn_tui.rendering.profile_cells import Line, View
 from keyturn_tui.rendering.timeline_rows import TimelineEntry, room_in, row_line, time_axis, upcoming
 from keyturn_tui.rendering.timeline_scale import Window
-from keyturn_tui.widgets.styled_lines import StyledLines
+from keyturn_tui.widgets.styled_lines import StyledLines, set_border_text
 
 #: Rows under the heading.
 ROWS = 5
@@ -33,7 +32,6 @@ class TimelineStrip(Vertical):
         self._rows: tuple[TimelineEntry, ...] = ()
         self._visible: tuple[TimelineEntry, ...] = ()
         self._minute: datetime | None = None
-        self._title = ""
 
     def compose(self) -> ComposeResult:
         yield StyledLines()
@@ -59,7 +57,4 @@ class TimelineStrip(Vertical):
         if len(lines) == 1:
             lines.append((("    No sessions with a known expiry.", "muted"),))
         chart.show(lines)
-        if title != self._title:
-            self._title = title
-            self.border_title = Content(title)
-            self.border_subtitle = Content("t open, + - zoom")
+        set_border_text(self, title, "t open, + - zoom")
