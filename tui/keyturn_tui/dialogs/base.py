@@ -154,31 +154,34 @@ class EntryDialog(Dialog[T | Exception], Generic[E, T]):
 
     :param operation: takes the entry.
     :param queue: where the operation runs.
+    :param must_finish: the dialog stays open while the operation runs, because the user must see its result.
     """
 
     #: Error that means another entry may work; every other error ends the dialog.
     REFUSAL: ClassVar[type[KeyturnError]]
 
     def __init__(
-        self, state: AppState, title: str, operation: Callable[[E], T], queue: Queue = Queue.DIALOG
+        self,
+        state: AppState,
+        title: str,
+        operation: Callable[[E], T],
+        queue: Queue = Queue.DIALOG,
+        *,
+        must_finish: bool = False,
     ) -> None:
         super().__init__(state, title)
         self._operation = operation
         self._queue = queue
+        self._must_finish = must_finish
         self.is_busy = False
 
-    @property
-    def must_finish(self) -> bool:
-        """True if the dialog stays open while the operation runs, because the user must see its result."""
-        return False
-
     def action_cancel(self) -> None:
-        if self.is_busy and self.must_finish:
+        if self.is_busy and self._must_finish:
             self.set_status("It is running and can no longer be cancelled.", "soon")
         else:
             super().action_cancel()
 
-    def refuse(self, entry: E) -> None:
+    def refuse(self) -> None:
         """Show that the entry was refused."""
 
     def accept(self, entry: E) -> None:
@@ -199,7 +202,7 @@ class EntryDialog(Dialog[T | Exception], Generic[E, T]):
             result = await self.state.workers.run(partial(self._operation, entry), self._queue, label)
         except self.REFUSAL:
             self.is_busy = False
-            self.refuse(entry)
+            self.refuse()
         except Exception as error:  # noqa: BLE001  # passed to the caller, which handles it at its own boundary
             self.dismiss(error)
         else:

@@ -55,13 +55,8 @@ class TypedConfirmScreen(EntryDialog[str, T]):
     REFUSAL = NeedsConfirmation
 
     def __init__(self, state: AppState, need: NeedsConfirmation, operation: Callable[[str], T]) -> None:
-        super().__init__(state, "Confirm by typing", operation)
+        super().__init__(state, "Confirm by typing", operation, must_finish=True)  # keys leave the vault
         self._need = need
-
-    @property
-    def must_finish(self) -> bool:
-        """True, because keys leave the vault."""
-        return True
 
     def compose_fields(self) -> ComposeResult:
         yield field_row("Text", PlainField(id="words"), 48)
@@ -79,8 +74,7 @@ class TypedConfirmScreen(EntryDialog[str, T]):
         message.stop()
         self.submit(message.value.strip())
 
-    def refuse(self, entry: str) -> None:
-        del entry
+    def refuse(self) -> None:
         self.set_status("The text does not match.", "error")
 
 

@@ -106,9 +106,8 @@ class MfaScreen(EntryDialog[str, T]):
         """Remember the code, because it works only once."""
         self.state.used_codes[self._need.serial] = UsedCode(entry, self.state.now())
 
-    def refuse(self, entry: str) -> None:
+    def refuse(self) -> None:
         """Ask for another code, but only a few times."""
-        del entry
         self._attempts += 1
         if self._attempts >= MAX_ATTEMPTS:
             reason = f"{MAX_ATTEMPTS} codes were refused"

@@ -32,14 +32,11 @@ class UnlockScreen(EntryDialog[Secret, T]):
     def __init__(
         self, state: AppState, requester: str, operation: Callable[[Secret], T], *, why: str = ""
     ) -> None:
-        super().__init__(state, "Passphrase" if why else "Unlock the vault", operation)
+        # With a reason it is for a release, which gives keys out of the vault.
+        title = "Passphrase" if why else "Unlock the vault"
+        super().__init__(state, title, operation, must_finish=bool(why))
         self._requester = requester
         self._why = why
-
-    @property
-    def must_finish(self) -> bool:
-        """True for a release, which gives keys out of the vault."""
-        return bool(self._why)
 
     def compose_fields(self) -> ComposeResult:
         yield field_row("Passphrase", SecretField(id="secret"), 44)
@@ -69,6 +66,5 @@ class UnlockScreen(EntryDialog[Secret, T]):
         self.set_status("Unlocking… (takes about a second by design)", "working")
         self.submit(secret)
 
-    def refuse(self, entry: Secret) -> None:
-        del entry
+    def refuse(self) -> None:
         self.set_status("Wrong passphrase. Try again; attempts are not limited.", "error")
