@@ -32,6 +32,7 @@ class AppState:
     """None until the files were read for the first time."""
     catalog: Catalog = field(default_factory=lambda: Catalog((), ()))
     working: frozenset[str] = frozenset()
+    """Profiles that have a running operation."""
     rotating: frozenset[str] = frozenset()
     """Profiles whose key rotation has a running step."""
     failures: dict[str, Failure] = field(default_factory=dict)
@@ -45,9 +46,8 @@ class AppState:
 
     def view(self) -> View:
         """Return everything that determines how profiles look now."""
-        snapshot = self.snapshot or Snapshot(0, ())
         return View(
-            snapshot,
+            self.snapshot or Snapshot(0, ()),
             self.now(),
             self.working,
             dict(self.failures),
@@ -70,13 +70,6 @@ class AppState:
         return tuple(
             other.name for other in self.profiles if other.source == source and other.name != profile.name
         )
-
-    def mark_working(self, name: str) -> None:
-        """Mark a profile as having a running operation."""
-        self.working |= {name}
-
-    def mark_idle(self, name: str) -> None:
-        self.working -= {name}
 
     def display_path(self, path: str) -> str:
         """Return a path in its short form (`~/…`)."""

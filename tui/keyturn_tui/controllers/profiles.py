@@ -59,22 +59,21 @@ class ProfileController:
         self._cancelled_topics: set[str] = set()
         self._is_rest_cancelled = False
 
-    async def refresh(self, name: str) -> None:
-        """Refresh one profile."""
-        self._reset_cancelled()
-        await self._run_on_profile(name, f"refresh of {name}", partial(self._refresh, name))
+    async def refresh(self, name: str, need: NeedsMfa | None = None) -> None:
+        """Refresh one profile.
 
-    async def sign_in(self, profile: Profile) -> None:
-        """Ask for the MFA code of a profile first, then refresh it."""
-        name = profile.name
-        if not profile.mfa_serial:
-            await self.refresh(name)
-            return
+        :param need: an MFA code to ask for first.
+        """
         self._reset_cancelled()
-        need = NeedsMfa(f"refresh of {name}", profile=name, serial=profile.mfa_serial)
         await self._run_on_profile(
             name, f"refresh of {name}", partial(self._refresh, name, initial_need=need)
         )
+
+    async def sign_in(self, profile: Profile) -> None:
+        """Ask for the MFA code of a profile first, if it has an MFA device, then refresh it."""
+        name, serial = profile.name, profile.mfa_serial
+        need = NeedsMfa(f"refresh of {name}", profile=name, serial=serial) if serial else None
+        await self.refresh(name, need)
 
     async def refresh_due(self) -> None:
         """Refresh all profiles that are in use and due: sources concurrently, profiles of one source in
@@ -134,9 +133,7 @@ class ProfileController:
                 self._ui.show_message("Session kept.")
                 return
 
-        async def run() -> str:
-            return await self._run_unlocked(partial(self._state.service.stop, name))
-
+        run = partial(self._run_unlocked, partial(self._state.service.stop, name))
         await self._run_on_profile(name, f"stop of {name}", run)
 
     async def lock(self) -> None:
@@ -255,8 +252,7 @@ class ProfileController:
         return state is VaultState.OPEN or (topic == "vault" and state is not VaultState.ABSENT)
 
     async def _ask_create_vault(self) -> bool:
-        is_created: bool | None = await self._ui.show_dialog(CreateVaultScreen(self._state))
-        return is_created is True
+        return await self._ui.show_dialog(CreateVaultScreen(self._state)) is True
 
     async def _unlock(self, what: str) -> bool:
         """Unlock with the system keyring if possible, otherwise ask for the passphrase or recovery key."""
@@ -331,12 +327,12 @@ class ProfileController:
         """Run an operation on one profile and mark it as working. A failure stays in its row."""
         if name in self._state.working:
             return False
-        self._state.mark_working(name)
+        self._state.working |= {name}
         self._ui.redraw()
         try:
             done = await self._run_reporting(what, run, name)
         finally:
-            self._state.mark_idle(name)
+            self._state.working -= {name}
             self._ui.redraw()
         await self._ui.reload()
         return done

@@ -104,7 +104,7 @@ class RotationController:
         self._stop_requested.clear()
         self.status = ("", "text")
         self._cancel_text = "Cancelled. This step changed nothing."
-        self._state.mark_working(self._name)
+        self._state.working |= {self._name}
         self._ui.redraw()
         failure: Exception | None = None
         try:
@@ -114,7 +114,7 @@ class RotationController:
         except Exception as error:  # noqa: BLE001  # boundary between a user's action and a bug
             failure = error
         finally:
-            self._state.mark_idle(self._name)
+            self._state.working -= {self._name}
             self._is_running = False
         await self._ui.reload()
         if failure is not None:
