@@ -9,10 +9,9 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
 from textual import events
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.driver import Driver
@@ -24,7 +23,7 @@ from keyturn.model.profile import Snapshot
 from keyturn.model.text import safe
 from keyturn.system import log
 from keyturn_tui import theme
-from keyturn_tui.command_palette import Commands, Palette
+from keyturn_tui.command_palette import Commands
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.messages import Answer
 from keyturn_tui.rendering.profile_rows import Catalog, catalog
@@ -210,18 +209,6 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
             if self.is_running:  # otherwise the screen is being removed
                 self.report_bug("background task", error)
 
-    def open_palette(self) -> None:
-        if not Palette.is_open(cast("App[object]", self)):
-            self.push_screen(Palette(id="palette", placeholder="Find an action or a profile"))
-
-    def next_theme(self) -> None:
-        theme_names = theme.THEME_NAMES
-        if self.state.terminal.no_color:
-            self.show_message("Themes are off because NO_COLOR is set.", "soon")
-            return
-        self.theme = theme_names[(theme_names.index(self.theme) + 1) % len(theme_names)]
-        self.show_message(f"Theme: {self.theme}")
-
     def _schedule_tick(self) -> None:
         """Set the timer of the next second, each time anew because clocks drift and machines sleep."""
         self.set_timer(seconds_until_tick(self.state.now(), focused=self.app_focus), self._run_tick)
@@ -248,9 +235,8 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
 
     def run_action_id(self, action_id: str) -> None:
         """Run an action of the registry on the current screen."""
-        screen = self.screen
-        if isinstance(screen, ActionScreen):
-            screen.run_on_saved_row(action_id)
+        if isinstance(self.screen, ActionScreen):
+            self.screen.run_on_saved_row(action_id)
 
     def go_to(self, name: str) -> None:
         """Move the cursor to a profile."""

@@ -22,12 +22,6 @@ class Ui(Protocol):
     def start(self, conversation: Coroutine[Any, Any, Any]) -> None:
         """Run a conversation in the background."""
 
-    def open_palette(self) -> None:
-        """Open the command palette."""
-
-    def next_theme(self) -> None:
-        """Switch to the next theme."""
-
     def redraw(self) -> None:
         """Redraw the screens after the state changed."""
 

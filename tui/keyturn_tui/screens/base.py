@@ -8,6 +8,7 @@ from textual.screen import Screen
 
 from keyturn.model.text import safe
 from keyturn_tui.actions import BY_ID, Action, label_of, why_unavailable
+from keyturn_tui.command_palette import Palette
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.controllers.rotation import RotationController
 from keyturn_tui.controllers.ui import Ui
@@ -16,6 +17,7 @@ from keyturn_tui.messages import ActionPressed
 from keyturn_tui.rendering.profile_rows import Entry, Row
 from keyturn_tui.screens.help import HelpScreen
 from keyturn_tui.state import AppState
+from keyturn_tui.theme import THEME_NAMES
 from keyturn_tui.widgets.cursor import Key
 from keyturn_tui.widgets.status_line import StatusLine
 
@@ -29,6 +31,7 @@ class ActionScreen(Screen[None]):
         self.controller = controller
         self.ui = ui
         self._saved_row: Key | None = None
+        """The selected row when a help screen or palette was opened."""
 
     @property
     def selected_row(self) -> Row | None:
@@ -86,10 +89,6 @@ class ActionScreen(Screen[None]):
     def _selected_key(self) -> Key | None:
         return self.selected_row.key if self.selected_row is not None else None
 
-    def save_row(self) -> None:
-        """Remember the selected row for a help screen or palette that opens now."""
-        self._saved_row = self._selected_key
-
     def run_on_saved_row(self, action_id: str) -> None:
         """Run an action that was chosen in a help screen or palette, if the cursor is still on the saved
         row."""
@@ -146,15 +145,22 @@ class ActionScreen(Screen[None]):
             if action_id is not None:
                 self.run_on_saved_row(action_id)
 
-        self.save_row()
+        self._saved_row = self._selected_key
         self.app.push_screen(HelpScreen(self.state, self.selected_row), run)
 
     def do_palette(self) -> None:
-        self.save_row()
-        self.ui.open_palette()
+        if not Palette.is_open(self.app):
+            self._saved_row = self._selected_key
+            self.app.push_screen(Palette(id="palette", placeholder="Find an action or a profile"))
 
     def do_theme(self) -> None:
-        self.ui.next_theme()
+        """Switch to the next theme."""
+        if self.state.terminal.no_color:
+            self.ui.show_message("Themes are off because NO_COLOR is set.", "soon")
+            return
+        nth = THEME_NAMES.index(self.app.theme) + 1
+        self.app.theme = THEME_NAMES[nth % len(THEME_NAMES)]
+        self.ui.show_message(f"Theme: {self.app.theme}")
 
     def do_redraw(self) -> None:
         """Repaint the whole terminal, because another program may have written over it."""
