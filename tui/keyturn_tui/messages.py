@@ -8,8 +8,6 @@ from typing import Any
 
 from textual.message import Message
 
-from keyturn_tui.rendering.profile_rows import Row
-
 
 @dataclass
 class Answer(Message, bubble=False):
@@ -21,14 +19,12 @@ class Answer(Message, bubble=False):
 
 
 @dataclass
-class RowSelected(Message):
-    """The cursor moved to another row, or there is no row."""
-
-    row: Row | None
+class CursorMoved(Message):
+    """The cursor of a list moved, or the rows under it changed."""
 
     def can_replace(self, message: Message) -> bool:
         """Return True for the same type, because only the last row counts while a key is held."""
-        return isinstance(message, RowSelected)
+        return isinstance(message, CursorMoved)
 
 
 @dataclass
@@ -52,12 +48,3 @@ class CodeComplete(Message):
 class SecretTyped(Message):
     """Enter was pressed in a secret field. The secret stays in the field until :meth:`SecretField.take` is
     called."""
-
-
-@dataclass
-class TimelineRowSelected(Message):
-    """The cursor of the timeline moved."""
-
-    def can_replace(self, message: Message) -> bool:
-        """Return True for the same type, because only the last row counts while a key is held."""
-        return isinstance(message, TimelineRowSelected)

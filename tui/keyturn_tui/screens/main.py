@@ -17,7 +17,7 @@ from keyturn.profiles.filter import parse
 from keyturn_tui.actions import bindings, fixed_actions, row_actions
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.controllers.ui import Ui
-from keyturn_tui.messages import RowOpened, RowSelected
+from keyturn_tui.messages import CursorMoved, RowOpened
 from keyturn_tui.rendering.layout import GUTTER, TOO_SMALL, DetailPlace, columns_for
 from keyturn_tui.rendering.profile_detail import empty_list_lines, summary_lines
 from keyturn_tui.rendering.profile_rows import (
@@ -109,7 +109,7 @@ class MainScreen(ListScreen):
         ]
         self._show_filtered()
         self._update_counts()
-        self._update_detail(self.selected_row)
+        self._update_detail()
         if self._frame.strip:
             self._strip.set_rows(session_rows(self.state.catalog))
         self.draw_chart()
@@ -135,12 +135,12 @@ class MainScreen(ListScreen):
             return
         if passed:
             self._update_counts()
-        self._update_detail(self.selected_row)
+        self._update_detail()
         self.draw_chart()
 
-    def on_row_selected(self, message: RowSelected) -> None:
+    def on_cursor_moved(self, message: CursorMoved) -> None:
         message.stop()
-        self._update_detail(message.row)
+        self._update_detail()
 
     def on_row_opened(self, message: RowOpened) -> None:
         """Open a row that was clicked twice."""
@@ -291,8 +291,8 @@ class MainScreen(ListScreen):
         folder = self.state.display_path(str(self.state.service.paths.aws_config.parent))
         self.query_one(Header).show(counts, view, safe(folder, 40))
 
-    def _update_detail(self, row: Row | None) -> None:
-        view = self.state.view()
+    def _update_detail(self) -> None:
+        row, view = self.selected_row, self.state.view()
         if self._frame.detail is DetailPlace.RIGHT:
             self._detail.show(row, view)
         elif self._frame.detail is DetailPlace.LINES:

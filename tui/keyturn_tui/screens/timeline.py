@@ -11,18 +11,11 @@ from textual.containers import Vertical
 from keyturn_tui.actions import BY_ID, bindings, row_actions
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.controllers.ui import Ui
-from keyturn_tui.messages import TimelineRowSelected
+from keyturn_tui.messages import CursorMoved
 from keyturn_tui.rendering.layout import TOO_SMALL
 from keyturn_tui.rendering.profile_cells import Line
 from keyturn_tui.rendering.profile_rows import Row
-from keyturn_tui.rendering.timeline_rows import (
-    TimelineEntry,
-    first_upcoming,
-    key_axis,
-    key_rows,
-    session_rows,
-    time_axis,
-)
+from keyturn_tui.rendering.timeline_rows import first_upcoming, key_rows, session_rows
 from keyturn_tui.screens.list_screen import ListScreen
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.footer import Footer
@@ -59,7 +52,6 @@ class TimelineScreen(ListScreen):
     def __init__(self, state: AppState, controller: ProfileController, ui: Ui) -> None:
         super().__init__(state, controller, ui)
         self._by_name = False
-        self._keys: tuple[TimelineEntry, ...] = ()
 
     def compose(self) -> ComposeResult:
         """Yield a heading that stays while the rows under it scroll."""
@@ -91,7 +83,7 @@ class TimelineScreen(ListScreen):
         """Redraw; only changed cells are sent."""
         self.draw_chart()
 
-    def on_timeline_row_selected(self, message: TimelineRowSelected) -> None:
+    def on_cursor_moved(self, message: CursorMoved) -> None:
         message.stop()
         self.draw_chart()
 
@@ -99,12 +91,7 @@ class TimelineScreen(ListScreen):
         """Draw the visible rows, the heading and the footer."""
         view, window, timeline = self.state.view(), self.window, self.row_list
         timeline.draw(view, window)
-        axis = (
-            key_axis(self._keys, timeline.room)
-            if timeline.keys_only
-            else time_axis(window, timeline.room, view.now)
-        )
-        self.query_one("#axis", StyledLines).show([axis])
+        self.query_one("#axis", StyledLines).show([timeline.axis(view, window)])
         self._update_title()
         row = self.selected_row
         fixed = [BY_ID[id_] for id_ in _FOOTER_IDS if not (BY_ID[id_].writes and view.read_only)]
@@ -146,7 +133,6 @@ class TimelineScreen(ListScreen):
             keys = tuple(sorted(keys, key=lambda row: row.label.lower()))
         if self._is_reversed:
             sessions, keys = sessions[::-1], keys[::-1]
-        self._keys = keys
         self.row_list.set_rows(sessions, keys, self._empty_hint())
 
     def _empty_hint(self) -> tuple[Line, ...]:

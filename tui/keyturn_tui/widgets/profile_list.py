@@ -11,7 +11,7 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from keyturn_tui.messages import RowOpened, RowSelected
+from keyturn_tui.messages import CursorMoved, RowOpened
 from keyturn_tui.rendering.layout import GUTTER, Column, Field
 from keyturn_tui.rendering.profile_cells import (
     Line,
@@ -91,7 +91,7 @@ class ProfileList(ScrollView, RoleStyles, CursorList, can_focus=True, inherit_bi
         self._measure()
         self._bring_into_view()
         self._refresh_changed()
-        self.post_message(RowSelected(self.row))
+        self.post_message(CursorMoved())
 
     def tick(self, now: datetime) -> None:
         """Repaint the left cells of visible rows that changed."""
@@ -206,7 +206,7 @@ class ProfileList(ScrollView, RoleStyles, CursorList, can_focus=True, inherit_bi
             top = self.scroll_offset.y
             for changed_index in (previous, index):
                 self.refresh(Region(0, changed_index - top, self.size.width, 1))
-        self.post_message(RowSelected(self.row))
+        self.post_message(CursorMoved())
 
     def _bring_into_view(self) -> bool:
         """Scroll so that the cursor is visible: by half a page at the edge, because each scroll repaints the

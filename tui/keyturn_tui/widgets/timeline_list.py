@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from textual import events
 
-from keyturn_tui.messages import TimelineRowSelected
+from keyturn_tui.messages import CursorMoved
 from keyturn_tui.rendering.profile_cells import Line, View
-from keyturn_tui.rendering.timeline_rows import Room, TimelineEntry, key_axis, room_in, row_line
+from keyturn_tui.rendering.timeline_rows import Room, TimelineEntry, key_axis, room_in, row_line, time_axis
 from keyturn_tui.rendering.timeline_scale import Window
 from keyturn_tui.widgets.cursor import CursorGuard, CursorList
 from keyturn_tui.widgets.styled_lines import StyledLines
@@ -34,15 +34,13 @@ class TimelineList(StyledLines, CursorList):
         rows = self._rows
         return rows[self._cursor] if self._cursor < len(rows) else None
 
-    @property
-    def room(self) -> Room:
-        """Widths of the row's parts at this size."""
-        return room_in(self.size.width)
-
-    @property
-    def keys_only(self) -> bool:
-        """True if only keys are visible and their heading is scrolled out of view."""
-        return bool(self._keys) and self._top > self._keys_at - 1
+    def axis(self, view: View, window: Window) -> Line:
+        """Return the heading: that of the keys if only keys are visible and their own is scrolled out of
+        view."""
+        room = room_in(self.size.width)
+        if self._keys and self._top > self._keys_at - 1:
+            return key_axis(self._keys, room)
+        return time_axis(window, room, view.now)
 
     def set_rows(
         self, sessions: Sequence[TimelineEntry], keys: Sequence[TimelineEntry], placeholder: Sequence[Line]
@@ -66,7 +64,7 @@ class TimelineList(StyledLines, CursorList):
         """Move the cursor to a row, counted from 0, clamped to both ends."""
         self._cursor = min(max(nth, 0), max(0, len(self._rows) - 1))
         self.guard.cursor_moved()
-        self.post_message(TimelineRowSelected())
+        self.post_message(CursorMoved())
 
     def move(self, by: int) -> None:
         """Move by rows; negative is up."""
@@ -80,7 +78,7 @@ class TimelineList(StyledLines, CursorList):
 
     def draw(self, view: View, window: Window) -> None:
         """Draw the visible rows."""
-        height, room = self.size.height, self.room
+        height, room = self.size.height, room_in(self.size.width)
         self._bring_into_view(height)
         visible = range(self._top, min(self._top + height, self._keys_at + len(self._keys)))
         self.show([self._line_at(y, view, window, room) for y in visible])
