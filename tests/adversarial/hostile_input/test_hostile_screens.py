@@ -155,9 +155,9 @@ async def test_the_list_with_every_name(
     service = MemoryService(PROFILES, problems=PROBLEMS)
     async with drive(service, size, Options(ascii=ascii_only)) as driver:
         await driver.press("g")
-        before = -1
-        while driver.listing.cursor != before:
-            before = driver.listing.cursor
+        before = None
+        while driver.listing.row != before:
+            before = driver.listing.row
             checks.check(driver, ascii_only=ascii_only)
             await driver.press("pagedown")
     assert checks.screens > 20

@@ -11,6 +11,7 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from keyturn.model.profile import Profile
 from keyturn_tui.messages import CursorMoved, RowOpened
 from keyturn_tui.rendering.layout import GUTTER, Column, Field
 from keyturn_tui.rendering.profile_cells import (
@@ -47,7 +48,8 @@ class ProfileList(ScrollView, RoleStyles, CursorList, can_focus=True, inherit_bi
         self._display_path = display_path
         self._view = view
         self._columns: tuple[Column, ...] = ()
-        self._rows: tuple[Row, ...] = ()
+        self.rows: tuple[Row, ...] = ()
+        """All rows, including those scrolled out of view."""
         self._selectable: tuple[int, ...] = ()
         self._cursor = 0
         self._pinned_key: tuple[str, str] | None = None
@@ -60,17 +62,7 @@ class ProfileList(ScrollView, RoleStyles, CursorList, can_focus=True, inherit_bi
     @property
     def row(self) -> Row | None:
         """The row under the cursor."""
-        return self._rows[self._cursor] if self._selectable else None
-
-    @property
-    def rows(self) -> tuple[Row, ...]:
-        """All rows, including those scrolled out of view."""
-        return self._rows
-
-    @property
-    def cursor(self) -> int:
-        """Index of the row under the cursor."""
-        return self._cursor
+        return self.rows[self._cursor] if self._selectable else None
 
     def show(
         self, rows: Sequence[Row], view: View, columns: tuple[Column, ...], placeholder: Sequence[Line]
@@ -80,15 +72,15 @@ class ProfileList(ScrollView, RoleStyles, CursorList, can_focus=True, inherit_bi
         :param placeholder: text if there are no rows.
         """
         previous = self.row.key if self.row is not None else None
-        self._rows, self._placeholder = tuple(rows), tuple(placeholder)
+        self.rows, self._placeholder = tuple(rows), tuple(placeholder)
         self._view, self._columns = view, columns
-        self._selectable = tuple(i for i, row in enumerate(self._rows) if not isinstance(row, Group))
+        self._selectable = tuple(i for i, row in enumerate(self.rows) if not isinstance(row, Group))
         self._cursor = self._index_of(self._pinned_key)
         if self._pinned_key is None:
             self.pin_row()
         self.guard.rows_changed(previous, self.row.key if self.row is not None else None)
         self.clear_cache()
-        self._measure()
+        self.virtual_size = Size(self.size.width, len(self.rows))
         self._bring_into_view()
         self._refresh_changed()
         self.post_message(CursorMoved())
@@ -98,10 +90,10 @@ class ProfileList(ScrollView, RoleStyles, CursorList, can_focus=True, inherit_bi
         self._view = self._view.at(now)
         top = self.scroll_offset.y
         regions = []
-        for index in range(top, min(top + self.size.height, len(self._rows))):
+        for index in range(top, min(top + self.size.height, len(self.rows))):
             left_cell = self._left_cells.get(index)
-            if left_cell is not None and left_cell != self._left_cell(self._rows[index]):
-                width = GUTTER + max(len(left_cell[1]), len(self._left_cell(self._rows[index])[1]))
+            if left_cell is not None and left_cell != self._left_cell(self.rows[index]):
+                width = GUTTER + max(len(left_cell[1]), len(self._left_cell(self.rows[index])[1]))
                 regions.append(Region(0, index - top, width, 1))
         if regions:
             self.refresh(*regions)
@@ -120,14 +112,12 @@ class ProfileList(ScrollView, RoleStyles, CursorList, can_focus=True, inherit_bi
         """Move the cursor over selectable rows, clamped to both ends."""
         if not self._selectable:
             return
-        position = self._position() + by
+        position = self._selectable.index(self._cursor) + by
         self._move_to(self._selectable[min(max(position, 0), len(self._selectable) - 1)])
 
     def select_profile(self, name: str) -> None:
         """Move the cursor to a profile, if it is listed."""
-        index = next(
-            (index for index in self._selectable if self._rows[index].key == ("profile", name)), None
-        )
+        index = self._find(("profile", name))
         if index is not None:
             self._move_to(index)
 
@@ -139,7 +129,7 @@ class ProfileList(ScrollView, RoleStyles, CursorList, can_focus=True, inherit_bi
         """Clear the cache, because strips have the old width."""
         self.clear_cache()
         self._visible_strips.clear()
-        self._measure()
+        self.virtual_size = Size(self.size.width, len(self.rows))
         self._bring_into_view()
 
     def on_click(self, event: events.Click) -> None:
@@ -154,11 +144,6 @@ class ProfileList(ScrollView, RoleStyles, CursorList, can_focus=True, inherit_bi
         self.clear_cache()
         super().notify_style_update()
 
-    def _measure(self) -> None:
-        size = Size(self.size.width, len(self._rows))
-        if size != self.virtual_size:
-            self.virtual_size = size
-
     def _refresh_changed(self) -> None:
         """Repaint the visible lines that changed."""
         height = self.size.height
@@ -169,11 +154,11 @@ class ProfileList(ScrollView, RoleStyles, CursorList, can_focus=True, inherit_bi
     def _strip_at(self, y: int) -> Strip:
         index = y + self.scroll_offset.y
         width = self.size.width
-        if index >= len(self._rows):
-            if not self._rows and 0 < y <= len(self._placeholder):
+        if index >= len(self.rows):
+            if not self.rows and 0 < y <= len(self._placeholder):
                 return line_strip(self._placeholder[y - 1], width, self.style_of, self.rich_style)
             return Strip.blank(width, self.rich_style)
-        row = self._rows[index]
+        row = self.rows[index]
         left = self._left_cells[index] = self._left_cell(row)
         selected = index == self._cursor and bool(self._selectable)
         key = (index, selected, left)
@@ -184,16 +169,16 @@ class ProfileList(ScrollView, RoleStyles, CursorList, can_focus=True, inherit_bi
             strip = self._strips[key] = self._row_strip(row, left, width, selected=selected)
         return strip
 
-    def _position(self) -> int:
-        return self._selectable.index(self._cursor) if self._cursor in self._selectable else 0
+    def _find(self, key: tuple[str, str] | None) -> int | None:
+        return next((index for index in self._selectable if self.rows[index].key == key), None)
 
     def _index_of(self, key: tuple[str, str] | None) -> int:
         if not self._selectable:
             return 0
-        same_row = next((index for index in self._selectable if self._rows[index].key == key), None)
+        same_row = self._find(key)
         if same_row is not None:
             return same_row
-        entries = [i for i in self._selectable if isinstance(self._rows[i], Entry)]
+        entries = [i for i in self._selectable if isinstance(self.rows[i], Entry)]
         position = self._cursor if key is not None else 0
         return min(entries or self._selectable, key=lambda index: abs(index - position))
 
@@ -213,7 +198,7 @@ class ProfileList(ScrollView, RoleStyles, CursorList, can_focus=True, inherit_bi
         whole list. Return True if it scrolled."""
         height = self.size.height
         top = self.scroll_offset.y
-        last = max(0, len(self._rows) - height)
+        last = max(0, len(self.rows) - height)
         if height <= 0 or (top <= self._cursor < top + height and top <= last):
             return False
         target_top = min(max(0, self._cursor - height // 2), last)
@@ -233,14 +218,12 @@ class ProfileList(ScrollView, RoleStyles, CursorList, can_focus=True, inherit_bi
     def _row_strip(self, row: Row, left: tuple[Span, str], width: int, *, selected: bool) -> Strip:
         if isinstance(row, Group):
             rule = "-" if self._view.glyphs.fresh == "+" else "─"
-            label = f"{rule} {row.label} "
-            heading = fit(label, min(width, max(0, width - 1)))
-            line: Line = ((heading.rstrip() + " ", "muted"), (rule * width, "muted"))
+            heading = fit(f"{rule} {row.label} ", max(0, width - 1)).rstrip()
+            line: Line = ((f"{heading} {rule * width}", "muted"),)
             return line_strip(line, width, self.style_of, self.rich_style)
         (glyph, role), text = left
         mark = self._view.glyphs.cursor if selected else " "
-        columns = self._columns
-        first = columns[0].width
+        first = self._columns[0].width
         spans: list[Span] = [(f"{mark} {glyph} {fit(text, first)}", role)]
         if isinstance(row, Problem):
             location = self._display_path(row.problem.path) + (
@@ -248,27 +231,23 @@ class ProfileList(ScrollView, RoleStyles, CursorList, can_focus=True, inherit_bi
             )
             spans.append((fit(f"{location}  {row.problem.reason}", max(0, width - GUTTER - first)), "error"))
         else:
-            spans += [self._cell(row, column) for column in columns[1:]]
+            spans += [self._cell(row.profile, column) for column in self._columns[1:]]
         style_of = self._selected_style_of if selected else self.style_of
-        base = style_of("text")
-        return line_strip(tuple(spans), width, style_of, base)
+        return line_strip(tuple(spans), width, style_of, style_of("text"))
 
-    def _cell(self, row: Entry, column: Column) -> Span:
-        profile = row.profile
+    def _cell(self, profile: Profile, column: Column) -> Span:
         last = column is self._columns[-1]
-        room = column.width - (0 if last else 1)
-        gap = "" if last else " "
         match column.field:
             case Field.PROFILE:
                 failed = last and self._view.failure(profile) is not None
-                return fit(profile.name, room) + gap, "error" if failed else "text"
+                text, role = profile.name, "error" if failed else "text"
             case Field.TYPE:
-                return fit(type_label(profile), room) + gap, "text"
+                text, role = type_label(profile), "text"
             case Field.ACCOUNT:
-                return fit(profile.account or "-", room) + gap, "text"
+                text, role = profile.account or "-", "text"
             case _:
                 text, role = rotation_cell(profile, self._view)
-                return fit(text, room) + gap, role
+        return fit(text, column.width) if last else fit(text, column.width - 1) + " ", role
 
     def _selected_style_of(self, role: str) -> Style:
         style, cursor = self.style_of(role), self.style_of("cursor")
