@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -189,36 +189,21 @@ def _seconds_left(profile: Profile, view: View) -> float:
 class Counts:
     """Counts in the header."""
 
-    total: int = 0
-    fresh: int = 0
-    soon: int = 0
-    expired: int = 0
-    long_term: int = 0
-    broken: int = 0
-    unknown: int = 0
-    overdue: int = 0
+    total: int
+    by_state: Mapping[State, int]
+    """`LOCKED` includes profiles without a known expiry."""
+    overdue: int
+    """Keys past their policy."""
 
 
-def count(profiles: Iterable[Profile], view: View) -> Counts:
-    """Count profiles by state. `unknown` includes locked profiles and those without a known expiry; `overdue`
-    counts keys past their policy."""
-    tally = dict.fromkeys(State, 0)
-    total = overdue = 0
+def count(profiles: Sequence[Profile], view: View) -> Counts:
+    """Count profiles by state."""
+    by_state = dict.fromkeys(State, 0)
     for profile in profiles:
         state = state_of(profile, view.vault, view.now)
-        tally[State.LOCKED if has_unknown_expiry(profile, state) else state] += 1
-        overdue += profile.rotation.state is Rot.OVERDUE
-        total += 1
-    return Counts(
-        total=total,
-        fresh=tally[State.FRESH],
-        soon=tally[State.SOON],
-        expired=tally[State.EXPIRED],
-        long_term=tally[State.LONG_TERM],
-        broken=tally[State.BROKEN],
-        unknown=tally[State.LOCKED],
-        overdue=overdue,
-    )
+        by_state[State.LOCKED if has_unknown_expiry(profile, state) else state] += 1
+    overdue = sum(profile.rotation.state is Rot.OVERDUE for profile in profiles)
+    return Counts(len(profiles), by_state, overdue)
 
 
 def deadlines(profiles: Iterable[Profile]) -> list[datetime]:

@@ -20,16 +20,7 @@ from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.messages import CursorMoved, RowOpened
 from keyturn_tui.rendering.layout import GUTTER, TOO_SMALL, DetailPlace, columns_for
 from keyturn_tui.rendering.profile_detail import empty_list_lines, summary_lines
-from keyturn_tui.rendering.profile_rows import (
-    Counts,
-    Entry,
-    Row,
-    Sort,
-    count,
-    deadlines,
-    filter_rows,
-    sort_rows,
-)
+from keyturn_tui.rendering.profile_rows import Entry, Row, Sort, count, deadlines, filter_rows, sort_rows
 from keyturn_tui.rendering.timeline_rows import session_rows
 from keyturn_tui.screens.list_screen import ListScreen
 from keyturn_tui.screens.timeline import TimelineScreen
@@ -286,10 +277,8 @@ class MainScreen(ListScreen):
 
     def _update_counts(self) -> None:
         view = self.state.view()
-        profiles = self.state.snapshot.profiles if self.state.snapshot else ()
-        counts = count(profiles, view) if profiles else Counts()
         folder = self.state.display_path(str(self.state.service.paths.aws_config.parent))
-        self.query_one(Header).show(counts, view, safe(folder, 40))
+        self.query_one(Header).show(count(self.state.profiles, view), view, safe(folder, 40))
 
     def _update_detail(self) -> None:
         row, view = self.selected_row, self.state.view()

@@ -7,7 +7,7 @@ from datetime import datetime
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
-from keyturn.model.profile import VaultState
+from keyturn.model.profile import State, VaultState
 from keyturn_tui.rendering.profile_cells import Line, Span, View, line_width
 from keyturn_tui.rendering.profile_rows import Counts
 from keyturn_tui.widgets.styled_lines import StyledLines
@@ -48,15 +48,15 @@ def header_spans(counts: Counts, view: View, folder: str, width: int) -> Line:
 
 
 def _state_counts(counts: Counts, view: View, *, overdue: str) -> list[Span]:
-    glyphs = view.glyphs
+    glyphs, by_state = view.glyphs, counts.by_state
     states = (
-        (counts.fresh, glyphs.fresh, "fresh", ""),
-        (counts.soon, glyphs.soon, "soon", ""),
-        (counts.expired, glyphs.expired, "expired", ""),
-        (counts.long_term, glyphs.long_term, "key", ""),
+        (by_state[State.FRESH], glyphs.fresh, "fresh", ""),
+        (by_state[State.SOON], glyphs.soon, "soon", ""),
+        (by_state[State.EXPIRED], glyphs.expired, "expired", ""),
+        (by_state[State.LONG_TERM], glyphs.long_term, "key", ""),
         (counts.overdue, glyphs.due, "overdue", overdue),
-        (counts.broken, glyphs.broken, "broken", ""),
-        (counts.unknown, glyphs.unknown, "unknown", ""),
+        (by_state[State.BROKEN], glyphs.broken, "broken", ""),
+        (by_state[State.LOCKED], glyphs.unknown, "unknown", ""),
     )
     return [(f"{glyph} {number}{word}", role) for number, glyph, role, word in states if number]
 
