@@ -15,14 +15,14 @@ from keyturn_tui.rendering.layout import (
     frame_for,
 )
 
-LEFT = Column(Field.LEFT, "LEFT", 10)
-TYPE = Column(Field.TYPE, "TYPE", 10)
-ACCOUNT = Column(Field.ACCOUNT, "ACCOUNT", 14)
-ROTATION = Column(Field.ROTATION, "ROTATION", 14)
+LEFT = Column(Field.LEFT, 10)
+TYPE = Column(Field.TYPE, 10)
+ACCOUNT = Column(Field.ACCOUNT, 14)
+ROTATION = Column(Field.ROTATION, 14)
 
 
 def profile(width: int) -> Column:
-    return Column(Field.PROFILE, "PROFILE", width)
+    return Column(Field.PROFILE, width)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Field(StrEnum):
-    """Columns of the profile list."""
+    """Columns of the profile list; the heading is the value in capitals."""
 
     LEFT = "left"
     PROFILE = "profile"
@@ -32,7 +32,6 @@ class Column:
     """A column of the profile list. `width` is in cells and includes the gap to the next column."""
 
     field: Field
-    title: str
     width: int
 
 
@@ -60,10 +59,10 @@ class Frame:
 
 #: Cells at the left of each row: cursor, space, glyph, space.
 GUTTER = 4
-_LEFT = 10
-_TYPE = 10
-_ACCOUNT = 14
-_ROTATION = 14
+_LEFT = Column(Field.LEFT, 10)
+_TYPE = Column(Field.TYPE, 10)
+_ACCOUNT = Column(Field.ACCOUNT, 14)
+_ROTATION = Column(Field.ROTATION, 14)
 _NAME_LIMIT = 64
 MIN_WIDTH, MIN_HEIGHT = 40, 10
 TOO_SMALL = f"Make the window larger ({MIN_WIDTH}x{MIN_HEIGHT})"
@@ -87,13 +86,13 @@ def frame_for(width: int, height: int) -> Frame:
 def columns_for(width: int, height: int = 24) -> tuple[Column, ...]:
     """Return the list's columns in order. PROFILE takes the width that the others leave."""
     frame = frame_for(width, height)
-    after = [Column(Field.ROTATION, "ROTATION", _ROTATION)]
+    after = [_ROTATION]
     if width < 60 or height < 14:
         after = []
     elif width >= 120:
-        after = [Column(Field.TYPE, "TYPE", _TYPE), Column(Field.ACCOUNT, "ACCOUNT", _ACCOUNT), *after]
+        after = [_TYPE, _ACCOUNT, _ROTATION]
     elif width >= 80:
-        after = [Column(Field.TYPE, "TYPE", _TYPE), *after]
-    taken = GUTTER + _LEFT + sum(column.width for column in after)
+        after = [_TYPE, _ROTATION]
+    taken = GUTTER + _LEFT.width + sum(column.width for column in after)
     name = min(_NAME_LIMIT, max(8, frame.inner_width - taken))
-    return (Column(Field.LEFT, "LEFT", _LEFT), Column(Field.PROFILE, "PROFILE", name), *after)
+    return (_LEFT, Column(Field.PROFILE, name), *after)

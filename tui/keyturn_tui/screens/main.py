@@ -254,7 +254,7 @@ class MainScreen(ListScreen):
         self._detail.styles.width = frame.detail_width or 1
         self.query_one("#summary").display = frame.detail is DetailPlace.LINES
         self._strip.display = frame.strip
-        titles = "".join(f"{column.title:<{column.width}}" for column in columns_for(*self.app.size))
+        titles = "".join(f"{column.field.upper():<{column.width}}" for column in columns_for(*self.app.size))
         self.query_one("#titles", StyledLines).show([((" " * GUTTER + titles, "heading"),)])
         self.query_one(Header).tick(self.state.now())
 
