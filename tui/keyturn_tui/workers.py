@@ -98,8 +98,7 @@ class WorkerPool:
         }
         self._threads: dict[Queue, int] = dict.fromkeys(Queue, 0)
         self._busy: dict[Queue, int] = dict.fromkeys(Queue, 0)
-        self._lock = threading.Lock()
-        self._idle = threading.Condition(self._lock)
+        self._idle = threading.Condition()
 
     async def run(self, command: Callable[[], T], queue: Queue = Queue.WRITE, label: str = "") -> T:
         """Run a command in a thread and return its result or raise its error. Call on the event loop only.
@@ -111,7 +110,7 @@ class WorkerPool:
         self._pending[ticket] = future
         if label:
             self._labels[ticket] = label
-        with self._lock:
+        with self._idle:
             self._busy[queue] += 1
             start = self._threads[queue] < min(queue.value, self._busy[queue])
             self._threads[queue] += start
@@ -159,9 +158,8 @@ class WorkerPool:
         return True
 
     def _work(self, queue: Queue) -> None:
-        take = self._queues[queue].get
         while True:
-            ticket, command = take()
+            ticket, command = self._queues[queue].get()
             try:
                 answer = Answer(ticket, result=command())
             except Exception as error:  # noqa: BLE001  # worker boundary: every error goes to the awaiting coroutine

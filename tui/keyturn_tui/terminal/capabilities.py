@@ -28,7 +28,6 @@ class Terminal:
 
     glyphs: Glyphs
     ascii: bool
-    ssh: bool
     no_color: bool
     animation: bool
     """Allow animations; off over SSH."""
@@ -45,7 +44,6 @@ def terminal_for(environ: Mapping[str, str], options: Options) -> Terminal:
     return Terminal(
         glyphs=ASCII if is_ascii else UNICODE,
         ascii=is_ascii,
-        ssh=ssh,
         no_color=bool(environ.get("NO_COLOR")),
         animation=not ssh and environ.get("TEXTUAL_ANIMATIONS", "").lower() != "none",
     )
@@ -66,9 +64,6 @@ def _is_utf8(environ: Mapping[str, str]) -> bool:
     `C` and an unset locale count as UTF-8, as in Python's UTF-8 mode (PEP 540), because many containers and
     SSH sessions set none although their terminal shows UTF-8.
     """
-    for name in ("LC_ALL", "LC_CTYPE", "LANG"):
-        value = environ.get(name, "")
-        if value:
-            charset = value.partition("@")[0].partition(".")[2].lower().replace("-", "")
-            return charset == "utf8" or value in ("C", "POSIX")
-    return True
+    locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or "C"
+    charset = locale.partition("@")[0].partition(".")[2].lower().replace("-", "")
+    return charset == "utf8" or locale in ("C", "POSIX")
