@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -66,7 +65,6 @@ class Edge(StrEnum):
 class TimelineRow:
     """An interval in cells; cell 0 is the window's start."""
 
-    name: str
     edge: Edge
     bar: tuple[int, int] | None
     """First and last cell, both inclusive; None if the interval is outside the window."""
@@ -118,32 +116,25 @@ def end_order(interval: Interval) -> tuple[datetime, str]:
     return interval.expires or _NEVER, interval.name
 
 
-def timeline_rows(
-    intervals: Iterable[Interval], window: Window, width: int, now: datetime
-) -> list[TimelineRow]:
-    """Return the rows of intervals, sorted by expiry.
+def timeline_row(interval: Interval, window: Window, width: int, now: datetime) -> TimelineRow:
+    """Return the row of one interval. An unknown start counts as now, and a start after the end as the
+    end.
 
     :param width: width of the chart in cells, at least 1.
     """
-    return [timeline_row(interval, window, width, now) for interval in sorted(intervals, key=end_order)]
-
-
-def timeline_row(interval: Interval, window: Window, width: int, now: datetime) -> TimelineRow:
-    """Return the row of one interval. An unknown start counts as now, and a start after the end as the
-    end."""
     if interval.expires is None:
-        return TimelineRow(interval.name, Edge.UNKNOWN, None)
+        return TimelineRow(Edge.UNKNOWN, None)
     last = cell_of(interval.expires, window, width)
     first = min(cell_of(interval.issued or now, window, width), last)
     if last < 0:
-        return TimelineRow(interval.name, Edge.BEFORE, None)
+        return TimelineRow(Edge.BEFORE, None)
     if first >= width:
-        return TimelineRow(interval.name, Edge.LATER, None)
+        return TimelineRow(Edge.LATER, None)
     renewal = None
     if interval.renews is not None and now < interval.renews in window:
         renewal = cell_of(interval.renews, window, width)
     edge = Edge.HERE if last < width else Edge.BEYOND
-    return TimelineRow(interval.name, edge, (max(0, first), min(width - 1, last)), renewal)
+    return TimelineRow(edge, (max(0, first), min(width - 1, last)), renewal)
 
 
 def age_bar(age_days: int, limit_days: int, width: int) -> AgeBar:
