@@ -35,13 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        _discard_stdout()
+        _replace_by_devnull(1)  # because the interpreter would report the lost reader on exit
         return _FAILED
     except Exception as error:  # noqa: BLE001 - boundary of the program: one line for the user, no traceback
         try:
             _flush()
         except OSError:
-            _discard_stdout()
+            _replace_by_devnull(1)
         return _report(error)
 
 
@@ -57,9 +57,7 @@ def _try_agent(words: list[str]) -> int | None:
     code = credential_process(words[1:], os.environ)
     if code is None and not any(word.startswith(_SECRET_BY_DESCRIPTOR) for word in words):
         # Some SDKs pass a pipe that is never written or closed; no child process may wait for it.
-        devnull = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(devnull, 0)
-        os.close(devnull)
+        _replace_by_devnull(0)
     return code
 
 
@@ -229,9 +227,8 @@ def _flush() -> None:
         sys.stdout.flush()
 
 
-def _discard_stdout() -> None:
-    """Redirect stdout to /dev/null, because the reader is gone and the interpreter would report that on
-    exit."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 1)
+def _replace_by_devnull(descriptor: int) -> None:
+    """Redirect a standard descriptor to /dev/null."""
+    devnull = os.open(os.devnull, os.O_RDWR)
+    os.dup2(devnull, descriptor)
     os.close(devnull)
