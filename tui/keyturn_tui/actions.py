@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -207,15 +207,10 @@ ACTIONS: tuple[Action, ...] = (
 )
 BY_ID = {action.id: action for action in ACTIONS}
 
-#: Actions that the footer shows for every row; the last ones are dropped if there is not enough room.
-FIXED_ACTIONS = tuple(
-    BY_ID[id_] for id_ in ("session.refresh", "session.refresh_due", "open", "timeline", "filter", "sort")
-)
 
-
-def fixed_actions(view: View) -> tuple[Action, ...]:
-    """Return `FIXED_ACTIONS`, without those that --read-only refuses."""
-    return tuple(action for action in FIXED_ACTIONS if not (action.writes and view.read_only))
+def allowed_actions(ids: Iterable[str], view: View) -> tuple[Action, ...]:
+    """Return the actions with these ids, without those that --read-only refuses."""
+    return tuple(BY_ID[id_] for id_ in ids if not (BY_ID[id_].writes and view.read_only))
 
 
 def bindings(ids: tuple[str, ...] = tuple(BY_ID)) -> list[BindingType]:
@@ -273,8 +268,7 @@ def label_of(action: Action, row: Row | None) -> str:
 
 
 def row_actions(row: Row | None, view: View) -> tuple[Action, ...]:
-    """Return the actions that the footer shows for this row besides `FIXED_ACTIONS`: at most two, most urgent
-    first."""
+    """Return the actions that the footer shows for this row only: at most two, most urgent first."""
     if not isinstance(row, Entry) or view.read_only:
         return ()
     profile = row.profile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from keyturn.model.labels import ROLE_WORDS
 from keyturn.model.profile import (
@@ -208,7 +208,7 @@ def _state(profile: Profile, view: View, room: int) -> list[Line]:
     session = profile.session
     timed = state_of(profile, view.vault, view.now) in (State.FRESH, State.SOON, State.EXPIRED)
     if timed and session is not None and session.expires is not None:
-        lines.append(((_bar(session, view), role), (f" {_end(session, view)}", "text")))
+        lines.append(((_bar(session, view), role), (f" {_end(session.expires, view)}", "text")))
     elif len(lines) == 1:
         lines.append(())  # keep the facts below in place while the cursor moves
     return lines
@@ -248,11 +248,9 @@ def _bar(session: Session, view: View) -> str:
     return filled_cell * filled + empty_cell * (cells - filled)
 
 
-def _end(session: Session, view: View) -> str:
-    if session.expires is None:
-        return ""
-    is_far = abs(session.expires - view.now) > timedelta(hours=20)
-    return f"{session.expires:%d %b %H:%M UTC}" if is_far else f"{session.expires:%H:%M:%S} UTC"
+def _end(expires: datetime, view: View) -> str:
+    is_far = abs(expires - view.now) > timedelta(hours=20)
+    return f"{expires:%d %b %H:%M UTC}" if is_far else f"{expires:%H:%M:%S} UTC"
 
 
 def _age_text(length: timedelta) -> str:

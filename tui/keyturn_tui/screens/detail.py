@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from keyturn.profiles.status import why_not_rotatable
-from keyturn_tui.actions import BY_ID, bindings
+from keyturn_tui.actions import allowed_actions, bindings
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.rendering.profile_detail import LABEL, describe_row
@@ -42,7 +42,6 @@ class DetailScreen(ActionScreen):
         super().__init__(state, controller, ui)
         self._row = row
         self._top = 0
-        self._lines = 0
 
     def compose(self) -> ComposeResult:
         yield StyledLines(id="title")
@@ -69,18 +68,16 @@ class DetailScreen(ActionScreen):
             ((f"{label[0][0] if label else '':<{LABEL}}", "muted"), *value)
             for label, value in zip(description.labels, description.values, strict=True)
         ]
-        self._lines = len(lines)
         room = max(1, text.content_size.height)
-        self._top = scroll_position(self._top, 0, self._lines, room)
+        self._top = scroll_position(self._top, 0, len(lines), room)
         self.query_one("#title", StyledLines).show([description.title])
         text.show(lines[self._top : self._top + room])
-        actions = [BY_ID[id_] for id_ in _FOOTER_IDS] if isinstance(row, Entry) else [BY_ID["back"]]
+        ids = list(_FOOTER_IDS) if isinstance(row, Entry) else ["back"]
         if isinstance(row, Entry) and why_not_rotatable(row.profile) is not None:
-            actions.remove(BY_ID["key.rotate"])
+            ids.remove("key.rotate")
         if isinstance(row, Entry) and not row.profile.mfa_serial:  # it would do what Refresh does
-            actions.remove(BY_ID["login"])
-        available = [action for action in actions if not (action.writes and view.read_only)]
-        self.query_one("#footer", Footer).offer(available, (), row, view)
+            ids.remove("login")
+        self.query_one("#footer", Footer).offer(allowed_actions(ids, view), (), row, view)
 
     def action_scroll_by_lines(self, by: int) -> None:
         self._top = max(0, self._top + by)

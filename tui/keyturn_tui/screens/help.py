@@ -139,7 +139,6 @@ class HelpScreen(FramedScreen[str]):
         lines: list[Line] = []
         cursor_line = 0
         glyphs = self.state.terminal.glyphs
-        glyph = glyphs.cursor
         for area in Area:
             actions = [action for action in self._filtered if action.area is area]
             if actions:
@@ -150,7 +149,7 @@ class HelpScreen(FramedScreen[str]):
                     cursor_line = len(lines)
                 lines.append(
                     (
-                        (f"{glyph if is_selected else ' '} ", "title"),
+                        (f"{glyphs.cursor if is_selected else ' '} ", "title"),
                         (fit(action.key_label, 10), "hotkey"),
                         (
                             fit(expand_ellipsis(label_of(action, self._row), glyphs), 16),

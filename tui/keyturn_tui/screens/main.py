@@ -14,7 +14,7 @@ from textual.widgets import Input
 
 from keyturn.model.text import safe
 from keyturn.profiles.filter import parse
-from keyturn_tui.actions import bindings, fixed_actions, row_actions
+from keyturn_tui.actions import allowed_actions, bindings, row_actions
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.messages import CursorMoved, RowOpened
@@ -33,6 +33,9 @@ from keyturn_tui.widgets.profile_list import ProfileList
 from keyturn_tui.widgets.status_line import StatusLine
 from keyturn_tui.widgets.styled_lines import StyledLines, set_border_text
 from keyturn_tui.widgets.timeline_strip import TimelineStrip
+
+#: Actions of the footer; the last ones are dropped if there is not enough room.
+_FOOTER_IDS = ("session.refresh", "session.refresh_due", "open", "timeline", "filter", "sort")
 
 
 class MainScreen(ListScreen):
@@ -286,4 +289,5 @@ class MainScreen(ListScreen):
             self._detail.show(row, view)
         elif self._frame.detail is DetailPlace.LINES:
             self.query_one("#summary", StyledLines).show(summary_lines(row, self.state))
-        self.query_one("#footer", Footer).offer(fixed_actions(view), row_actions(row, view), row, view)
+        fixed = allowed_actions(_FOOTER_IDS, view)
+        self.query_one("#footer", Footer).offer(fixed, row_actions(row, view), row, view)

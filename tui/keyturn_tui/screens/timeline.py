@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
-from keyturn_tui.actions import BY_ID, bindings, row_actions
+from keyturn_tui.actions import allowed_actions, bindings, row_actions
 from keyturn_tui.controllers.profiles import ProfileController
 from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.messages import CursorMoved
@@ -25,9 +25,9 @@ from keyturn_tui.widgets.timeline_list import TimelineList
 
 #: Actions of the footer; the last ones are dropped if there is not enough room.
 _FOOTER_IDS = ("back", "session.refresh", "timeline.zoom_in", "timeline.zoom_out", "timeline.later", "sort")
-_LIST_KEYS = ("down", "up", "first", "last", "half_down", "half_up", "page_down", "page_up")
 _ACTION_IDS = (
-    *(f"list.{way}" for way in _LIST_KEYS),
+    *("list.down", "list.up", "list.first", "list.last"),
+    *("list.half_down", "list.half_up", "list.page_down", "list.page_up"),
     *_FOOTER_IDS,
     *("timeline", "timeline.earlier", "timeline.now", "pane.next", "pane.list", "open", "sort.reverse"),
     *("session.refresh_due", "login", "manage", "key.rotate", "session.stop", "lock", "renewal.pause"),
@@ -94,9 +94,8 @@ class TimelineScreen(ListScreen):
         self.query_one("#axis", StyledLines).show([timeline.axis(view, window)])
         self._update_title()
         row = self.selected_row
-        fixed = [BY_ID[id_] for id_ in _FOOTER_IDS if not (BY_ID[id_].writes and view.read_only)]
         dynamic = row_actions(row, view) if self.app.size.width >= 60 else ()
-        self.query_one("#footer", Footer).offer(fixed, dynamic, row, view)
+        self.query_one("#footer", Footer).offer(allowed_actions(_FOOTER_IDS, view), dynamic, row, view)
 
     def do_timeline(self) -> None:
         """Close the timeline, because `t` toggles it."""
