@@ -51,7 +51,7 @@ class ListScreen(ActionScreen):
         return "-" if self.state.terminal.ascii else "─"
 
     def command(self, action_id: str) -> Callable[[], None] | None:
-        """Return the movement of the cursor or the window that has this id, else the method of the action."""
+        """Return the movement of the cursor or of the window that has this id, else the method `do_ID`."""
         movements: dict[str, Callable[[], None]] = {
             "list.down": partial(self.move_cursor, 1),
             "list.up": partial(self.move_cursor, -1),
