@@ -41,6 +41,12 @@ class FramedScreen(ModalScreen[T]):
         super().__init__(classes="-ascii" if state.terminal.ascii else None)
         self.state = state
 
+    @property
+    def is_too_small(self) -> bool:
+        """True if the terminal is too small for a dialog. It then shows only a request to enlarge it, and
+        only Esc works."""
+        return frame_for(*self.app.size).too_small
+
     def draw(self) -> None:
         """Fill the box for the size of the terminal."""
 
@@ -97,12 +103,6 @@ class Dialog(FramedScreen[T]):
     def text_width(self) -> int:
         """Width of the text, in cells."""
         return min(self.WIDTH, self.app.size.width) - _FRAME
-
-    @property
-    def is_too_small(self) -> bool:
-        """True if the terminal is too small for a dialog. It then shows only a request to enlarge it, and
-        only Esc works."""
-        return frame_for(*self.app.size).too_small
 
     def draw(self) -> None:
         """Resize the box and fill it. If not everything fits, the body is cut before fields, status and

@@ -14,7 +14,7 @@ from textual.content import Content
 from keyturn.model.profile import Plan
 from keyturn.model.text import safe
 from keyturn_tui.dialogs.base import FramedScreen, error_text, key_line
-from keyturn_tui.rendering.layout import TOO_SMALL, frame_for
+from keyturn_tui.rendering.layout import TOO_SMALL
 from keyturn_tui.rendering.profile_cells import Line, join_names, marked_paragraph, paragraph
 from keyturn_tui.state import AppState
 from keyturn_tui.widgets.cursor import scroll_bindings, scroll_position
@@ -96,7 +96,7 @@ class ReviewScreen(FramedScreen[Plan | Exception]):
 
     def action_write(self) -> None:
         """Confirm the plan."""
-        if not self._is_replanning and not frame_for(*self.app.size).too_small:
+        if not self._is_replanning and not self.is_too_small:
             self.dismiss(self._plan)
 
     def action_deliver_other(self) -> None:
@@ -136,7 +136,7 @@ class ReviewScreen(FramedScreen[Plan | Exception]):
         room = text.size.height
         text.show(self._lines[self._top : self._top + room])
         lines_below = len(self._lines) - self._top - room
-        if frame_for(*self.app.size).too_small:
+        if self.is_too_small:
             text.show([((TOO_SMALL, "soon"),)])
         hint = f"{lines_below} more lines below (j)" if lines_below > 0 else self._undo_hint()
         self.query_one("#status", StyledLines).show([((hint, "soon" if lines_below > 0 else "muted"),)])
