@@ -21,11 +21,11 @@ PLAIN = {name: value for name, value in os.environ.items() if not name.startswit
 
 
 class Program:
-    """`python -m keyturn_sandbox ...`, started and ready."""
+    """`python -m keyturn_sandbox ...`, started and ready. SIGHUP ends it, even under nohup."""
 
     def __init__(self, *words: str, **environ: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "keyturn_sandbox", *words],
+            ["env", "--default-signal=HUP", sys.executable, "-m", "keyturn_sandbox", *words],
             env=PLAIN | environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
