@@ -1,4 +1,4 @@
-"""Shared dependencies of all operations. One instance per process.
+"""Shared dependencies of all operations.
 
 Locks, failure records and index updates that every operation uses are here too.
 """
@@ -46,7 +46,7 @@ SOURCE_LOCK_SECONDS = 45.0
 #: stable read.
 STATE_LOCK_SECONDS = 30.0
 
-#: Longest wait for a secret to be saved. A CreateKey call has returned or timed out within this time.
+#: Longest wait for a secret to be saved. A CreateAccessKey call has returned or timed out within this time.
 SECRETS_SAVED_SECONDS = 45.0
 
 #: Verbs in error lines, for events of the activity log that are not verbs.
@@ -57,8 +57,9 @@ _EVENT_VERBS = {"credential-process": "get credentials of", "hand out": "get cre
 class Context:
     """Paths, clock, vault, shared files, index and AWS client of one process.
 
-    Locks are taken in this order: source (:meth:`source_lock`), state (:meth:`state_lock`), vault, shared
-    file. AWS is called under a source lock only.
+    Locks are taken in this order: rotation of a user, source (:meth:`source_lock`), state
+    (:meth:`state_lock`), then at most one of `profiles.toml`, vault, index and shared file; history inside
+    shared file. AWS is not called under the state lock or one after it.
     """
 
     paths: Paths
@@ -81,9 +82,9 @@ class Context:
     """
 
     unsaved_secret_lock: threading.RLock = field(default_factory=threading.RLock)
-    """Held from the moment AWS returns a new access key until it is on disk. Shutdown waits for it
-    (:meth:`wait_until_secrets_saved`), because killing the process would lose the only copy of the secret.
-    """
+    """Held during a CreateAccessKey call, until the new key is on disk or the call has timed out. The agent's
+    shutdown waits for it (:meth:`wait_until_secrets_saved`), because killing the process would lose the only
+    copy of the secret."""
 
     sleep: Callable[[float], None] = time.sleep
     """Waits for a number of seconds."""

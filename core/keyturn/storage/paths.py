@@ -44,6 +44,16 @@ class Paths:
         return self.data_dir / "vault"
 
     @property
+    def rotation_dir(self) -> Path:
+        """The rotation journal."""
+        return self.vault_dir / "rotation"
+
+    @property
+    def rotation_fallback_dir(self) -> Path:
+        """Folder on another file system for the journal, if the vault's disk refuses to take it."""
+        return self.socket.parent
+
+    @property
     def profiles_file(self) -> Path:
         return self.config_dir / "profiles.toml"
 
@@ -70,7 +80,15 @@ class Paths:
 
     def own_folders(self) -> tuple[Path, ...]:
         """Return the folders in which keyturn writes its own files."""
-        return (self.config_dir, self.state_dir, self.history_dir, self.data_dir, self.vault_dir)
+        return (
+            self.config_dir,
+            self.state_dir,
+            self.history_dir,
+            self.data_dir,
+            self.vault_dir,
+            self.rotation_dir,
+            self.rotation_fallback_dir,
+        )
 
     def shared_files(self) -> tuple[Path, Path]:
         """Return the credentials file and the config file of AWS tools."""

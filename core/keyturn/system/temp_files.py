@@ -28,7 +28,10 @@ class TempName:
 OWN_FILE = TempName(
     re.compile(
         r"\.(?:keys\.age|keys\.\d\.age|sessions\.age|identity\.age|recipient\.txt|[0-9a-f]{64}\.age|index\.json"
-        r"|mfa\.json|activity\.jsonl|profiles\.toml)\.(\d+)\.[0-9a-f]{8}\.tmp"
+        r"|mfa\.json|activity\.jsonl|profiles\.toml"
+        # Records of the rotation journal, by account and user or by a hash.
+        r"|(?:rotation-)?(?:\d{12}-[a-z0-9_+=,.@-]{1,64}|[0-9a-f]{32})\.age"
+        r")\.(\d+)\.[0-9a-f]{8}\.tmp"
     ),
     stat.S_ISREG,
 )

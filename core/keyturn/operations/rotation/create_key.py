@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 from keyturn.aws.api import Aws, CreatedKey, ListedKey
 from keyturn.model.errors import (
@@ -21,7 +22,6 @@ from keyturn.model.errors import (
     Remedy,
     RotationHalted,
     Unreachable,
-    VaultError,
     WrongMfaCode,
 )
 from keyturn.model.profile import Credentials
@@ -199,7 +199,7 @@ class NewKeyRecorder:
     context: Context
     record: Record
     saved: list[Record] = field(default_factory=list)
-    error: list[BaseException] = field(default_factory=list)
+    error: list[Exception] = field(default_factory=list)
 
     def save(self, new_key: CreatedKey) -> None:
         record = replace(self.record, new=new_key.key, created=new_key.created)
@@ -238,7 +238,7 @@ def _create(context: Context, record: Record, key_signer: KeySigner) -> Progress
     except AwsError as error:
         return _handle_create_error(context, record, error)
     except KeyturnError:
-        # An MFA code is needed: no key was requested.
+        # No key was requested: an MFA code is needed, or the signing key could not be read.
         record_store.save_step(context, record.with_step(Step.UNDONE, context.clock()), Step.INTENT)
         raise
     if recorder.error:
@@ -254,7 +254,7 @@ def _handle_create_error(context: Context, record: Record, error: AwsError) -> P
 
     :raises AwsError: if no key exists for certain. The rotation is ended.
     """
-    # The connection may break after the request was sent. TLS errors do not tell.
+    # The connection may break after the request was sent. A TLS error does not tell if it did before.
     is_unknown = (
         error.code not in REJECTION_CODES if isinstance(error, AwsRefused) else isinstance(error, Unreachable)
     )
@@ -273,8 +273,8 @@ def _handle_create_error(context: Context, record: Record, error: AwsError) -> P
 
 
 def _delete_unsaved_key(
-    context: Context, record: Record, new_key: CreatedKey, key_signer: KeySigner, cause: BaseException
-) -> None:
+    context: Context, record: Record, new_key: CreatedKey, key_signer: KeySigner, cause: Exception
+) -> NoReturn:
     """Delete a new key that could not be stored and was never used.
 
     :raises KeyturnError: always: says what happened, and which keys exist.
@@ -291,7 +291,8 @@ def _delete_unsaved_key(
             f"nor deleted ({error.why})",
             f"{old} works and is in use. Delete {new} at AWS; its secret is lost",
         ) from None
-    with contextlib.suppress(VaultError):  # else the intent stays, and the next resume finds no new key
+    # Without this step the intent stays, and the next resume finds no new key.
+    with contextlib.suppress(KeyturnError, OSError):
         record_store.save_step(context, record.with_step(Step.UNDONE, context.clock()), Step.INTENT)
     raise KeyturnError(
         what,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.model.errors import FileChanged, Remedy, VaultCorrupt, VaultError, VaultNewer
+from keyturn.storage.paths import Paths
 from keyturn.system.files import discard, lock_for_change
 from keyturn.system.temp_files import remove_under_lock
 from keyturn.vault.files import check_private, make_private, move_aside, put, read_regular, vault_write_errors
@@ -18,7 +19,6 @@ from keyturn.vault.vault import Vault
 
 VERSION = 1
 KIND = "rotation"
-FOLDER = "rotation"
 SUFFIX = ".age"
 #: Size limit of a record, which holds two keys and a few dates.
 MAX_BYTES = 64 * 1024
@@ -38,17 +38,16 @@ def record_name(user: str) -> str:
 
 
 class Journal:
-    """The rotation records of one vault. Thread-safe. Writing needs the identity only to read the record
-    back.
+    """The rotation records of one vault. Thread-safe. Reading and writing need the identity, because a record
+    is compared with the one before and read back.
 
     :param vault: encrypts and decrypts the records.
-    :param fallback_dir: a folder on another file system, for records that the vault's disk refuses.
     """
 
-    def __init__(self, vault: Vault, fallback_dir: Path) -> None:
-        self.fallback_dir = fallback_dir
+    def __init__(self, vault: Vault, paths: Paths) -> None:
+        self.fallback_dir = paths.rotation_fallback_dir
         self._vault = vault
-        self._folder = vault.folder / FOLDER
+        self._folder = paths.rotation_dir
 
     def names(self) -> tuple[str, ...]:
         """Return the sorted names of all records. Decrypts none, and needs no identity.
@@ -187,7 +186,7 @@ class Journal:
             except VaultNewer:
                 raise
             except VaultCorrupt as error:
-                damage = VaultCorrupt(f"Unreadable record {FOLDER}/{path.name}", error.why, _HINT)
+                damage = VaultCorrupt(f"Unreadable record {self._folder.name}/{path.name}", error.why, _HINT)
         if not readable and damage is not None:
             raise damage
         return max(readable, key=lambda each: each[0], default=None)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.model.errors import KeyturnError, NotFound, RotationHalted, VaultCorrupt
+from keyturn.model.errors import FileBusy, KeyturnError, NeedsUnlock, NotFound, RotationHalted, VaultCorrupt
 from keyturn.model.profile import RotationState
 from keyturn.operations.rotation import create_key
+from keyturn.operations.rotation.journal import Journal, RecordTable
 from keyturn.operations.rotation.key_signer import KeySigner
 from keyturn.operations.rotation.record import Record, Step
 from keyturn.operations.rotation.record_store import records
@@ -85,6 +86,22 @@ def test_a_new_key_that_the_disk_refuses_is_kept_elsewhere_or_deleted_again(home
     with home.run_service(), pytest.raises(KeyturnError, match="so it was deleted at AWS") as error:
         home.service.rotation.start(PROFILE)
     assert "works and is in use" in error.value.line()
+    assert list(statuses(home)) == [home.service.context.key(PROFILE).access_key_id]
+
+
+@pytest.mark.parametrize("error", [NeedsUnlock, FileBusy, OSError])
+def test_a_new_key_that_was_deleted_again_is_told_of_whatever_the_journal_refuses(
+    home: Home, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def write(journal: Journal, name: str, record: RecordTable, previous_step: str | None = None) -> None:
+        if previous_step == str(Step.INTENT):
+            raise error("the journal", "refused")
+        real_write(journal, name, record, previous_step)
+
+    real_write = Journal.write
+    monkeypatch.setattr(Journal, "write", write)
+    with pytest.raises(KeyturnError, match="so it was deleted at AWS"):
+        home.service.rotation.start(PROFILE)
     assert list(statuses(home)) == [home.service.context.key(PROFILE).access_key_id]
 
 
