@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import pairwise
 
 import pytest
@@ -192,6 +193,41 @@ async def test_refresh_due_refreshes_what_is_in_use_and_due(drive: Drive, servic
         assert "3 refreshed." in driver.message
         await driver.press("a")
         assert "No profile in use is due for a refresh." in driver.message
+
+
+async def test_escape_skips_the_rest_of_a_refresh_of_all(drive: Drive, service: MemoryService) -> None:
+    for name in ("ci-deploy-mfa", "terraform", "acme-prod-readonly"):
+        service.edit(name, source="ci-deploy", renew=Renew.AUTO, mfa_serial=None, needs_person=False)
+    service.gate = threading.Event()
+    async with drive(service) as driver:
+        await driver.pilot.press("a")
+        await driver.pilot.pause()
+        assert "Refreshing 1 of 3… Esc skips the rest." in driver.message
+        await driver.pilot.press("escape")
+        await driver.pilot.pause()
+        assert "Skipping the rest" in driver.message
+        service.gate.set()
+        await driver.settle()
+        assert "1 refreshed, 2 skipped." in driver.message
+        assert len(service.refreshed) == 1
+
+
+async def test_escape_during_one_refresh_skips_nothing_and_clears_the_filter(
+    drive: Drive, service: MemoryService
+) -> None:
+    service.gate = threading.Event()
+    async with drive(service) as driver:
+        await driver.press("slash")
+        await driver.type("terraform\r")
+        await driver.pilot.press("r")
+        await driver.pilot.pause()
+        await driver.pilot.press("escape")
+        await driver.pilot.pause()
+        assert "Skipping" not in driver.message
+        assert "ci-deploy" in driver.text
+        service.gate.set()
+        await driver.settle()
+        assert "refreshed terraform" in driver.message
 
 
 @BOTH

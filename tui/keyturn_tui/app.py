@@ -1,4 +1,5 @@
-"""The Textual app. It routes worker results to screens, reloads the snapshot and drives the clock."""
+"""The Textual app. It hands the answers of workers to those who wait for them, reloads the snapshot and
+drives the clock."""
 
 from __future__ import annotations
 

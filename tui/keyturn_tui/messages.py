@@ -1,5 +1,4 @@
-"""Messages between workers, screens and the app. A newer message replaces an older one that it makes
-obsolete."""
+"""Messages between workers, screens and the app."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class Queue(Enum):
 
     AWS = 8
     """Commands that may wait for AWS; as many as a refresh of all may run. Exit does not wait for them,
-    because a late answer is stored by the agent or discarded."""
+    because a session whose answer comes later is requested again."""
     WRITE = 4
     """Commands that change files or vault; exit waits for them."""
     READ = 1

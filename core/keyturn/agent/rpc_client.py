@@ -296,14 +296,14 @@ def call(socket: Path, request: Mapping[str, Any], timeout: float = TIMEOUT) -> 
     """
     from keyturn.agent.protocol import parse_answer, request_line
 
-    return parse_answer(_find_agent(socket, request_line(**request), timeout))
+    return parse_answer(_ask_agent(socket, request_line(**request), timeout))
 
 
 def document(socket: Path, profile: str, timeout: float = TIMEOUT) -> str:
     """Return the credential document of `profile`. Raises as :func:`call`."""
     from keyturn.agent.protocol import parse_answer
 
-    answer = _find_agent(socket, wire.document_request(profile), timeout)
+    answer = _ask_agent(socket, wire.document_request(profile), timeout)
     body = wire.document_in(answer)
     return body.decode() if body is not None else str(parse_answer(answer))
 
@@ -377,7 +377,7 @@ def require_responsive(socket: Path) -> None:
         return
 
 
-def _find_agent(socket: Path, line: bytes, timeout: float) -> bytes:
+def _ask_agent(socket: Path, line: bytes, timeout: float) -> bytes:
     from keyturn.model.errors import AgentUnavailable, Remedy
 
     try:

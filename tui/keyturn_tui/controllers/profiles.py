@@ -49,15 +49,16 @@ class Cancelled(Exception):  # the user's choice, not an error
 
 
 class ProfileController:
-    """Runs the operations of the main screen. Each is a coroutine on the event loop; blocking work runs in
-    `WorkerPool`."""
+    """Runs the operations on profiles and the vault. Each is a coroutine on the event loop; blocking work
+    runs in `WorkerPool`."""
 
     def __init__(self, state: AppState, ui: Ui) -> None:
         self._state = state
         self._ui = ui
         self._dialog_lock = asyncio.Lock()
         self._cancelled_topics: set[str] = set()
-        self._is_rest_cancelled = False
+        self._may_start_next = False
+        """True while :meth:`refresh_due` runs, until the user cancels the rest of it."""
 
     async def refresh(self, name: str, need: NeedsMfa | None = None) -> None:
         """Refresh one profile.
@@ -88,7 +89,7 @@ class ProfileController:
             self._ui.show_message("No profile in use is due for a refresh.")
             return
         self._cancelled_topics.clear()
-        self._is_rest_cancelled = False
+        self._may_start_next = True
         results: list[bool] = []
         by_source: dict[str, list[str]] = {}
         for name in names:
@@ -97,7 +98,7 @@ class ProfileController:
 
         async def refresh_source(source_names: list[str]) -> None:
             for name in source_names:
-                if self._is_rest_cancelled:
+                if not self._may_start_next:
                     return
                 self._ui.show_message(f"Refreshing {len(results) + 1} of {len(names)}… Esc skips the rest.")
                 results.append(
@@ -105,6 +106,7 @@ class ProfileController:
                 )
 
         await asyncio.gather(*(refresh_source(source_names) for source_names in by_source.values()))
+        self._may_start_next = False
         failed, remaining = results.count(False), len(names) - len(results)
         parts = [
             f"{results.count(True)} refreshed",
@@ -115,9 +117,8 @@ class ProfileController:
 
     def cancel_remaining(self) -> bool:
         """Start no further profile of a running :meth:`refresh_due`. Return False if none is running."""
-        running = bool(self._state.working) and not self._is_rest_cancelled
-        self._is_rest_cancelled = True
-        return running
+        is_running, self._may_start_next = self._may_start_next, False
+        return is_running
 
     async def stop(self, profile: Profile) -> None:
         """End a session. Asks first if getting it back needs an MFA code or sign-in."""
