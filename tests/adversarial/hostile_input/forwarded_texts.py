@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from http import HTTPStatus
 from pathlib import Path
 
 import tomli_w
@@ -79,8 +78,7 @@ def program(machine: VerbRunner) -> Iterator[Program]:
 def requests(machine: VerbRunner, texts: tuple[str, ...]) -> None:
     """Send each of `texts` as path, host, token, header and method of an otherwise valid request, and as the
     whole request. The answer is one of three refusals, or none."""
-    statuses = (HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED)
-    refusals = {http.refusal_response(status) for status in statuses}
+    refusals = {http.refusal_response(verdict) for verdict in list(http.RequestStatus)[1:]}
     with program(machine) as target:
         holes = (
             target.request(line="GET /HOLE HTTP/1.1"), target.request(host="HOLE"),

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from http import HTTPStatus
+from enum import IntEnum
 
 from keyturn.delivery import credential_process
 from keyturn.model.errors import THEN_RUN, KeyturnError, Remedy, UsageError
@@ -37,6 +37,24 @@ _FOREIGN = frozenset(
 _FOREIGN_STARTS = (b"x-forwarded-", b"access-control-", b"sec-")
 
 
+class RequestStatus(IntEnum):
+    """Result of the validation; the value is the HTTP status."""
+
+    OK = 200
+    MALFORMED = 400
+    REFUSED = 403
+    WRONG_METHOD = 405
+
+
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    403: "Forbidden",
+    405: "Method Not Allowed",
+    503: "Service Unavailable",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointAddress:
     """Address of one endpoint and the secrets that a client must know."""
@@ -57,24 +75,24 @@ class EndpointAddress:
         return (f"{HOST}:{self.port}".encode(), f"localhost:{self.port}".encode())
 
 
-def judge(request: bytes, address: EndpointAddress) -> HTTPStatus:
-    """Return the status of a request. It is :attr:`HTTPStatus.OK` only for GET of the path with the token,
+def judge(request: bytes, address: EndpointAddress) -> RequestStatus:
+    """Return the status of a request. It is :attr:`RequestStatus.OK` only for GET of the path with the token,
     without headers of a browser or proxy, without a body and without a second request.
 
     :param request: all bytes received, at least up to the end of the head.
     """
     head, end, rest = request.partition(HEAD_END)
     if not end or rest or len(request) > HEAD_LIMIT:
-        return HTTPStatus.BAD_REQUEST
+        return RequestStatus.MALFORMED
     request_line, *field_lines = head.split(b"\r\n")
     parts = request_line.split(b" ")
     if len(parts) != 3 or not _METHOD.fullmatch(parts[0]) or parts[2] != b"HTTP/1.1":
-        return HTTPStatus.BAD_REQUEST
+        return RequestStatus.MALFORMED
     fields = _fields(field_lines)
     if fields is None:
-        return HTTPStatus.BAD_REQUEST
+        return RequestStatus.MALFORMED
     if parts[0] != b"GET":
-        return HTTPStatus.METHOD_NOT_ALLOWED
+        return RequestStatus.WRONG_METHOD
     # No short circuit, because the time that a refusal takes must not tell which check failed.
     checks = (
         hmac.compare_digest(parts[1], address.path.reveal().encode()),
@@ -82,7 +100,7 @@ def judge(request: bytes, address: EndpointAddress) -> HTTPStatus:
         fields.get(b"host") in address.hosts(),
         not _is_foreign(fields),
     )
-    return HTTPStatus.OK if all(checks) else HTTPStatus.FORBIDDEN
+    return RequestStatus.OK if all(checks) else RequestStatus.REFUSED
 
 
 def _fields(lines: list[bytes]) -> dict[bytes, bytes] | None:
@@ -108,7 +126,7 @@ def _is_foreign(fields: Mapping[bytes, bytes]) -> bool:
     )
 
 
-def refusal_response(status: HTTPStatus) -> bytes:
+def refusal_response(status: RequestStatus) -> bytes:
     """Return the response to a rejected request. It tells only the kind of fault."""
     return _answer(status, {"Code": "Refused", "Message": "keyturn serves only the program that it started."})
 
@@ -132,16 +150,14 @@ def credentials_response(name: str, document: str, now: datetime) -> bytes:
         raise KeyturnError(
             f"Endpoint cannot serve {name}", "its session has expired", Remedy("refresh", name)
         )
-    return _answer(
-        HTTPStatus.OK,
-        {
-            "AccessKeyId": credentials.access_key_id,
-            "SecretAccessKey": credentials.secret_access_key.reveal(),
-            "Token": credentials.session_token.reveal(),
-            "Expiration": iso(credentials.expires),
-            **({"AccountId": account} if account else {}),
-        },
-    )
+    table = {
+        "AccessKeyId": credentials.access_key_id,
+        "SecretAccessKey": credentials.secret_access_key.reveal(),
+        "Token": credentials.session_token.reveal(),
+        "Expiration": iso(credentials.expires),
+        **({"AccountId": account} if account else {}),
+    }
+    return _answer(RequestStatus.OK, table)
 
 
 def only_temporary(name: str) -> UsageError:
@@ -155,21 +171,19 @@ def only_temporary(name: str) -> UsageError:
 
 def failure_response(error: KeyturnError) -> bytes:
     """Return the response to a valid request when no credentials are available. SDKs show its message."""
-    return _answer(
-        HTTPStatus.SERVICE_UNAVAILABLE, {"Code": "Unavailable", "Message": f"keyturn: {error.line()}"}
-    )
+    return _answer(503, {"Code": "Unavailable", "Message": f"keyturn: {error.line()}"})
 
 
-def _answer(status: HTTPStatus, table: Mapping[str, str | None]) -> bytes:
+def _answer(status: int, table: Mapping[str, str | None]) -> bytes:
     body = json.dumps(table, ensure_ascii=True).encode("ascii") + b"\n"
     lines = [
-        f"HTTP/1.1 {status.value} {status.phrase}",
+        f"HTTP/1.1 {int(status)} {_REASONS[int(status)]}",
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
         "Cache-Control: no-store",
         "X-Content-Type-Options: nosniff",
         "Connection: close",
     ]
-    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+    if status == RequestStatus.WRONG_METHOD:
         lines.append("Allow: GET")
     return "\r\n".join(lines).encode("ascii") + HEAD_END + body

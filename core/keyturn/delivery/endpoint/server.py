@@ -11,10 +11,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
-from http import HTTPStatus
 
 from keyturn.delivery.endpoint import http
-from keyturn.delivery.endpoint.http import EndpointAddress
+from keyturn.delivery.endpoint.http import EndpointAddress, RequestStatus
 from keyturn.model.errors import KeyturnError
 from keyturn.system.clock import Clock
 from keyturn.system.file_fingerprint import Fingerprint
@@ -202,7 +201,7 @@ class EndpointServer:
         elif http.HEAD_END in caller.received or len(caller.received) > http.HEAD_LIMIT:
             status = http.judge(bytes(caller.received), self._address)
             sock = self._unregister(caller)
-            if status is HTTPStatus.OK:
+            if status is RequestStatus.OK:
                 self._waiting.append(_Waiter(sock, time.monotonic()))
                 self._start_fetch()
             else:

@@ -8,11 +8,10 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from http import HTTPStatus
 
 import pytest
 
-from keyturn.delivery.endpoint.http import EndpointAddress, judge
+from keyturn.delivery.endpoint.http import EndpointAddress, RequestStatus, judge
 from keyturn.model.secret import Secret
 from tests.adversarial.process_isolation.conftest import skip_or_fail
 from tests.adversarial.process_isolation.ordinary import BOB, common_python, run_as
@@ -135,7 +134,7 @@ def is_still_right(raw: bytes, target: Program) -> bool:
     """Return True if a spoilt request still means the same (a letter's case in a name, a space around a
     value)."""
     door = EndpointAddress(target.port, Secret(target.path), Secret(target.token))
-    return judge(raw, door) is HTTPStatus.OK
+    return judge(raw, door) is RequestStatus.OK
 
 
 def said(target: Program, raw: bytes) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from keyturn.delivery import credential_process
 from keyturn.delivery.endpoint import http
-from keyturn.delivery.endpoint.http import EndpointAddress, judge
+from keyturn.delivery.endpoint.http import EndpointAddress, RequestStatus, judge
 from keyturn.model.errors import KeyturnError, UsageError
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
@@ -110,7 +109,7 @@ WRONG: dict[str, tuple[int, tuple[bytes, ...]]] = {
 
 @pytest.mark.parametrize("lines", RIGHT.values(), ids=RIGHT)
 def test_the_right_request_is_answered(lines: tuple[bytes, ...]) -> None:
-    assert judge(request(*lines), ADDRESS) is HTTPStatus.OK
+    assert judge(request(*lines), ADDRESS) is RequestStatus.OK
 
 
 @pytest.mark.parametrize(("status", "lines"), WRONG.values(), ids=WRONG)
@@ -120,12 +119,12 @@ def test_any_other_is_refused(status: int, lines: tuple[bytes, ...]) -> None:
 
 @pytest.mark.parametrize("behind", [b"x", request(LINE, HOST, TOKEN), b"\r\n"])
 def test_what_brings_more_than_its_head_is_refused(behind: bytes) -> None:
-    assert judge(request(LINE, HOST, TOKEN) + behind, ADDRESS) is HTTPStatus.BAD_REQUEST
+    assert judge(request(LINE, HOST, TOKEN) + behind, ADDRESS) is RequestStatus.MALFORMED
 
 
 @pytest.mark.parametrize("length", range(len(request(LINE, HOST, TOKEN))))
 def test_a_part_of_the_right_request_is_refused(length: int) -> None:
-    assert judge(request(LINE, HOST, TOKEN)[:length], ADDRESS) is HTTPStatus.BAD_REQUEST
+    assert judge(request(LINE, HOST, TOKEN)[:length], ADDRESS) is RequestStatus.MALFORMED
 
 
 PIECES = st.sampled_from(
@@ -139,7 +138,7 @@ def test_no_heap_of_pieces_is_answered_that_is_not_the_right_request(
     pieces: list[bytes], between: bytes
 ) -> None:
     raw = between.join(pieces) + b"\r\n\r\n"
-    if judge(raw, ADDRESS) is HTTPStatus.OK:
+    if judge(raw, ADDRESS) is RequestStatus.OK:
         lines = raw.split(b"\r\n")
         assert lines[0] == LINE
         assert sum(line.lower().startswith(b"host:") for line in lines) == 1
@@ -153,7 +152,7 @@ def test_no_heap_of_pieces_is_answered_that_is_not_the_right_request(
 def test_no_changed_byte_passes_but_those_that_mean_the_same(at: int, change: int) -> None:
     right = request(LINE, HOST, TOKEN)
     raw = right[:at] + bytes([right[at] ^ change]) + right[at + 1 :]
-    if judge(raw, ADDRESS) is HTTPStatus.OK:
+    if judge(raw, ADDRESS) is RequestStatus.OK:
         before, after = right[at : at + 1], raw[at : at + 1]
         assert before.lower() == after.lower() or (before == b" " and after == b"\t")
 
@@ -166,11 +165,11 @@ def test_a_head_made_to_take_long_takes_no_time() -> None:
 
 
 @pytest.mark.parametrize(
-    "verdict", [HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED]
+    "verdict", [RequestStatus.MALFORMED, RequestStatus.REFUSED, RequestStatus.WRONG_METHOD]
 )
-def test_all_refusals_say_the_same(verdict: HTTPStatus) -> None:
+def test_all_refusals_say_the_same(verdict: RequestStatus) -> None:
     head, _, body = http.refusal_response(verdict).partition(b"\r\n\r\n")
-    assert body == http.refusal_response(HTTPStatus.FORBIDDEN).partition(b"\r\n\r\n")[2]
+    assert body == http.refusal_response(RequestStatus.REFUSED).partition(b"\r\n\r\n")[2]
     assert head.startswith(b"HTTP/1.1 %d " % verdict)
     assert b"Cache-Control: no-store" in head
     assert b"Access-Control" not in head
