@@ -35,13 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        _replace_by_devnull(1)  # because the interpreter would report the lost reader on exit
+        _replace_by_devnull(1, os.O_WRONLY)  # because the interpreter would report the lost reader on exit
         return _FAILED
     except Exception as error:  # noqa: BLE001 - boundary of the program: one line for the user, no traceback
         try:
             _flush()
         except OSError:
-            _replace_by_devnull(1)
+            _replace_by_devnull(1, os.O_WRONLY)
         return _report(error)
 
 
@@ -57,7 +57,7 @@ def _try_agent(words: list[str]) -> int | None:
     code = credential_process(words[1:], os.environ)
     if code is None and not any(word.startswith(_SECRET_BY_DESCRIPTOR) for word in words):
         # Some SDKs pass a pipe that is never written or closed; no child process may wait for it.
-        _replace_by_devnull(0)
+        _replace_by_devnull(0, os.O_RDONLY)
     return code
 
 
@@ -227,8 +227,8 @@ def _flush() -> None:
         sys.stdout.flush()
 
 
-def _replace_by_devnull(descriptor: int) -> None:
+def _replace_by_devnull(descriptor: int, flags: int) -> None:
     """Redirect a standard descriptor to /dev/null."""
-    devnull = os.open(os.devnull, os.O_RDWR)
+    devnull = os.open(os.devnull, flags)
     os.dup2(devnull, descriptor)
     os.close(devnull)

@@ -78,7 +78,7 @@ class Request:
     """A validated request."""
 
     op: str
-    """One of those in the table of this module."""
+    """One of those in the docstring of this module."""
     profile: str = ""
     """Of `credential-process`."""
     least_seconds: int | None = None

@@ -13,7 +13,7 @@ from keyturn.awsconfig.sdk_caches import SdkCaches
 from keyturn.model import key_ids
 from keyturn.model.profile import Key, Kind, Origin, Profile, Rotation, Session
 from keyturn.model.secret import Secret
-from keyturn.model.text import from_iso
+from keyturn.model.text import from_aws_time
 
 #: Settings in which tools record the expiry of the temporary keys that they write to the credentials file.
 _EXPIRY_KEYS = ("aws_expiration", "x_security_token_expires", "expiration")
@@ -197,7 +197,7 @@ def _assume_role_arguments(settings: Settings, kind: Kind) -> dict[str, object]:
 def _recorded_expiry(settings: Settings) -> datetime | None:
     for key in _EXPIRY_KEYS:
         text = _text(settings, key)
-        expiry = from_iso(text) or (_aws_mfa_expiry(text) if key == "expiration" else None)
+        expiry = from_aws_time(text) or (_aws_mfa_expiry(text) if key == "expiration" else None)
         if expiry is not None:
             return expiry
     return None

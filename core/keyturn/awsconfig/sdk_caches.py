@@ -13,7 +13,7 @@ from typing import Any
 
 from keyturn.awsconfig.loader import read_regular
 from keyturn.model.profile import Session
-from keyturn.model.text import from_iso
+from keyturn.model.text import from_aws_time
 
 
 def _expand_home(path: str) -> str:
@@ -42,7 +42,7 @@ class SdkCaches:
         token = self._load(self._sso, lambda: _sha1(session_or_url))
         if "accessToken" not in token:
             return None
-        return from_iso(token.get("expiresAt"))
+        return from_aws_time(token.get("expiresAt"))
 
     def sso_role(self, account: str, role: str, *, session: str | None, start_url: str) -> Session | None:
         """Return the role credentials that the AWS CLI has cached for an SSO profile."""
@@ -88,7 +88,7 @@ class SdkCaches:
 
 
 def _session(key_id: object, expires: object) -> Session | None:
-    expiry = from_iso(expires)
+    expiry = from_aws_time(expires)
     if expiry is None or not isinstance(key_id, str):
         return None
     return Session(key_id, None, expiry)

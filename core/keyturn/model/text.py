@@ -142,18 +142,25 @@ def iso(moment: datetime | None) -> str | None:
 
 
 def from_iso(text: object) -> datetime | None:
-    """Parse a time that :func:`iso` or an AWS tool wrote: ISO 8601, also in botocore's form that ends in
-    `UTC`. Return None for any other value, for a time without a zone, and outside the years 1970 to 9998.
+    """Parse a time that :func:`iso` or an AWS tool wrote. Return None for any other value, for a time without
+    a zone, and outside the years 1970 to 9998.
     """
     if not isinstance(text, str) or not text:
         return None
     try:
-        local = datetime.fromisoformat(text.strip().replace("UTC", "Z"))
+        local = datetime.fromisoformat(text.strip())
         moment = local.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
     # Unix time begins in 1970; the year 9999 is excluded because date arithmetic could overflow.
     return moment if local.tzinfo and 1970 <= moment.year < 9999 else None
+
+
+def from_aws_time(text: object) -> datetime | None:
+    """Parse a time as AWS tools write it: as :func:`from_iso`, or in botocore's form, which ends in `UTC`."""
+    if isinstance(text, str) and text.endswith("UTC"):
+        text = text[:-3] + "Z"
+    return from_iso(text)
 
 
 @dataclass(frozen=True, slots=True)

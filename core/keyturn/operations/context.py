@@ -92,10 +92,10 @@ class Context:
     """Cached credential documents by profile (:mod:`keyturn.operations.credentials.document_cache`)."""
 
     first_reading: inventory.Inventory | None = None
-    """Inventory that was read to route the operation, which begins with it."""
+    """Inventory that the service read to decide where the operation runs; it begins with it."""
 
     def begin(self) -> inventory.Inventory:
-        """Return the inventory at the start of an operation. It is read unless routing has read it."""
+        """Return the inventory at the start of an operation. It is read unless the service has read it."""
         return self.first_reading or self.read()
 
     def read(self, earlier: inventory.Inventory | None = None) -> inventory.Inventory:

@@ -1,1 +1,1 @@
-"""Full screens, one per module, and the mixins that they share."""
+"""Full screens, one per module, and the base classes that they share."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+import click
 import pytest
 
+from keyturn.cli import rotate as verb
 from keyturn.cli.prompts import VaultUnlocker
 from keyturn.cli.rotate import _RotateCommand
 from keyturn.model.errors import AgentUnavailable, KeyturnError
@@ -89,3 +91,17 @@ def test_a_key_that_was_lost_is_named_by_the_status_too(
     rotate(home).status()
     lost = home.user.keys[1].key_id
     assert f"--drop {lost[-4:]}" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_an_empty_answer_deletes_no_key_and_fails(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_until(home, Step.DEACTIVATED)
+    home.time.sleep(25 * 3600)
+    monkeypatch.setattr(verb, "on_terminal", lambda: True)
+    monkeypatch.setattr(verb, "ask_line", lambda _question: "")
+    with pytest.raises(click.exceptions.Exit) as error:
+        rotate(home).finish(None)
+    assert error.value.exit_code == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "Nothing was deleted."
+    assert len(home.user.keys) == 2
