@@ -90,7 +90,7 @@ class ProfileController:
             return
         self._cancelled_topics.clear()
         self._may_start_next = True
-        results: list[bool] = []
+        results: list[bool | None] = []
         by_source: dict[str, list[str]] = {}
         for name in names:
             profile = self._state.profile(name)
@@ -107,11 +107,12 @@ class ProfileController:
 
         await asyncio.gather(*(refresh_source(source_names) for source_names in by_source.values()))
         self._may_start_next = False
-        failed, remaining = results.count(False), len(names) - len(results)
+        refreshed, failed = results.count(True), results.count(False)
+        skipped = len(names) - refreshed - failed
         parts = [
-            f"{results.count(True)} refreshed",
+            f"{refreshed} refreshed",
             f"{failed} failed" if failed else "",
-            f"{remaining} skipped" if remaining else "",
+            f"{skipped} skipped" if skipped else "",
         ]
         self._ui.show_message(", ".join(part for part in parts if part) + ".", "error" if failed else "good")
 
@@ -324,10 +325,11 @@ class ProfileController:
             screen = TypedConfirmScreen(self._state, need, lambda words: release(plan, words=words))
         return await self._ask(screen)
 
-    async def _run_on_profile(self, name: str, what: str, run: Callable[[], Any]) -> bool:
-        """Run an operation on one profile and mark it as working. A failure stays in its row."""
+    async def _run_on_profile(self, name: str, what: str, run: Callable[[], Any]) -> bool | None:
+        """Run an operation on one profile and mark it as working. A failure stays in its row. Return as
+        :meth:`_run_reporting`; None if another operation on the profile is running."""
         if name in self._state.working:
-            return False
+            return None
         self._state.working |= {name}
         self._ui.redraw()
         try:
@@ -338,8 +340,8 @@ class ProfileController:
         await self._ui.reload()
         return done
 
-    async def _run_reporting(self, what: str, run: Callable[[], Any], name: str | None = None) -> bool:
-        """Run an operation and show how it ended. Return True if it succeeded.
+    async def _run_reporting(self, what: str, run: Callable[[], Any], name: str | None = None) -> bool | None:
+        """Run an operation and show how it ended. Return True if it succeeded, None if the user cancelled it.
 
         :param name: the profile whose row shows a failure; None if the operation is not about one row.
         """
@@ -348,7 +350,7 @@ class ProfileController:
         except Cancelled as cancelled:
             end = "it continues in the background" if cancelled.is_running else "cancelled, nothing changed"
             self._ui.show_message(f"{safe(what)}: {end}.")
-            return False
+            return None
         except KeyturnError as error:
             failure = error.line()
             self._ui.show_message(failure, "error")
