@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.model.errors import FileChanged, Remedy, VaultCorrupt, VaultError, VaultNewer
-from keyturn.storage.paths import Paths
 from keyturn.system.files import discard, lock_for_change
 from keyturn.system.temp_files import remove_under_lock
 from keyturn.vault.files import check_private, make_private, move_aside, put, read_regular, vault_write_errors
@@ -42,12 +41,13 @@ class Journal:
     is compared with the one before and read back.
 
     :param vault: encrypts and decrypts the records.
+    :param fallback_dir: a folder on another file system, for records that the vault's disk refuses.
     """
 
-    def __init__(self, vault: Vault, paths: Paths) -> None:
-        self.fallback_dir = paths.rotation_fallback_dir
+    def __init__(self, vault: Vault, folder: Path, fallback_dir: Path) -> None:
+        self.fallback_dir = fallback_dir
         self._vault = vault
-        self._folder = paths.rotation_dir
+        self._folder = folder
 
     def names(self) -> tuple[str, ...]:
         """Return the sorted names of all records. Decrypts none, and needs no identity.

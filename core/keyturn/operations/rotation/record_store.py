@@ -36,7 +36,7 @@ def user_lock(context: Context, user: str) -> AbstractContextManager[None]:
 
 def journal_of(context: Context) -> Journal:
     """Return the rotation journal of this user's vault."""
-    return Journal(context.vault, context.paths)
+    return Journal(context.vault, context.paths.rotation_dir, context.paths.rotation_fallback_dir)
 
 
 # -- find and read -------------------------------------------------------------------------------------------
