@@ -151,10 +151,12 @@ def _set_up(home: Home) -> None:
     changes: list[tuple[Any, str, Any]] = [
         (service.CredentialService, "from_environ", classmethod(here)),
         (service, "clock_for", lambda _: lambda: NOW),
-        (service, "program", lambda _: "/opt/keyturn/bin/keyturn"),
+        (service, "keyturn_program", lambda _: "/opt/keyturn/bin/keyturn"),
         (writer, "Timing", instant_timing),
-        (Context, "later", staticmethod(at_once)),
+        (Context, "run_in_background", staticmethod(at_once)),
         (passphrase, "seal", weak_age.seal),
     ]
     for owner, name, value in changes:
+        if not hasattr(owner, name):
+            raise AttributeError(f"{owner} has no {name} to replace")
         setattr(owner, name, value)
