@@ -127,6 +127,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture
+def no_group_write() -> Iterator[None]:
+    """Create the files of a test without group write, also under a umask of 002, because keyturn refuses to
+    write a shared file that a group may write."""
+    before = os.umask(0o077)
+    os.umask(before | 0o020)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
 def unignored() -> Iterator[None]:
     """Reset ignored signals that programs would inherit, because a shell's background job ignores INT and
     QUIT."""

@@ -155,6 +155,11 @@ def botocore_reads(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes]
     return judge
 
 
+@pytest.fixture(autouse=True)
+def acceptable_files(no_group_write: None) -> None:
+    """Let keyturn accept the shared files of each test."""
+
+
 @pytest.fixture
 def full_config(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], dict[str, Any]]:
     """Return botocore's own `Session.full_config` over two files."""

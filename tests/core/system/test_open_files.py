@@ -51,6 +51,7 @@ def test_on_a_file_system_that_is_not_known_nobody_can_tell(ask: Reading) -> Non
 NETWORK = (0x6969, 0x517B, 0xFF534D42, 0xFE534D42, 0x65735546, 0x01021997, 0x00C36400, 0x5346414F)
 
 
+@pytest.mark.usefixtures("no_group_write")
 @pytest.mark.parametrize("number", NETWORK)
 def test_a_refused_lease_on_a_network_file_system_stops_no_edit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
