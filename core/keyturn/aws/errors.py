@@ -68,7 +68,8 @@ _MALFORMED = "the response is not a valid AWS response"
 
 
 def _unsent_errors() -> tuple[type[Exception], ...]:
-    """Return the botocore exceptions that are raised before the request was sent."""
+    """Return the botocore exceptions that are raised before the request was sent; a TLS error nearly always
+    is."""
     from botocore import exceptions as boto
 
     return (

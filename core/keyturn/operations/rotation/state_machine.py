@@ -14,7 +14,8 @@ from keyturn.aws.api import ListedKey
 from keyturn.model.profile import Credentials
 from keyturn.operations.rotation.record import PROPAGATION_TIME, Record, Step
 
-#: ListAccessKeys may list a new key this late after a CreateAccessKey call that got no response.
+#: ListAccessKeys may list a new key this late after the start of a rotation whose CreateAccessKey call got no
+#: response.
 LATE_LISTING_TIME = timedelta(seconds=60)
 #: Allowed difference between AWS's clock and this machine's. Signatures fail beyond it.
 MAX_CLOCK_SKEW = timedelta(minutes=15)
