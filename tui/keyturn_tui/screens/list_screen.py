@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 
@@ -51,22 +51,9 @@ class ListScreen(ActionScreen):
         return "-" if self.state.terminal.ascii else "─"
 
     def command(self, action_id: str) -> Callable[[], None] | None:
-        """Return the movement of the cursor or of the window that has this id, else the method `do_ID`."""
-        movements: dict[str, Callable[[], None]] = {
-            "list.down": partial(self.move_cursor, 1),
-            "list.up": partial(self.move_cursor, -1),
-            "list.first": partial(self.row_list.move, -FAR),
-            "list.last": partial(self.row_list.move, FAR),
-            "list.half_down": partial(self.row_list.move_page, 0.5),
-            "list.half_up": partial(self.row_list.move_page, -0.5),
-            "list.page_down": partial(self.row_list.move_page, 1),
-            "list.page_up": partial(self.row_list.move_page, -1),
-            "timeline.zoom_in": partial(self._zoom, -1),
-            "timeline.zoom_out": partial(self._zoom, 1),
-            "timeline.earlier": partial(self._scroll, -2),
-            "timeline.later": partial(self._scroll, 2),
-        }
-        return movements.get(action_id) or super().command(action_id)
+        """Return the movement of the cursor or the window that has this id, else the method of the action."""
+        movement = _MOVEMENTS.get(action_id)
+        return super().command(action_id) if movement is None else partial(movement, self)
 
     def lost_row(self) -> Key | None:
         """Return the row that the pressed key was meant for, if it was just removed; see
@@ -104,12 +91,29 @@ class ListScreen(ActionScreen):
         self.set_class(self._frame.too_small, "-small")
         self.set_class(not self._frame.borders, "-bare")
 
-    def _zoom(self, by: int) -> None:
+    def zoom_by(self, by: int) -> None:
         """Select a span by its place in `SPANS`, counted from the current one, and return to now."""
         self._span, self._offset = zoom(self._span, by), 0
         self.window_changed()
 
-    def _scroll(self, by: int) -> None:
+    def scroll_window(self, by: int) -> None:
+        """Scroll by eighths of the span; negative is earlier."""
         limit = 8 * MAX_SCROLL
         self._offset = min(max(self._offset + by, -limit), limit)
         self.window_changed()
+
+
+_MOVEMENTS: Mapping[str, Callable[[ListScreen], None]] = {
+    "list.down": lambda screen: screen.move_cursor(1),
+    "list.up": lambda screen: screen.move_cursor(-1),
+    "list.first": lambda screen: screen.row_list.move(-FAR),
+    "list.last": lambda screen: screen.row_list.move(FAR),
+    "list.half_down": lambda screen: screen.row_list.move_page(0.5),
+    "list.half_up": lambda screen: screen.row_list.move_page(-0.5),
+    "list.page_down": lambda screen: screen.row_list.move_page(1),
+    "list.page_up": lambda screen: screen.row_list.move_page(-1),
+    "timeline.zoom_in": lambda screen: screen.zoom_by(-1),
+    "timeline.zoom_out": lambda screen: screen.zoom_by(1),
+    "timeline.earlier": lambda screen: screen.scroll_window(-2),
+    "timeline.later": lambda screen: screen.scroll_window(2),
+}
