@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from keyturn_sandbox import Sandbox
 from tests.core.vault import weak_age
 
 BIN = Path(sys.executable).parent
+#: The program under test. `KEYTURN=/path/to/keyturn` names another installation, such as an earlier release.
+KEYTURN = os.environ.get("KEYTURN") or str(BIN / "keyturn")
 #: Command of keyturn with passphrases that cost no work to seal; see that file.
 WEAK_KEYTURN = (sys.executable, str(Path(weak_age.__file__).with_name("weak_keyturn.py")))
 PASSPHRASE = "correct horse battery staple"
@@ -51,11 +53,17 @@ class Person:
         return tuple(path.read_bytes() if path.exists() else None for path in (self.config, self.credentials))
 
     def run(
-        self, *words: str, fds: Mapping[str, str] | None = None, extra: Mapping[str, str] | None = None
+        self,
+        *words: str,
+        fds: Mapping[str, str] | None = None,
+        extra: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> subprocess.CompletedProcess[str]:
         """Run any program, without a terminal.
 
         :param fds: options that take a file descriptor, with the text to read from it.
+        :param extra: variables for this run.
+        :param pass_fds: further descriptors that the program gets.
         """
         opened: list[int] = []
         command = list(words)
@@ -73,16 +81,18 @@ class Person:
                 capture_output=True,
                 text=True,
                 timeout=SECONDS,
-                pass_fds=opened,
+                pass_fds=(*opened, *pass_fds),
                 check=False,
             )
         finally:
             for descriptor in opened:
                 os.close(descriptor)
 
-    def keyturn(self, *words: str, fds: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def keyturn(
+        self, *words: str, fds: Mapping[str, str] | None = None, extra: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run `keyturn WORDS`."""
-        return self.run(str(BIN / "keyturn"), *words, fds=fds)
+        return self.run(KEYTURN, *words, fds=fds, extra=extra)
 
     def does(self, *words: str, fds: Mapping[str, str] | None = None) -> str:
         """Run `keyturn WORDS`, which must succeed, and return its stdout."""
@@ -91,11 +101,25 @@ class Person:
         return done.stdout
 
     def makes_vault(self) -> Secret:
-        """Create the vault without the work of scrypt, leave it open in an agent, and return its recovery
-        key."""
-        recovery_key = weak_age.create_vault(self.environ, Secret(PASSPHRASE))
+        """Create the vault, leave it open in an agent, and return its recovery key. It is created without
+        the work of scrypt, unless `KEYTURN` names another installation, which then creates it itself."""
+        if "KEYTURN" in os.environ:
+            recovery_key = self._creates_vault()
+        else:
+            recovery_key = weak_age.create_vault(self.environ, Secret(PASSPHRASE))
         self.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
         return recovery_key
+
+    def _creates_vault(self) -> Secret:
+        read, write = os.pipe()
+        with os.fdopen(read) as shown:
+            try:
+                words = ("vault", "init", "--slot", "passphrase", "--recovery-out-fd", str(write))
+                done = self.run(KEYTURN, *words, fds={"--passphrase-fd": PASSPHRASE}, pass_fds=(write,))
+            finally:
+                os.close(write)
+            assert done.returncode == 0, done.stderr
+            return Secret(shown.read().strip())
 
     def releases(self, *words: str) -> str:
         return self.does("release", *words, "--yes", fds={"--passphrase-fd": PASSPHRASE})
