@@ -278,7 +278,10 @@ class CredentialService:
     def adopt(self, plan: Plan) -> tuple[str, ...]:
         """See :func:`keyturn.operations.adopt.adopt`."""
         requested = [name for name in plan.names if name not in plan.dependants]
-        return self._run(adopt.adopt, requested, plan.digest, session_none=plan.session_none)
+        return self._run(
+            adopt.adopt, requested, plan.digest,
+            session_none=plan.session_none, group_write=[item.path for item in plan.group_write],
+        )  # fmt: skip
 
     def plan_release(self, names: Sequence[str]) -> Plan:
         """See :func:`keyturn.operations.release.plan`."""
@@ -296,6 +299,7 @@ class CredentialService:
         return self._run(
             release.release, plan.names, plan.digest,
             passphrase=passphrase, recovery_key=recovery_key, words=words,
+            group_write=[item.path for item in plan.group_write],
         )  # fmt: skip
 
     # The vault.

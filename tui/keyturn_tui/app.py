@@ -274,6 +274,7 @@ def run(
         from keyturn.service import CredentialService
 
         service = CredentialService.from_environ(environ)
+        service.paths.check_private()
     if sys.__stderr__ is None or not sys.__stderr__.isatty():
         raise UsageError("Could not start the app", "stderr is not a terminal", "Run it without 2>")
     ensure_terminal_size(sys.__stderr__.fileno())

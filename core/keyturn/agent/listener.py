@@ -11,7 +11,7 @@ from pathlib import Path
 
 from keyturn.agent.protocol import RESTART_HINT
 from keyturn.model.errors import AgentHangs, UnsafeFile
-from keyturn.system.files import open_lock_file, poll_flock
+from keyturn.system.files import open_lock_file, poll_flock, private_dir
 
 _BACKLOG = 512
 #: Hint for a socket folder that cannot be used.
@@ -111,9 +111,8 @@ def private_folder(folder: Path) -> None:
     :raises UnsafeFile: unless it is a folder that this user owns and no other user can access.
     """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
+        if not folder.exists():
+            private_dir(folder)
         status = folder.lstat()
     except OSError as error:
         raise UnsafeFile(

@@ -18,8 +18,12 @@ yes = click.option("--yes", "-y", is_flag=True, help="Skip the confirmation.")
 
 def credential_service() -> CredentialService:
     """Return the service for this process's environment, after removing expired sessions that a crash left in
-    the shared files."""
+    the shared files.
+
+    :raises UnsafeFile: if keyturn's own files belong to another user or can be used by one.
+    """
     service = CredentialService.from_environ(os.environ)
+    service.paths.check_private()
     service.withdraw_expired()
     return service
 

@@ -282,6 +282,15 @@ class DiffLine:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupWrite:
+    """A file or folder of this user that members of a group could write, which the user may end."""
+
+    path: str
+    mode: int
+    """Its permission bits now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Effect of adopt or release, shown before anything is written."""
 
@@ -302,6 +311,8 @@ class Plan:
     needs_vault: bool = field(default=True, metadata=stored(local=True))
     session_none: bool = field(default=False, metadata=stored(local=True))
     """Adopted IAM users deliver their key itself."""
+    group_write: tuple[GroupWrite, ...] = ()
+    """Files and folders whose group write permission is removed first."""
 
 
 #: A malformed response may hold an expiry in the year 1; subtracting the margin from it would overflow.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from keyturn.awsconfig import diff, process_line
@@ -21,7 +22,7 @@ from keyturn.model.json_codec import to_table
 from keyturn.model.key_ids import is_long_term
 from keyturn.model.profile import Delivery, DiffLine, Key, Kind, Plan, Profile
 from keyturn.model.text import masked_key_id
-from keyturn.operations import adopt_edits, adopt_warnings, key_metadata
+from keyturn.operations import adopt_edits, adopt_warnings, key_metadata, write_check
 from keyturn.operations.adopt_edits import LINE_KEY, SectionEdit
 from keyturn.operations.context import Context, key_entry, removed_entry
 from keyturn.operations.operation import operation
@@ -59,6 +60,7 @@ def plan(
     """Return the changes that adopting `names` would make. Nothing is written.
 
     :raises NotFound: if a profile does not exist.
+    :raises UnsafeFile: if a file that the adoption writes cannot be written.
     :raises KeyturnError: if a profile cannot be adopted.
     """
     adoption = build_plan(inventory, program, names, session_none=session_none)
@@ -73,6 +75,7 @@ def plan(
     warnings = adopt_warnings.warnings(
         inventory, adoption.definitions, adoption.keys, session_none=session_none
     )
+    obstacles = write_check.find_obstacles(paths, _written_files(inventory, adoption))
     return Plan(
         action="adopt",
         names=tuple(adoption.definitions),
@@ -82,10 +85,11 @@ def plan(
             f"{name}: secret access key of {masked_key_id(key['key_id'])}"
             for name, key in adoption.keys.items()
         ),
-        warnings=(*copies, *warnings),
+        warnings=(*write_check.warnings(obstacles, paths), *copies, *warnings),
         needs_vault=True,
         digest=inventory.digest(),
         session_none=session_none,
+        group_write=obstacles,
     )
 
 
@@ -223,13 +227,24 @@ def _edits(inventory: Inventory, name: str, line: str) -> Iterator[tuple[FileKin
             yield kind, SectionEdit(inventory.header(kind, name), keys, own_line)
 
 
+def _written_files(inventory: Inventory, adoption: AdoptionPlan) -> list[Path]:
+    """Return the shared files that an adoption edits."""
+    return [inventory.path(kind) for kind in adoption.edits]
+
+
 @operation("adopt")
 def adopt(
-    context: Context, names: Sequence[str], digest: str, *, session_none: bool = False
+    context: Context,
+    names: Sequence[str],
+    digest: str,
+    *,
+    session_none: bool = False,
+    group_write: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Execute what :func:`plan` returned.
 
     :param digest: the plan's digest.
+    :param group_write: paths whose group write permission the plan removes.
     :raises FileChanged: if the files have changed since the plan; nothing has changed then.
     :raises ChangeRefused: if a file cannot be written safely; all files are restored.
     """
@@ -245,6 +260,7 @@ def adopt(
         adoption = build_plan(inventory, context.program(), names, session_none=session_none)
         for kind in adoption.edits:
             inventory.require_parsable(kind, context.paths)
+        write_check.remove_obstacles(context.paths, _written_files(inventory, adoption), group_write)
         removed = _removed_settings(inventory, adoption)
         for name in adoption.resumed:
             require_all_in_vault(name, context.vault.key(removed_entry(name)), removed.pop(name))

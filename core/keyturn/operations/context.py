@@ -102,7 +102,9 @@ class Context:
         """Read all files and return the inventory. Read again after a lock was taken.
 
         :param earlier: an earlier reading; shared files with the same content are not parsed again.
+        :raises UnsafeFile: if a file of keyturn belongs to another user or can be used by one.
         """
+        self.paths.check_private()
         result = inventory.read(self.paths, self.environ, self.clock(), self.index, earlier)
         for document in (result.shared.config, result.shared.credentials):
             if document is not None:

@@ -28,7 +28,7 @@ from keyturn.model.json_codec import from_table
 from keyturn.model.profile import Plan
 from keyturn.model.secret import Secret
 from keyturn.model.text import masked_key_id
-from keyturn.operations import adopt_edits
+from keyturn.operations import adopt_edits, write_check
 from keyturn.operations.adopt_edits import LINE_KEY, RemovedSettings
 from keyturn.operations.context import Context, credentials_in, invalid_entry, key_entry, removed_entry
 from keyturn.operations.credentials.session_cache import end_mfa_sessions_of_key
@@ -59,6 +59,7 @@ def plan(context: Context, names: Sequence[str]) -> Plan:
     sections = _removed_sections(context, inventory, names)
     changes = _file_changes(context, inventory, sections)
     keys = {name: context.vault.key(key_entry(name)) for name in sections}
+    obstacles = write_check.find_obstacles(context.paths, _written_files(sections))
     return Plan(
         action="release",
         names=tuple(sections),
@@ -73,9 +74,10 @@ def plan(context: Context, names: Sequence[str]) -> Plan:
             for name, key in keys.items()
             if key
         ),
-        warnings=_warnings(inventory, sections),
+        warnings=(*write_check.warnings(obstacles, context.paths), *_warnings(inventory, sections)),
         needs_vault=True,
         digest=inventory.digest(),
+        group_write=obstacles,
     )
 
 
@@ -105,6 +107,7 @@ def release(
     passphrase: Secret | None = None,
     recovery_key: Secret | None = None,
     words: str | None = None,
+    group_write: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Execute what :func:`plan` returned.
 
@@ -112,6 +115,7 @@ def release(
         passphrase slot.
     :param recovery_key: accepted in place of the passphrase.
     :param words: `release NAME...`; required instead if there is only a keyring slot.
+    :param group_write: paths whose group write permission the plan removes.
     :raises FileChanged: if the files have changed since the plan.
     :raises NeedsUnlock: if the passphrase is required.
     :raises WrongPassphrase: if it is not this vault's.
@@ -126,9 +130,11 @@ def release(
                 "Review the plan again, then confirm",
             )
         sections = _removed_sections(context, inventory, names)
+        write_check.find_obstacles(context.paths, _written_files(sections))
         if any(context.vault.key(key_entry(name)) for name in sections):
             confirm(context, tuple(sections), passphrase, recovery_key, words)
         _file_changes(context, inventory, sections)
+        write_check.remove_obstacles(context.paths, _written_files(sections), group_write)
         for name in sections:
             withdraw(context, inventory, name)
         try:
@@ -239,6 +245,10 @@ def _files(sections: Sections) -> tuple[tuple[Path, FileKind], ...]:
     """
     files = {(Path(settings.path), settings.kind) for group in sections.values() for settings in group}
     return tuple(sorted(files, key=lambda file: file[1] is FileKind.CONFIG))
+
+
+def _written_files(sections: Sections) -> list[Path]:
+    return [path for path, _ in _files(sections)]
 
 
 def _document(context: Context, inventory: Inventory, kind: FileKind, path: Path) -> Document:

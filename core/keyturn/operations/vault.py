@@ -95,9 +95,11 @@ def open_vault(context: Context, passphrase: Secret | None, recovery_key: Secret
     """Open the vault in this process with the passphrase, the recovery key or the system keyring, and record
     its recipient and generation in the index.
 
+    :raises UnsafeFile: if a file of keyturn belongs to another user or can be used by one.
     :raises WrongPassphrase: if the passphrase or key is not this vault's.
     :raises KeyturnError: if the keyring is locked, denied or absent, or the vault is unreadable.
     """
+    context.paths.check_private()
     context.vault.unlock(passphrase=passphrase, recovery_key=recovery_key)
     recipient = context.vault.recipient()
     if context.index.load().vault_recipient not in ("", recipient):

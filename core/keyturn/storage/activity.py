@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from keyturn.model.errors import KeyturnError
 from keyturn.model.redaction import redacted
 from keyturn.model.text import from_iso, iso, safe
 from keyturn.system import files
@@ -36,15 +37,15 @@ class ActivityLog:
         self.path = path
 
     def add(self, entry: ActivityEntry) -> None:
-        """Append an entry. Never raises OSError, because an unwritable log must not fail the operation
-        that it records.
+        """Append an entry. An unwritable log is ignored, because it must not fail the operation that it
+        records.
         """
         table = {
             "at": iso(entry.at), "profile": entry.profile, "event": entry.event,
             "result": safe(redacted(entry.result)), "ok": entry.ok
         }  # fmt: skip
         line = (json.dumps(table, ensure_ascii=True) + "\n").encode("ascii")
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, KeyturnError):
             files.append(self.path, line, make_room=lambda size: self._prune(size, entry.at))
 
     def read(self) -> Iterator[ActivityEntry]:

@@ -1,4 +1,5 @@
-"""Paths of keyturn's own files and of the two AWS shared files."""
+"""Paths of keyturn's own files and of the two AWS shared files, and the check that keyturn's own are private
+(safety.md 6.2)."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from keyturn.model.errors import UnsafeFile
 from keyturn.storage.raw_paths import (
     aws_file,
     aws_home,
@@ -16,6 +18,7 @@ from keyturn.storage.raw_paths import (
     state_folder,
     working_folder,
 )
+from keyturn.system.ownership import check_creatable, check_own
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +97,48 @@ class Paths:
         """Return the credentials file and the config file of AWS tools."""
         return (self.aws_credentials, self.aws_config)
 
+    def check_private(self) -> None:
+        """Check the owner and mode of keyturn's own folders and files before they are believed, and that each
+        missing folder would be created in a folder of this user.
+
+        The folder of `config.toml` may be readable by others, because the user may have created it.
+
+        :raises UnsafeFile: if one of them belongs to another user or can be used by one. The error names the
+            command that corrects it.
+        """
+        for folder in (self.config_dir, self.state_dir, self.data_dir):
+            check_creatable(folder)
+        for path in (self.config_dir, self.profiles_file):
+            check_own(path, may_be_read=True, missing_ok=True)
+        for path in (
+            *(self.state_dir, self.history_dir, self.locks_dir, self.data_dir, self.vault_dir),
+            *(self.rotation_dir, self.index_file, self.mfa_file, self.history_dir / "index.json"),
+            *_age_files(self.vault_dir),
+            *_age_files(self.rotation_dir),
+        ):
+            check_own(path, missing_ok=True)
+
     def display(self, path: Path | str) -> str:
         """Return `path` for display, with `~` for the home folder."""
         try:
             return str(Path("~") / Path(path).relative_to(self.home))
         except ValueError:
             return str(path)
+
+
+def _age_files(folder: Path) -> list[Path]:
+    """Return the encrypted files of a folder, and its `recipient.txt`."""
+    try:
+        files = list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UnsafeFile(f"Could not read {folder}", error.strerror or "unknown error") from None
+    return [
+        file
+        for file in files
+        if file.name == "recipient.txt" or (file.suffix == ".age" and not file.name.startswith("."))
+    ]
 
 
 def paths_for(environ: Mapping[str, str]) -> Paths:

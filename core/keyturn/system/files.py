@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from keyturn.model.errors import FileBusy, KeyturnError
+from keyturn.system.ownership import check_creatable
 
 _AT_FDCWD = -100
 """AT_FDCWD: resolve a relative path from the working directory."""
@@ -28,7 +29,11 @@ LOG_SECONDS = 1.0
 
 
 def private_dir(folder: Path) -> None:
-    """Create `folder` and its missing parents with mode 0700, durably."""
+    """Create `folder` and its missing parents with mode 0700, durably.
+
+    :raises UnsafeFile: if `folder`, or the folder to create it in, belongs to another user.
+    """
+    check_creatable(folder)
     missing: list[Path] = []
     while not folder.is_dir():
         missing.append(folder)
@@ -185,7 +190,8 @@ def create_file(path: Path, content: bytes) -> None:
 
     :raises FileExistsError: if the path exists, even as a broken symlink.
     """
-    private_dir(path.parent)
+    if not path.parent.is_dir():
+        private_dir(path.parent)
     with staged(path, content) as temporary:
         try:
             os.link(temporary, path, follow_symlinks=False)

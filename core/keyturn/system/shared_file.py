@@ -18,7 +18,9 @@ import json
 import logging
 import os
 import random
+import re
 import secrets
+import shlex
 import stat
 import sys
 import time
@@ -27,9 +29,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keyturn.model.errors import FileBusy, UnsafeFile
+from keyturn.model.profile import GroupWrite
 from keyturn.system import files
 from keyturn.system.clock import system_clock
 from keyturn.system.open_files import is_being_written
+from keyturn.system.ownership import (
+    check_creatable,
+    check_writable,
+    group_can_write,
+    nearest_existing,
+    user_name,
+)
 
 _LOG = logging.getLogger(__name__)
 #: Seconds for which a file must be unchanged before its bytes count (safety.md 2.1, step 3).
@@ -92,17 +102,91 @@ def find_target(path: Path) -> Target:
     """
     real = _resolve_links(path)
     folder = real.parent
-    files.private_dir(folder)
+    if not folder.is_dir():
+        files.private_dir(folder)
     folder = Path(os.path.realpath(folder))
     real = folder / real.name
     status = None
     with contextlib.suppress(FileNotFoundError):
         status = real.lstat()
     folder_status = folder.stat()
-    if status is not None:
-        _check_file(path, status)
-    _check_owner(path, folder, folder_status)
+    found = () if status is None else _check_file(path, real, status)
+    for unsafe in (*found, *_check_owner(path, folder, folder_status)):
+        raise UnsafeFile(
+            f"Could not write {path}",
+            f"members of a group may write {_label(path, Path(unsafe.path))}",
+            f"Run: chmod g-w {shlex.quote(unsafe.path)}",
+        )
     return Target(path, real, status, f"{folder_status.st_dev}:{folder_status.st_ino}:{real.name}")
+
+
+def find_group_write(path: Path, home: Path) -> tuple[GroupWrite, ...]:
+    """Check that an edit of `path` will not be refused, without changing or creating anything.
+
+    :param home: the user's home; checked too if the file is in it.
+    :returns: the file or folders whose group write permission must be removed first.
+    :raises UnsafeFile: if it would be refused for another reason.
+    :raises OSError: if the file system refuses.
+    """
+    real = _resolve_links(path)
+    folder = nearest_existing(real.parent)
+    real_folder = Path(os.path.realpath(folder))
+    found: list[GroupWrite] = []
+    if folder == real.parent:
+        real = real_folder / real.name
+        with contextlib.suppress(FileNotFoundError):
+            found += _check_file(path, real, real.lstat())
+            if real in _mount_points():
+                raise _mounted(path)
+    else:
+        check_creatable(real.parent)
+    found += _check_owner(path, real_folder, real_folder.stat())
+    real_home = Path(os.path.realpath(home))
+    if real_home in real_folder.parents:
+        found += _check_owner(path, real_home, real_home.stat())
+    check_writable(real_folder)
+    return tuple(found)
+
+
+def remove_group_write(found: GroupWrite) -> None:
+    """Remove the group's write permission from a file or folder, if it is still as it was found.
+
+    :raises UnsafeFile: if it is not.
+    :raises OSError: if the file system refuses.
+    """
+    handle = os.open(found.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(handle)
+        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) != found.mode:
+            raise UnsafeFile(
+                f"Could not change the permissions of {found.path}",
+                "they have changed",
+                "Review the plan again",
+            )
+        os.fchmod(handle, found.mode & ~stat.S_IWGRP)
+    finally:
+        os.close(handle)
+
+
+def _mount_points() -> frozenset[Path]:
+    """Return the paths that are mount points; empty where the system does not list them."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return frozenset()
+    escaped = re.compile(rb"\\([0-7]{3})")  # proc(5): space, tab, line end and backslash
+    return frozenset(
+        Path(os.fsdecode(escaped.sub(lambda code: bytes([int(code[1], 8)]), line.split()[4])))
+        for line in lines
+    )
+
+
+def _mounted(path: Path) -> UnsafeFile:
+    return UnsafeFile(
+        f"Could not write {path}",
+        "it is mounted as a single file, which cannot be replaced atomically",
+        "Mount its folder instead of the file",
+    )
 
 
 def _resolve_links(path: Path) -> Path:
@@ -120,29 +204,48 @@ def _resolve_links(path: Path) -> Path:
     raise UnsafeFile(f"Could not write {path}", "its symbolic links form a loop", "Fix the links")
 
 
-def _check_file(path: Path, status: os.stat_result) -> None:
+def _check_file(path: Path, real: Path, status: os.stat_result) -> tuple[GroupWrite, ...]:
+    """Return the file if a group may write it.
+
+    :raises UnsafeFile: if it must not be replaced for another reason.
+    """
     mode = status.st_mode
     if not stat.S_ISREG(mode):
         raise UnsafeFile(
             f"Could not write {path}", f"it is {_file_type(mode)}, not a regular file", "Use a regular file"
         )
     if not mode & stat.S_IWUSR:
-        raise UnsafeFile(f"Could not write {path}", "it is read-only", f"Run: chmod u+w {path}")
-    _check_owner(path, path, status)
+        raise UnsafeFile(
+            f"Could not write {path}", "it is read-only", f"Run: chmod u+w {shlex.quote(str(real))}"
+        )
+    return _check_owner(path, real, status)
 
 
-def _check_owner(path: Path, checked: Path, status: os.stat_result) -> None:
-    shown = "it" if checked == path else f"its folder {checked}"
+def _check_owner(path: Path, checked: Path, status: os.stat_result) -> tuple[GroupWrite, ...]:
+    """Return the file or folder `checked` if a group may write it.
+
+    :raises UnsafeFile: if it belongs to another user, or everybody may write it.
+    """
+    shown = _label(path, checked)
     if status.st_uid != os.geteuid():
         raise UnsafeFile(
             f"Could not write {path}",
-            f"{shown} belongs to another user (uid {status.st_uid})",
-            "Change the owner first",
+            f"{shown} belongs to another user, {user_name(status.st_uid)}",
+            "Run keyturn as that user, without sudo, or change the owner",
         )
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if status.st_mode & stat.S_IWOTH:
         raise UnsafeFile(
-            f"Could not write {path}", f"{shown} is writable by others", f"Run: chmod go-w {checked}"
+            f"Could not write {path}",
+            f"everybody may write {shown}",
+            f"Check its contents, then run: chmod o-w {shlex.quote(str(checked))}",
         )
+    mode = stat.S_IMODE(status.st_mode)
+    return (GroupWrite(str(checked), mode),) if group_can_write(checked, status) else ()
+
+
+def _label(path: Path, checked: Path) -> str:
+    """Return how an error about the file `path` names `checked`: the file itself, or a folder above it."""
+    return "it" if checked.name == path.name else f"its folder {checked}"
 
 
 def _file_type(mode: int) -> str:
@@ -487,11 +590,7 @@ class Replacement:
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
-            raise UnsafeFile(
-                f"Could not write {self._target.path}",
-                "it is mounted as a single file, which cannot be replaced atomically",
-                "Mount its folder instead of the file",
-            ) from None
+            raise _mounted(self._target.path) from None
         return True
 
     def _verify_exchange(self, expected: os.stat_result) -> bool:

@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.model.errors import RUN, THEN_RUN, Remedy, UnsafeFile, VaultCorrupt, VaultError, VaultNewer
+from keyturn.model.errors import RUN, THEN_RUN, Remedy, VaultCorrupt, VaultError, VaultNewer
 from keyturn.system import files
 from keyturn.system.files import private_dir, sync_dir
+from keyturn.system.ownership import check_own
 from keyturn.vault import age, documents, passphrase
 from keyturn.vault.age import RESTORE_HINT
 from keyturn.vault.documents import Document, Entries
@@ -328,15 +329,11 @@ def make_private(folder: Path) -> None:
 
 
 def check_private(folder: Path) -> None:
-    """Check that no other user can put files into `folder`.
+    """Check that no other user can put files into `folder`, or read its files.
 
-    :raises UnsafeFile: if `folder` belongs to another user or is writable by others.
+    :raises UnsafeFile: if `folder` belongs to another user or others have any permission on it.
     """
-    status = folder.stat()
-    if status.st_uid != os.geteuid():
-        raise UnsafeFile(str(folder), "belongs to another user", "Run keyturn as the user who owns it")
-    if status.st_mode & 0o022:
-        raise UnsafeFile(str(folder), "writable by others", f"Run: chmod 700 {folder}")
+    check_own(folder)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
 import stat
 from collections.abc import Callable
@@ -145,6 +146,7 @@ def _readable_by_owner(path: Path) -> None:
 def _writable_by_group(path: Path) -> None:
     path.write_bytes(OLD)
     path.chmod(0o660)
+    os.chown(path, -1, grp.getgrnam("tty").gr_gid)
 
 
 def _writable_folder(path: Path) -> None:
@@ -160,8 +162,8 @@ def _writable_folder(path: Path) -> None:
         (Path.mkdir, "a folder"),
         (lambda path: path.symlink_to("/dev/null"), "a device"),
         (_readable_by_owner, "read-only"),
-        (_writable_by_group, "writable by others"),
-        (_writable_folder, "writable by others"),
+        (_writable_by_group, "members of a group may write it"),
+        (_writable_folder, "everybody may write its folder"),
     ],
 )
 def test_what_is_not_safe_to_write_is_refused(
