@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from datetime import datetime
 
 from keyturn.awsconfig.document import Document, Section, remove_items, replace_section, set_items
 from keyturn.model.errors import ChangeRefused, UsageError
+from keyturn.model.key_ids import is_temporary
 from keyturn.model.profile import Credentials
-from keyturn.model.text import iso
+from keyturn.model.text import from_iso, iso
 
 #: Settings that a delivery writes and a withdrawal removes.
 KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_expiration")
@@ -54,7 +56,8 @@ def put_section(
 ) -> bytes:
     """Return the file with the session in `section`, in place of the previous delivery.
 
-    :param own_key_ids: access key IDs that keyturn may have written there.
+    :param own_key_ids: ids of the temporary keys that keyturn may have written there. They come from a file
+        that is not authenticated, so they never stand for a long-term key.
     :param region: written to a new section, which would have none.
     :raises ChangeRefused: if the section has credentials that keyturn did not write.
     """
@@ -64,7 +67,9 @@ def put_section(
         return set_items(document.reparse(content), section, {**extra, **items(credentials)})
     values = document.values(section)
     foreign = [key for key in _FOREIGN if key in values]
-    if foreign and values.get("aws_access_key_id") not in (*own_key_ids, credentials.access_key_id):
+    key_id = values.get("aws_access_key_id", "")
+    is_own = is_temporary(key_id) and key_id in (*own_key_ids, credentials.access_key_id)
+    if foreign and not is_own:
         raise ChangeRefused(
             f"Could not deliver to [{section}] in the credentials file",
             f"it has credentials that keyturn did not write ({', '.join(foreign)})",
@@ -74,9 +79,15 @@ def put_section(
 
 
 def looks_delivered(values: Mapping[str, str]) -> bool:
-    """Return True if a section has the settings of a delivery: a temporary key with its expiry, under
-    keyturn's own setting."""
-    return values.get("aws_access_key_id", "").startswith("ASIA") and set(KEYS) <= set(values)
+    """Return True if a section has the settings of a delivery: a temporary key with its token and expiry,
+    under keyturn's own setting."""
+    return is_temporary(values.get("aws_access_key_id", "")) and all(values.get(key) for key in KEYS)
+
+
+def expiry_of(values: Mapping[str, str]) -> datetime | None:
+    """Return the time at which the delivered session in a section expires, as keyturn wrote it there, aware
+    UTC. None if the section holds none, or the time is unreadable."""
+    return from_iso(values["aws_expiration"]) if looks_delivered(values) else None
 
 
 def withdraw(
@@ -87,13 +98,14 @@ def withdraw(
     is_created: bool = False,
     region: str | None = None,
 ) -> bytes:
-    """Return the file without the session delivered to `section`, provided that its key is still keyturn's.
+    """Return the file without the session delivered to `section`, provided that the section holds a delivered
+    session with one of these keys. Anything else in it, such as a long-term key, is never removed.
 
     :param is_created: keyturn created the section; it is removed as well if nothing else is in it.
     :param region: the region that keyturn wrote to such a section; removed if unchanged.
     """
     values = document.values(section)
-    if values.get("aws_access_key_id") not in own_key_ids:
+    if not looks_delivered(values) or values["aws_access_key_id"] not in own_key_ids:
         return document.data
     extra = ("region",) if is_created and region and values.get("region") == region else ()
     remaining = document.reparse(remove_items(document, section, (*KEYS, *extra)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from datetime import datetime
 
 from keyturn.awsconfig import process_line
 from keyturn.awsconfig.document import Document, FileKind, header_for, remove_items, set_items
@@ -228,8 +228,8 @@ def _deliveries(inventory: Inventory) -> dict[str, DeliveryRecord]:
 
 
 def _own_key_ids(document: Document, record: DeliveryRecord) -> set[str]:
-    """Return the key ids that keyturn may have written to the section. An earlier one reappears if another
-    program writes back an old copy of the file.
+    """Return the ids of the temporary keys that keyturn may have written to the section. An earlier one
+    reappears if another program writes back an old copy of the file.
     """
     values = document.values(record.section)
     restored = {values["aws_access_key_id"]} if credentials_file.looks_delivered(values) else set()
@@ -239,10 +239,13 @@ def _own_key_ids(document: Document, record: DeliveryRecord) -> set[str]:
 def withdraw(context: Context, inventory: Inventory, name: str) -> bool:
     """Remove the delivered session of `name` from the credentials file. Return True if there was one.
 
+    The index only tells where to look, because anybody who can write it could name any file and section: the
+    file must be the credentials file of this environment, and its section must hold a delivered session.
+
     :param inventory: as it was read under :meth:`Context.state_lock`, which the caller holds.
     """
     record = current_delivery(inventory, name)
-    if record is None:
+    if record is None or not _is_in_credentials_file(inventory, record):
         return False
 
     def change(document: Document) -> bytes:
@@ -254,10 +257,25 @@ def withdraw(context: Context, inventory: Inventory, name: str) -> bool:
             region=record.region,
         )
 
-    if os.path.exists(record.path):  # noqa: PTH110  # Path.exists raises for an invalid path
-        context.files.edit(Path(record.path), change, kind=FileKind.CREDENTIALS)
+    if inventory.shared.credentials is not None:
+        context.files.edit(context.paths.aws_credentials, change, kind=FileKind.CREDENTIALS)
     context.update_index(lambda index: index.update(name, delivered=None))
     return True
+
+
+def _is_in_credentials_file(inventory: Inventory, record: DeliveryRecord) -> bool:
+    """Return True if a delivery was made to the credentials file of this environment."""
+    known = inventory.shared.credentials_path
+    return record.path == known or os.path.realpath(record.path) == os.path.realpath(known)
+
+
+def _expiry(inventory: Inventory, record: DeliveryRecord) -> datetime | None:
+    """Return the expiry of a delivered session as its section states it, because the index could name any
+    time. None if there is no delivered session."""
+    document = inventory.shared.credentials
+    if document is None or not _is_in_credentials_file(inventory, record):
+        return None
+    return credentials_file.expiry_of(document.values(record.section))
 
 
 def withdraw_all(context: Context) -> tuple[str, ...]:
@@ -265,7 +283,12 @@ def withdraw_all(context: Context) -> tuple[str, ...]:
 
     It needs no open vault. The delivery settings and the cached sessions are kept.
     """
-    return _withdraw_each(context, context.read(), lambda record: True, "the agent stopped")  # noqa: ARG005
+    return _withdraw_each(
+        context,
+        context.read(),
+        lambda inventory, record: _expiry(inventory, record) is not None,
+        "the agent stopped",
+    )
 
 
 def withdraw_expired(context: Context) -> tuple[str, ...]:
@@ -277,25 +300,27 @@ def withdraw_expired(context: Context) -> tuple[str, ...]:
         return ()
     now = context.clock()
 
-    def has_expired(record: DeliveryRecord) -> bool:
-        return record.expires is not None and record.expires <= now
+    def has_expired(inventory: Inventory, record: DeliveryRecord) -> bool:
+        expires = _expiry(inventory, record)
+        return expires is not None and expires <= now
 
     return _withdraw_each(context, context.read(), has_expired, "expired")
 
 
 def _withdraw_each(
-    context: Context, inventory: Inventory, is_due: Callable[[DeliveryRecord], bool], reason: str
+    context: Context, inventory: Inventory, is_due: Callable[[Inventory, DeliveryRecord], bool], reason: str
 ) -> tuple[str, ...]:
     """Withdraw the deliveries that are due, also by a second look under the lock, because a session may have
     been renewed in between.
     """
     withdrawn = []
-    for name in [name for name, record in _deliveries(inventory).items() if is_due(record)]:
+    due = [name for name, record in _deliveries(inventory).items() if is_due(inventory, record)]
+    for name in due:
         try:
             with context.state_lock():
                 current = context.read(inventory)
                 record = current_delivery(current, name)
-                if record is None or not is_due(record):
+                if record is None or not is_due(current, record):
                     continue
                 withdraw(context, current, name)
         except KeyturnError as error:

@@ -114,7 +114,11 @@ WITHDRAWALS: list[tuple[str, str, set[str], bool, str | None, str]] = [
     "[a]\n\n[b]\nk = 1\n\n"),
     ("a name of two words", f"[my own]\n{TEXT}", {"ASIANEW"}, True, None, ""),
     ("half of a session", "[ci]\naws_access_key_id = ASIANEW\nk = 1\n", {"ASIANEW"}, True, None,
-    "[ci]\nk = 1\n"),
+    "[ci]\naws_access_key_id = ASIANEW\nk = 1\n"),
+    ("a long-term key that the index calls ours", ("[ci]\naws_access_key_id = AKIAOLD\n"
+    "aws_secret_access_key = s\naws_session_token = t\naws_expiration = 2020-01-01T00:00:00Z\n"), {"AKIAOLD"},
+    True, None, ("[ci]\naws_access_key_id = AKIAOLD\naws_secret_access_key = s\naws_session_token = t\n"
+    "aws_expiration = 2020-01-01T00:00:00Z\n")),
     ("carriage returns and line feeds", f"[a]\n\n[ci]\n{TEXT}".replace("\n", "\r\n"), {"ASIANEW"}, True, None,
     "[a]\r\n"),
     ("a blank line of somebody's before it", f"[a]\n\n\n[ci]\n{TEXT}", {"ASIANEW"}, True, None, "[a]\n\n"),

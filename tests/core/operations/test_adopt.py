@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -94,7 +95,8 @@ def test_after_a_rotation_the_current_key_goes_back() -> None:
 
 def test_release_finds_its_own_delivered_keys_and_takes_them_away() -> None:
     after, (removed,) = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
-    session = Credentials("ASIAIOSFODNN7EXAMPLE", Secret("s" * 40), Secret("t" * 300))
+    expires = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
+    session = Credentials("ASIAIOSFODNN7EXAMPLE", Secret("s" * 40), Secret("t" * 300), expires)
     document = parse(after, "file", FileKind.CREDENTIALS)
     delivered = credentials_file.put_section(document, "ci", session, ())
     document = parse(delivered, "file", FileKind.CREDENTIALS)

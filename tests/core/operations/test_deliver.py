@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -423,15 +424,28 @@ def test_a_file_that_is_gone_has_nothing_to_withdraw_from(managed: Bench) -> Non
     assert not managed.credentials.exists()
 
 
-def test_a_session_of_unknown_end_is_not_withdrawn_as_ended(managed: Bench) -> None:
+def test_the_section_and_not_the_index_says_when_a_session_ends(managed: Bench) -> None:
     managed.service.deliver("ci-release", FILE)
 
-    def endless(index: Index) -> None:
-        noted = index.of("ci-release").delivered
-        assert noted is not None
-        index.update("ci-release", delivered=replace(noted, expires=None))
+    def record_end(expires: datetime | None) -> None:
+        def edit(index: Index) -> None:
+            noted = index.of("ci-release").delivered
+            assert noted is not None
+            index.update("ci-release", delivered=replace(noted, expires=expires))
 
-    managed.service.context.index.change(endless)
+        managed.service.context.index.change(edit)
+
+    record_end(datetime(2020, 1, 1, tzinfo=UTC))
+    assert managed.service.withdraw_expired() == ()
+    record_end(None)
+    past_its_end(managed)
+    assert managed.service.withdraw_expired() == ("ci-release",)
+
+
+def test_a_session_whose_section_states_no_end_is_not_withdrawn(managed: Bench) -> None:
+    managed.service.deliver("ci-release", FILE)
+    lines = managed.credentials.read_text().splitlines(keepends=True)
+    managed.credentials.write_text("".join(line for line in lines if "aws_expiration" not in line))
     past_its_end(managed)
     assert managed.service.withdraw_expired() == ()
 
