@@ -6,6 +6,7 @@ in the process that holds it: the agent if one answers, otherwise this process.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -33,7 +34,16 @@ from keyturn.model.profile import (
     state_of,
 )
 from keyturn.model.secret import Secret
-from keyturn.operations import adopt, configure, deliver, registry, release, startup_recovery, vault
+from keyturn.operations import (
+    adopt,
+    configure,
+    deliver,
+    key_delivery,
+    registry,
+    release,
+    startup_recovery,
+    vault,
+)
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import document_cache, forward, get_credentials, refresh
 from keyturn.operations.credentials.auto_renew import AutoRenewal
@@ -194,6 +204,11 @@ class CredentialService:
         """Return the region of a profile in the shared files, or None."""
         return next((row.region for row in self.context.read().rows() if row.name == name), None)
 
+    def lacks_consent(self, name: str) -> bool:
+        """Return True if `session = "none"` of a profile is not confirmed, so that sessions are delivered."""
+        inventory = self.context.read()
+        return name in inventory.definitions and inventory.row(name).lacks_consent
+
     def settings(self, name: str) -> dict[str, object]:
         """Return all settings of a profile that :meth:`set` can change; only the region for a native one.
 
@@ -259,8 +274,16 @@ class CredentialService:
     # Profiles.
 
     def set(self, name: str, values: Mapping[str, str]) -> configure.SettingsChange:
-        """See :func:`keyturn.operations.configure.change`. It needs no vault."""
-        return configure.change(self.context, name, values)
+        """See :func:`keyturn.operations.configure.change`. It needs the vault only for `session=none`, which
+        the user has confirmed.
+        """
+        if values.get("session") == "none":
+            self._run(key_delivery.allow, name)
+        change = configure.change(self.context, name, values)
+        if "session" in change.keys and values["session"] != "none":
+            with contextlib.suppress(KeyturnError):  # the next unlock does it
+                self._run_if_open(self.context, key_delivery.forbid, name)
+        return change
 
     def mfa_devices(self, name: str) -> tuple[str, ...]:
         """See :func:`keyturn.operations.configure.mfa_devices`."""

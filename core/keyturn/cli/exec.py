@@ -14,6 +14,7 @@ import click
 
 from keyturn.agent.rpc_client import TTY_NOTE
 from keyturn.cli.options import opens_vault
+from keyturn.cli.output import unconfirmed_line, warn
 from keyturn.cli.prompts import VaultUnlocker
 from keyturn.delivery import credential_process, environment
 from keyturn.delivery.endpoint import http, launcher
@@ -111,6 +112,8 @@ def _document(unlocker: VaultUnlocker, profile: str, min_left: str | None, mfa_c
 
 def _change(unlocker: VaultUnlocker, profile: str, min_left: str | None, mfa_code: str | None) -> Change:
     document = _document(unlocker, profile, min_left, mfa_code)
+    if unlocker.service.lacks_consent(profile):
+        warn(unconfirmed_line(profile))
     credentials, account = credential_process.parse(document.reveal())
     change = environment.session(credentials, unlocker.service.region(profile), account)
     return {**environment.without_bearer_tokens(os.environ), **change}

@@ -28,6 +28,14 @@ def warn(text: str) -> None:
     click.echo(f"keyturn: {safe(text)}", err=True)
 
 
+def unconfirmed_line(name: str) -> str:
+    """Return the warning about a profile whose `session = none` was never confirmed."""
+    return (
+        f"{name}: session = none in profiles.toml is not confirmed, so it gets temporary sessions. "
+        f"Run: keyturn set {name} session=none"
+    )
+
+
 def emit(table: dict[str, Any]) -> None:
     """Print an object as JSON to stdout, with its version. ASCII only, so that no string reaches the terminal
     unescaped."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from keyturn.cli.options import as_json, credential_service, opens_vault, yes
-from keyturn.cli.output import columns, emit, say, warn
+from keyturn.cli.output import columns, emit, say, unconfirmed_line, warn
 from keyturn.cli.prompts import VaultUnlocker, ask_line, confirm, on_terminal
 from keyturn.model.errors import NeedsInteraction, NotFound, Remedy, UsageError
 from keyturn.model.labels import ROLE_WORDS, kind_words, rotation_words
@@ -57,6 +57,7 @@ def key_notices(rows: Iterable[Profile]) -> tuple[str, ...]:
         for row in rows
         if row.rotation.pending_step
     ]
+    lines += [unconfirmed_line(row.name) for row in rows if row.lacks_consent]
     if overdue:
         subject = "the key is" if len(overdue) == 1 else "the keys are"
         lines.append(
@@ -165,6 +166,8 @@ def _last_use(key: Key) -> str | None:
 
 
 def _delivery(row: Profile) -> str:
+    if row.lacks_consent:
+        return f"{row.delivery}: a session; session = none is not confirmed"
     if row.delivers_key:
         return f"{row.delivery}: the long-term key itself, which does not expire. A risk"
     if row.delivery is Delivery.CREDENTIALS_FILE:
@@ -216,7 +219,7 @@ def set_(
     if changes.get("session") == "none":
         warn(f"{RISK}.")
         confirm(f"Deliver the long-term key of {profile}", yes=yes)
-    result = service.set(profile, changes) if changes else None
+    result = unlocker.run(lambda: service.set(profile, changes)) if changes else None
     table = service.settings(profile)
     if json_:
         keys, ended = (list(result.keys), list(result.ended)) if result else ([], [])

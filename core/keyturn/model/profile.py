@@ -217,6 +217,8 @@ class Profile:
     """Further AssumeRole settings of a managed role as (setting, text): tags, source identity, policy."""
     delivers_key: bool = False
     """`session = "none"`: the long-term key itself is delivered."""
+    lacks_consent: bool = False
+    """`session = "none"` is in `profiles.toml`, but the user has not confirmed it: sessions are delivered."""
     plaintext_key: bool = False
     """A shared file contains a plaintext long-term secret key."""
     last_use: datetime | None = None

@@ -25,6 +25,7 @@ from keyturn.model.text import masked_key_id
 from keyturn.operations import adopt_edits, adopt_warnings, key_metadata, write_check
 from keyturn.operations.adopt_edits import LINE_KEY, SectionEdit
 from keyturn.operations.context import Context, key_entry, removed_entry
+from keyturn.operations.key_delivery import set_consent
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store
 from keyturn.profiles.inventory import Inventory
@@ -300,6 +301,8 @@ def _store_in_vault(
             entries[key_entry(name)] = dict(key)
         for name, sections in removed.items():
             entries[removed_entry(name)] = {"sections": sections, "key": dict(adoption.keys.get(name, {}))}
+        for definition in adoption.definitions.values():
+            set_consent(entries, definition, given=definition.delivers_key)
 
     generation = context.vault.change_keys(edit)
     for name, key in adoption.keys.items():
@@ -313,6 +316,8 @@ def _store_in_vault(
     def update_index(index: Index) -> Index:
         for name, key in adoption.keys.items():
             index.keys[name] = Key(key["key_id"])
+        for definition in adoption.definitions.values():
+            index.update(definition.name, delivers_key=definition.delivers_key)
         return replace(index, vault_generation=generation)
 
     context.index.change(update_index)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keyturn.model.errors import RUN, KeyturnError, Remedy, UsageError
-from keyturn.operations import adopt, configure, deliver, release
+from keyturn.operations import adopt, configure, deliver, key_delivery, release
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import get_credentials, refresh
 from keyturn.operations.operation import Operation
@@ -24,6 +24,8 @@ OPERATIONS: Mapping[str, Operation[..., Any]] = {
         release.plan,
         release.release,
         configure.mfa_devices,
+        key_delivery.allow,
+        key_delivery.forbid,
         create_key.start,
         advance.advance,
         advance.undo,

@@ -33,6 +33,7 @@ from keyturn.operations.adopt_edits import LINE_KEY, RemovedSettings
 from keyturn.operations.context import Context, credentials_in, invalid_entry, key_entry, removed_entry
 from keyturn.operations.credentials.session_cache import end_mfa_sessions_of_key
 from keyturn.operations.deliver import current_delivery, managed_profile, withdraw
+from keyturn.operations.key_delivery import consent_entry
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.operations.rotation.progress import progress_of
@@ -408,6 +409,7 @@ def _remove_from_vault(context: Context, sections: Sections) -> None:
         for name in sections:
             entries.pop(removed_entry(name), None)
             entries.pop(key_entry(name), None)
+            entries.pop(consent_entry(name), None)
         for entry in entries.values():
             for table in entry.get("sections", ()) if isinstance(entry, dict) else ():
                 if table["path"] in created:

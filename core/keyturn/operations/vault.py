@@ -23,6 +23,7 @@ from keyturn.model.errors import (
 )
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
+from keyturn.operations import key_delivery
 from keyturn.operations.context import Context, key_entry
 from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.profiles import status
@@ -115,6 +116,8 @@ def open_vault(context: Context, passphrase: Secret | None, recovery_key: Secret
         )
     with contextlib.suppress(KeyturnError):
         record_store.sync_index(context)
+    with contextlib.suppress(KeyturnError):
+        key_delivery.synchronize(context, context.read())
 
 
 def restore(context: Context, passphrase: Secret | None, recovery_key: Secret | None) -> tuple[str, ...]:

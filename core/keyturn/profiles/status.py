@@ -130,7 +130,8 @@ def _managed(definition: ManagedProfile, view: View) -> Profile:
         credential_source=caller_credential_source(definition.name, view.natives, view.definitions),
         role_settings=role_settings(definition),
         duration_seconds=state.accepted_seconds or definition.duration_seconds,
-        delivers_key=definition.delivers_key,
+        delivers_key=delivers_key(definition, view.index),
+        lacks_consent=definition.delivers_key and not state.delivers_key,
         last_use=state.last_use,
         problem=problem,
         failure=state.failure,
@@ -147,8 +148,13 @@ def _pending_step(definition: ManagedProfile, index: Index) -> str | None:
     return None
 
 
+def delivers_key(definition: ManagedProfile, index: Index) -> bool:
+    """Return True if a profile delivers its long-term key, as far as it is known without the vault."""
+    return definition.delivers_key and index.of(definition.name).delivers_key
+
+
 def _needs_person(definition: ManagedProfile, chain: tuple[str, ...], view: View) -> bool:
-    if definition.delivers_key:
+    if delivers_key(definition, view.index):
         return False
     sources = [view.definitions[name] for name in chain if name in view.definitions]
     # The key of an IAM user signs for a role itself, so no session of the user is needed.

@@ -51,6 +51,8 @@ class ProfileState:
     failure: Failure | None = field(default=None, metadata=stored(omit=True))
     stopped: datetime | None = field(default=None, metadata=stored(exact=True, omit=True))
     """Sessions that the vault cached before this time are invalid, because the user ended them."""
+    delivers_key: bool = field(default=False, metadata=stored(omit=True))
+    """The vault holds the user's consent to hand out the long-term key, which alone decides."""
     accepted_seconds: int | None = field(default=None, metadata=stored(omit=True))
     """Longest duration that AWS accepted after it refused the requested one."""
 
@@ -115,6 +117,10 @@ class Index:
     def device(self, serial: str) -> MfaDeviceState:
         """Return the state of an MFA device, empty if unknown."""
         return self.devices.get(serial, MfaDeviceState())
+
+    def with_generation(self, generation: int) -> Index:
+        """Return the index with the vault's generation, if that is newer than the recorded one."""
+        return replace(self, vault_generation=max(self.vault_generation, generation))
 
     def update(self, name: str, **changes: Any) -> None:
         """Set fields of a profile's :class:`ProfileState`."""

@@ -207,12 +207,16 @@ def test_a_managed_role_is_shown_by_definition_file_and_index() -> None:
 def test_a_managed_user_is_shown_with_its_key_and_its_own_policy() -> None:
     key = Key(KEY_ID, created=NOW - 30 * DAY, last_used=NOW - DAY)
     profile = user(key="entry", rotation_days=30, delivers_key=True, mfa_serial=SERIAL, duration_seconds=900)
-    found = row("ci", view(profile, index=Index(keys={"entry": key})))
+    index = Index(profiles={"ci": ProfileState(delivers_key=True)}, keys={"entry": key})
+    found = row("ci", view(profile, index=index))
     assert (found.key, found.source, found.chain, found.role) == (key, "entry", (), None)
     assert found.rotation == Rotation(RotationState.OVERDUE, 30, 30, NOW - DAY, None)
     assert (found.region, found.origin, found.session, found.duration_seconds) == (None, None, None, 900)
     assert found.delivers_key
     assert not found.needs_person, "a key that is handed out itself takes no code"
+    assert not found.lacks_consent
+    found = row("ci", view(profile, index=replace(index, profiles={})))
+    assert (found.delivers_key, found.lacks_consent, found.needs_person) == (False, True, True)
 
 
 def test_a_role_beside_its_key_shows_no_rotation_of_its_own() -> None:
@@ -303,6 +307,7 @@ def lasting(left: timedelta | None) -> ProfileState:
     return ProfileState(session=Session("ASIA", NOW - HOUR, None if left is None else NOW + left))
 
 
+CONSENT = Index(profiles={"ops": ProfileState(delivers_key=True)})
 COMMAND = {"code_command": lambda name, serial: ["x"] if (name, serial) == ("ops", SERIAL) else []}
 #: Name, definitions, other known state, True if refreshing `ops` needs a user.
 MANAGED_CODES: list[tuple[str, tuple[ManagedProfile, ...], dict[str, Any], bool]] = [
@@ -331,7 +336,8 @@ MANAGED_CODES: list[tuple[str, tuple[ManagedProfile, ...], dict[str, Any], bool]
         {"index": known()},
         False,
     ),
-    ("a key handed out", (user("ops", mfa_serial=SERIAL, delivers_key=True),), {}, False),
+    ("a key handed out", (user("ops", mfa_serial=SERIAL, delivers_key=True),), {"index": CONSENT}, False),
+    ("a key without consent", (user("ops", key="ci", mfa_serial=SERIAL, delivers_key=True),), {}, True),
     ("a user", (user("ops", key="ci", mfa_serial=SERIAL),), {}, True),
     ("a user by a program", (user("ops", key="ci", mfa_serial=SERIAL),), COMMAND, False),
     ("a user without a session, whose code serves", (user("ops", key="ci", mfa_serial=SERIAL),),

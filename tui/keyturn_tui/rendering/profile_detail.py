@@ -185,6 +185,8 @@ def delivery_text(profile: Profile) -> str:
         Delivery.NOWHERE: "nowhere",
         Delivery.NATIVE: "resolved by the AWS CLI and SDKs",
     }[profile.delivery]
+    if profile.lacks_consent:
+        return f"a session, {words}; to deliver the key, confirm: keyturn set NAME session=none"
     return f"the long-term key, {words}" if profile.delivers_key else words
 
 

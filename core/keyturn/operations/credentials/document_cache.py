@@ -18,6 +18,7 @@ from keyturn.model.secret import Secret
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import session_cache
 from keyturn.operations.credentials.refresh import RECORD_USE_EVERY
+from keyturn.operations.key_delivery import hands_out_key
 from keyturn.system.file_fingerprint import CachedDocument, FileFingerprint
 from keyturn.vault.vault import STATE_FILES
 
@@ -65,7 +66,7 @@ def _valid_until(context: Context, name: str) -> tuple[datetime, tuple[str, ...]
     if definition is None or last_use is None:
         return None
     valid_until = last_use + RECORD_USE_EVERY
-    if not definition.delivers_key:
+    if not hands_out_key(context, definition):
         cached = session_cache.refresher(context, inventory).cached(name)
         if cached is None or session_state(cached.facts(), context.clock()) is not State.FRESH:
             return None

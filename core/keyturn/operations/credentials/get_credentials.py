@@ -11,6 +11,7 @@ from keyturn.model.text import span
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import refresh, session_cache
 from keyturn.operations.credentials.refresh import RECORD_USE_EVERY
+from keyturn.operations.key_delivery import hands_out_key
 from keyturn.operations.operation import operation
 from keyturn.profiles.inventory import Inventory
 from keyturn.providers.base import FetchedSession
@@ -50,7 +51,7 @@ def credential_document(
         if not row.credential_source:
             context.require_open()
         account = None if row.account_derived else row.account
-        if definition is not None and definition.delivers_key:
+        if definition is not None and hands_out_key(context, definition):
             refresh.record_use(context, name, inventory)
             return credential_process.document(context.key(definition.key or name), account)
         refresh.require_refreshable(row)

@@ -13,6 +13,7 @@ from keyturn.model.text import span
 from keyturn.operations import deliver, key_metadata
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import session_cache
+from keyturn.operations.key_delivery import hands_out_key
 from keyturn.operations.operation import operation
 from keyturn.profiles.inventory import Inventory
 from keyturn.providers.base import FetchedSession
@@ -77,6 +78,8 @@ def _refresh(context: Context, inventory: Inventory, name: str, code: str | None
         note = f"not cached: uses the caller's {row.credential_source} credentials"
     elif delivery is Delivery.NATIVE:
         note = "cached by keyturn only; adopt the profile to have its sessions delivered"
+    elif row.lacks_consent:
+        note = f"session = none is not confirmed. To deliver the key, run: keyturn set {name} session=none"
     elif accepted_seconds := context.profile_state(name).accepted_seconds:
         note = note or f"AWS allows at most {span(timedelta(seconds=accepted_seconds))} for this role"
     return Refreshed(profile=name, session=session, seconds=seconds, delivered=delivery, note=note)
@@ -145,7 +148,7 @@ def _document(context: Context, inventory: Inventory, name: str) -> str:
         context.require_open()
     record_use(context, name, inventory)
     account = None if row.account_derived else row.account
-    if definition.delivers_key:
+    if hands_out_key(context, definition):
         return credential_process.document(context.key(definition.key or name), account)
     refresher = session_cache.refresher(context, inventory)
     cached = refresher.cached(name)
