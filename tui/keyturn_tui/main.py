@@ -16,18 +16,33 @@ if TYPE_CHECKING:
 _FAILED = 1
 _INTERRUPTED = 130
 _PRINTS_AND_ENDS = frozenset({"--help", "-h", "--version", "-V"})
+#: Variables of Python that load no code.
+_HARMLESS = frozenset(
+    {
+        "PYTHONCOERCECLOCALE",
+        "PYTHONDONTWRITEBYTECODE",
+        "PYTHONHASHSEED",
+        "PYTHONIOENCODING",
+        "PYTHONUNBUFFERED",
+        "PYTHONUTF8",
+        "PYTHON_COLORS",
+    }
+)
 _SECRET_BY_DESCRIPTOR = ("--passphrase-fd", "--recovery-key-fd")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run keyturn with the arguments after the program name and return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    is_program = argv is None
     if sys.platform == "win32":
         _write_stderr("keyturn does not run on Windows yet. Use WSL.")
         return _FAILED
     try:
         _open_standard_descriptors()
         code = _try_agent(words)
+        if code is None and is_program:
+            _ignore_python_variables()
         if code is None:
             code = _run_front_end(words)
         _flush()
@@ -61,10 +76,21 @@ def _try_agent(words: list[str]) -> int | None:
     return code
 
 
+def _ignore_python_variables() -> None:
+    """Start this program again without Python's own variables, if one is set that loads or runs other code:
+    this process may read a passphrase, and an `.envrc` may set them for any program. The variables stay in
+    the environment for the programs that keyturn executes."""
+    if sys.flags.ignore_environment or not sys.executable or not sys.orig_argv[1:]:
+        return
+    if any(name.startswith("PYTHON") and name not in _HARMLESS for name in os.environ):
+        os.execv(sys.executable, [sys.executable, "-EP", *sys.orig_argv[1:]])  # noqa: S606 - this program itself
+
+
 def _run_front_end(words: list[str]) -> int:
-    from keyturn.system.hardening import harden_process
+    from keyturn.system.hardening import harden_process, require_descriptors
 
     harden_process()
+    require_descriptors()
     own_words = words[: words.index("--")] if "--" in words else words
     if "--sandbox" in own_words:
         words.remove("--sandbox")

@@ -123,8 +123,7 @@ class Context:
 
     def source_lock(self, name: str, seconds: float = SOURCE_LOCK_SECONDS) -> AbstractContextManager[None]:
         """Hold the lock of one source across all processes of this user while AWS is called."""
-        path = self.paths.locks_dir / name
-        return files.hold_lock(path, what="Could not get the refresh lock", seconds=max(0.0, seconds))
+        return self._lock(name, "Could not get the refresh lock", max(0.0, seconds))
 
     def state_lock(self) -> AbstractContextManager[None]:
         """Hold the lock on everything that keyturn changes together: managed profiles, deliveries, adopt,
@@ -133,8 +132,22 @@ class Context:
         Read state again after the lock is acquired. The lock is not reentrant, and AWS must not be called
         under it.
         """
-        path = self.paths.locks_dir / "acts"
-        return files.hold_lock(path, what="Could not get the state lock", seconds=STATE_LOCK_SECONDS)
+        return self._lock("acts", "Could not get the state lock", STATE_LOCK_SECONDS)
+
+    @contextmanager
+    def _lock(self, name: str, what: str, seconds: float) -> Iterator[None]:
+        """Hold a lock in the state folder. If that cannot be written (a read-only home, a full disk), hold it
+        in the folder of the agent's socket, which all processes then do; without one, no lock, because
+        credentials do not depend on it, and what does check that they can write first.
+        """
+        with contextlib.ExitStack() as stack:
+            for folder in (self.paths.locks_dir, self.paths.socket.parent / "locks"):
+                try:
+                    stack.enter_context(files.hold_lock(folder / name, what=what, seconds=seconds))
+                    break
+                except files.NotWritable:
+                    continue
+            yield
 
     def key(self, entry: str) -> Credentials:
         """Return the access key of a vault entry.

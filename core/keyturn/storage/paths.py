@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.model.errors import UnsafeFile
+from keyturn.model.errors import UnsafeFile, UsageError
 from keyturn.storage.raw_paths import (
     aws_file,
     aws_home,
@@ -146,7 +146,7 @@ def paths_for(environ: Mapping[str, str]) -> Paths:
     otherwise the XDG folders apply (on macOS the platform's own). AWS variables are read like botocore
     does (variables and `~` expanded).
 
-    :raises UsageError: if a path is relative to a deleted folder.
+    :raises UsageError: if a path is relative to a deleted folder, or to a home that is unknown.
     """
     return Paths(
         config_dir=Path(config_folder(environ)),
@@ -156,8 +156,16 @@ def paths_for(environ: Mapping[str, str]) -> Paths:
         forwarded=Path(forwarded_path(environ)),
         aws_config=_shared(environ, "AWS_CONFIG_FILE", "config"),
         aws_credentials=_shared(environ, "AWS_SHARED_CREDENTIALS_FILE", "credentials"),
-        home=Path(aws_home(environ)),
+        home=_home(environ),
     )
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    """Return the home folder, or one that does not exist if all paths are set without one."""
+    try:
+        return Path(aws_home(environ))
+    except UsageError:
+        return Path("/nonexistent")
 
 
 def _shared(environ: Mapping[str, str], variable: str, name: str) -> Path:

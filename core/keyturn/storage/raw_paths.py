@@ -1,5 +1,5 @@
 """Paths as plain strings, cheap enough for the fast path of clients: folders, sockets, shared files."""
-# ruff: noqa: PTH109, PTH111, PTH112, PTH116 - importing pathlib costs a tenth of the fast path's whole budget
+# ruff: noqa: PTH109, PTH110, PTH111, PTH112, PTH116, PTH120 - importing pathlib costs a tenth of the fast path's whole budget
 
 from __future__ import annotations
 
@@ -21,9 +21,33 @@ FORWARDED = "/tmp/keyturn-forwarded-%r.sock"  # noqa: S108 - the owner of socket
 def own_home(environ: Mapping[str, str]) -> str:
     """Return the home folder of keyturn's own files, without a trailing slash: `HOME` if absolute, else the
     one in the password database. :func:`aws_home` also takes a relative `HOME`.
+
+    :raises UsageError: if there is neither.
     """
     home = environ.get("HOME", "")
-    return (home if home.startswith("/") else os.path.expanduser("~")).rstrip("/")
+    return (home if home.startswith("/") else account_home()).rstrip("/")
+
+
+def account_home() -> str:
+    """Return the home folder of this user in the password database.
+
+    :raises UsageError: if the user has no entry there, or one without a home.
+    """
+    import pwd
+
+    try:
+        home = pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        home = ""
+    if home.startswith("/"):
+        return home
+    from keyturn.model.errors import UsageError
+
+    raise UsageError(
+        "Home folder unknown",
+        f"HOME is not set, and uid {os.getuid()} has no home in the password database",
+        "Set HOME, or KEYTURN_HOME, AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE, to absolute paths",
+    )
 
 
 def own_folder(environ: Mapping[str, str]) -> str | None:
@@ -60,8 +84,11 @@ def working_folder(variable: str) -> str:
 
 
 def aws_home(environ: Mapping[str, str]) -> str:
-    """Return the home folder like AWS tools do: `HOME`, else the one in the password database."""
-    return environ.get("HOME") or os.path.expanduser("~")
+    """Return the home folder like AWS tools do: `HOME`, else the one in the password database.
+
+    :raises UsageError: if there is neither. AWS tools would use a folder named `~` in the working directory.
+    """
+    return environ.get("HOME") or account_home()
 
 
 def config_folder(environ: Mapping[str, str]) -> str:
@@ -91,7 +118,7 @@ def _xdg(environ: Mapping[str, str], variable: str, default: str) -> str:
     if value.startswith("/"):
         return f"{value}/keyturn"
     folder = "Library/Application Support" if sys.platform == "darwin" else default
-    return f"{aws_home(environ)}/{folder}/keyturn"
+    return f"{own_home(environ)}/{folder}/keyturn"
 
 
 def state_folder(environ: Mapping[str, str]) -> str:
@@ -111,7 +138,9 @@ def run_folder(environ: Mapping[str, str]) -> str:
     """Return the preferred folder of the socket: under `KEYTURN_HOME`, else in the runtime folder, else in
     the state folder.
 
-    A runtime folder that belongs to another user (as after `su`) or is writable by others is ignored.
+    A runtime folder that belongs to another user (as after `su`) or is writable by others is ignored. Without
+    `XDG_RUNTIME_DIR` (as under cron) the folder that systemd creates at login is used, because the agent of
+    the login session listens there.
     """
     own = own_folder(environ)
     if own is not None:
@@ -119,12 +148,16 @@ def run_folder(environ: Mapping[str, str]) -> str:
     runtime = environ.get("XDG_RUNTIME_DIR", "")
     if runtime.startswith("/") and _is_private(runtime):
         return f"{runtime.rstrip('/')}/keyturn"
+    login = f"/run/user/{os.geteuid()}"
+    if _is_private(login, 0o077):
+        return f"{login}/keyturn"
     return f"{state_folder(environ)}/run"
 
 
 def socket_path(environ: Mapping[str, str]) -> str:
-    """Return the agent's socket: `agent.sock` in :func:`run_folder`. If that path is too long for a
-    socket, return a path with a hash of it in this user's folder under the temporary folder.
+    """Return the agent's socket: `agent.sock` in :func:`run_folder`. If that path is too long for a socket,
+    or the folder cannot be written (a read-only home), return a path with a hash of it in this user's folder
+    under the temporary folder.
     """
     return _in_run_folder(environ, "agent")
 
@@ -152,9 +185,16 @@ def forwarded_path(environ: Mapping[str, str]) -> str:
 def _in_run_folder(environ: Mapping[str, str], name: str) -> str:
     run = run_folder(environ)
     path = f"{run}/{name}.sock"
-    if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
+    if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT and (os.path.exists(path) or _can_hold_socket(run)):
         return path
     return _short_path(environ, run, "" if name == "agent" else f"-{name}")
+
+
+def _can_hold_socket(folder: str) -> bool:
+    """Return True if a file can be created in `folder`, or in the nearest folder above it that exists."""
+    while not os.path.isdir(folder) and folder != "/":
+        folder = os.path.dirname(folder)
+    return os.access(folder, os.W_OK)
 
 
 def _short_path(environ: Mapping[str, str], run: str, suffix: str) -> str:
@@ -170,9 +210,10 @@ def _short_path(environ: Mapping[str, str], run: str, suffix: str) -> str:
     return f"/tmp/{name}"  # noqa: S108 - refused unless its folder is 0700 and owned by this user
 
 
-def _is_private(folder: str) -> bool:
+def _is_private(folder: str, excess: int = 0o022) -> bool:
+    """Return True if `folder` belongs to this user and none of the permission bits `excess` is set."""
     try:
         status = os.stat(folder)
     except OSError:
         return False
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & excess

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import signal
+import site
 import socket
 import subprocess
 import sys
@@ -24,9 +25,11 @@ _REPLY_LIMIT = 64 << 10
 
 
 def python_command(module: str) -> tuple[str, ...]:
-    """Return the command line of a module of keyturn: this interpreter, isolated from `PYTHON*`, the user
-    site directory and the working directory."""
-    return (sys.executable, "-I", "-m", module)
+    """Return the command line of a module of keyturn: this interpreter, isolated from `PYTHON*`, the working
+    directory and, unless keyturn is installed there, the user site directory."""
+    user_site = site.getusersitepackages() if site.ENABLE_USER_SITE else None
+    is_in_user_site = user_site is not None and __file__.startswith(f"{user_site}/")
+    return (sys.executable, "-EP" if is_in_user_site else "-I", "-m", module)
 
 
 def start_process(

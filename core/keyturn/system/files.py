@@ -125,15 +125,31 @@ def open_lock_file(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
+class NotWritable(KeyturnError):
+    """A folder of keyturn cannot be written: it is read-only, or its disk is full."""
+
+
+#: Errors of a file system that refuses to create a file.
+_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
+
+
 @contextlib.contextmanager
 def hold_lock(path: Path, *, what: str, seconds: float) -> Iterator[None]:
     """Hold a lock like :func:`lock_for_change`. An OSError of the locking becomes a KeyturnError; one of the
     block passes unchanged.
+
+    :raises NotWritable: if the lock file cannot be created.
     """
     with contextlib.ExitStack() as stack:
-        with os_error_text(what):
+        with translate_os_errors(lambda error: _lock_error(what, error)):
             stack.enter_context(lock_for_change(path, what=what, seconds=seconds))
         yield
+
+
+def _lock_error(what: str, error: OSError) -> KeyturnError:
+    kind = NotWritable if error.errno in _NOT_WRITABLE else KeyturnError
+    why = f"{error.strerror or type(error).__name__} ({error.filename})"
+    return kind(what, why, "Check the disk space and permissions, then try again")
 
 
 def _read_owner(handle: int) -> int | None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from keyturn.model.errors import UsageError
 from keyturn.system.prctl import disable_dumps
 
 #: Variables that the agent inherits. Credentials and the profile of one shell must not apply to all clients,
@@ -47,6 +48,11 @@ _PATH_VARIABLES = frozenset(
 )
 
 
+#: Fewer are not enough for the files, sockets and child processes of one operation.
+_MIN_DESCRIPTORS = 32
+#: Of the agent, for its clients.
+_AGENT_DESCRIPTORS = 4096
+
 #: Soft and hard core file limit at start. No other module changes it.
 _ORIGINAL_CORE_LIMIT = resource.getrlimit(resource.RLIMIT_CORE)
 
@@ -64,11 +70,30 @@ def harden_process() -> bool:
     return disable_dumps()
 
 
+def require_descriptors() -> None:
+    """Check that this process may open enough files.
+
+    :raises UsageError: if not.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < _MIN_DESCRIPTORS:
+        raise UsageError(
+            "Could not start",
+            f"this shell allows {soft} open files, and keyturn needs {_MIN_DESCRIPTORS}",
+            "Run: ulimit -n 1024",
+        )
+
+
 def harden_agent() -> bool:
     """Harden a process that executes no programs of the user: like :func:`harden_process`, and also disable
-    core files for all children and make every created file private.
+    core files for all children, make every created file private and allow as many open files as possible.
     """
     os.umask(0o077)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _AGENT_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _AGENT_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     is_hardened = harden_process()
     _limit_core(hard=0)
     return is_hardened

@@ -1,0 +1,112 @@
+"""Homes, environments and limits that keyturn may be started with."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.any_machine.conftest import Account
+from tests.end_to_end.any_machine.test_permissions import PASSPHRASE_FD, does_main_job
+from tests.end_to_end.person import KEYTURN, PASSPHRASE, Person
+from tests.support.needs import needs
+
+
+def test_without_a_home_nothing_is_created_in_the_working_folder(public_keyturn: str, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    nameless = 61_000 + os.getpid() % 1000
+    prefix = [needs("setpriv"), f"--reuid={nameless}", f"--regid={nameless}", "--clear-groups"]
+    for words in (("vault", "init", "--slot", "passphrase"), ("list",)):
+        done = subprocess.run(
+            [*prefix, public_keyturn, *words],
+            env={"PATH": os.defpath}, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 2, done.stderr
+        assert "Set HOME" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_home_that_is_empty_or_relative_is_not_used_for_the_vault(account: Account) -> None:
+    for home in ("", "relative"):
+        environ = {**account.environ, "HOME": home}
+        account.keyturn("vault", "init", "--slot", "passphrase", environ=environ, fds=PASSPHRASE_FD)
+        assert (account.home / ".local/share/keyturn/vault").is_dir(), "the home of the password database"
+        account.keyturn("agent", "stop")
+        shutil.rmtree(account.home / ".local")
+
+
+def test_cron_finds_the_agent_of_the_login_session(account: Account) -> None:
+    runtime = Path(f"/run/user/{account.uid}")
+    runtime.mkdir(mode=0o700, parents=True)
+    os.chown(runtime, account.uid, account.uid)
+    try:
+        account.makes_vault(environ={**account.environ, "XDG_RUNTIME_DIR": str(runtime)})
+        assert account.keyturn("adopt", "ci-deploy", "--yes").returncode == 0
+        done = account.keyturn("credential-process", "ci-deploy")
+        assert done.returncode == 0, done.stderr
+        assert (runtime / "keyturn" / "agent.sock").exists()
+    finally:
+        account.keyturn("agent", "stop")
+        shutil.rmtree(runtime)
+
+
+def test_an_empty_environment_as_under_cron_does_the_main_job(account: Account) -> None:
+    cron = {"HOME": str(account.home), "LOGNAME": account.name, "PATH": "/usr/bin:/bin", "SHELL": "/bin/sh"}
+    environ = {**cron, **account.endpoints}
+    assert account.keyturn("list", environ={**cron, "AWS_EC2_METADATA_DISABLED": "true"}).returncode == 0
+    account.makes_vault(environ=environ)
+    does_main_job(account)
+
+
+def test_a_home_with_blanks_and_other_letters_does_the_main_job(account: Account) -> None:
+    home = account.home / "José's home  (ß, 家)"
+    home.mkdir()
+    shutil.copytree(account.aws_folder, home / ".aws")
+    for path in (home, *home.rglob("*")):
+        os.chown(path, account.uid, account.uid)
+    moved = Account(account.name, account.uid, home, account.keyturn_program, account.sandbox)
+    moved.makes_vault()
+    does_main_job(moved)
+    moved.keyturn("agent", "stop")
+
+
+def test_few_open_files_are_one_line_at_once(newcomer: Person) -> None:
+    for limit in (8, 16):
+        done = subprocess.run(
+            [KEYTURN, "list"], env=newcomer.environ, capture_output=True, text=True, check=False, timeout=10,
+            preexec_fn=lambda limit=limit: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)),  # type: ignore[misc]  # binds the loop variable
+        )  # fmt: skip
+        assert done.returncode == 2, done.stderr
+        assert f"allows {limit} open files" in done.stderr
+        assert "ulimit -n" in done.stderr
+
+
+@pytest.mark.parametrize("variable", ["PYTHONPATH", "PYTHONINSPECT", "PYTHONSTARTUP", "PYTHONWARNINGS"])
+def test_pythons_variables_do_not_reach_the_process_that_reads_a_passphrase(
+    newcomer: Person, tmp_path: Path, variable: str
+) -> None:
+    newcomer.makes_vault()
+    newcomer.does("vault", "lock")
+    trap = tmp_path / "click.py"
+    trap.write_text(f"open({str(tmp_path / 'sprung')!r}, 'w').close()\n")
+    value = {"PYTHONPATH": str(tmp_path), "PYTHONSTARTUP": str(trap), "PYTHONWARNINGS": "ignore::click.X"}
+    environ = {variable: value.get(variable, "1"), "PYTHONNOUSERSITE": "1"}
+    done = newcomer.keyturn("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE}, extra=environ)
+    assert done.returncode == 0, done.stderr
+    assert ">>>" not in done.stdout + done.stderr
+    assert not (tmp_path / "sprung").exists()
+    newcomer.does("adopt", "ci-deploy", "--yes")
+    shown = newcomer.keyturn("exec", "ci-deploy", "--", "/usr/bin/env", extra=environ)
+    assert f"{variable}={environ[variable]}\n" in shown.stdout, "the user's program gets it"
+
+
+def read_only(account: Account) -> tuple[str, ...]:
+    """Return a command that runs a program while the home is read-only for it."""
+    home = shlex.quote(str(account.home))
+    script = f'mount --bind {home} {home} && mount -o remount,bind,ro {home} && exec "$@"'
+    return (needs("unshare"), "--mount", "/bin/sh", "-c", script, "sh")
