@@ -53,6 +53,8 @@ from keyturn.model.text import safe
 #: Words of a hint before a command to run, at the start of a sentence and within one. Each is a part of its
 #: own, because a front end that words the command as a key says "Press" instead.
 RUN, THEN_RUN = "Run: ", "run: "
+#: Hint for a file that a later version of keyturn wrote.
+UPGRADE = "Upgrade keyturn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,14 @@ class NeedsConfirmation(NeedsInteraction):
 
 class ChangeRefused(KeyturnError):
     exit_code = 5
+
+
+def newer_file(what: str, version: object, supported: int) -> ChangeRefused:
+    """Return the error for a file of keyturn that a later version wrote, so that this one must not write
+    it."""
+    return ChangeRefused(
+        what, f"written by a newer keyturn (version {version}, this one supports {supported})", UPGRADE
+    )
 
 
 class UnparsableFile(ChangeRefused):

@@ -13,6 +13,7 @@ from keyturn.awsconfig.document import FileKind
 from keyturn.model.errors import (
     RUN,
     THEN_RUN,
+    ChangeRefused,
     KeyturnError,
     NeedsUnlock,
     NeedsVault,
@@ -20,6 +21,7 @@ from keyturn.model.errors import (
     VaultCorrupt,
     VaultError,
     VaultExists,
+    VaultNewer,
 )
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
@@ -60,6 +62,12 @@ def locked_error(context: Context, state: VaultState) -> KeyturnError:
             "No vault yet", "", (RUN, Remedy("vault init"), ", or press r or m in the app")
         )
     if state is VaultState.BROKEN:
+        try:
+            context.vault.check()
+        except VaultNewer as error:
+            return error
+        except VaultError:
+            pass
         return VaultCorrupt(
             "Vault is unreadable", "", ("Nothing was overwritten. ", RUN, Remedy("vault status"))
         )
@@ -106,7 +114,10 @@ def open_vault(context: Context, passphrase: Secret | None, recovery_key: Secret
     if context.index.load().vault_recipient not in ("", recipient):
         # This is another vault than the recorded one, so the recorded generation does not apply to it.
         context.update_index(lambda index: replace(index, vault_generation=0, vault_recipient=recipient))
+    with contextlib.suppress(KeyturnError):
+        context.vault.expect_generation(record_store.journal_of(context).newest_generation())
     generation = context.vault.generation()
+    context.vault.record_generation()
     stored = context.index.load()
     if stored.vault_recipient != recipient or stored.vault_generation < generation:
         context.update_index(
@@ -136,7 +147,9 @@ def restore(context: Context, passphrase: Secret | None, recovery_key: Secret | 
     unreadable = record_store.journal_of(context).set_aside()
     reinstated = vault_keys.restore_rotated_keys(context) if restored is not None else ()
     vault_keys.index_vault_keys(context)
-    _record_vault(context)
+    # An index of a later version cannot be written, and must not prevent the repair.
+    with contextlib.suppress(ChangeRefused):
+        _record_vault(context)
     messages = (
         ("The newest generation of the keys is intact.",)
         if restored is None

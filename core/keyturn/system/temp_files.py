@@ -27,7 +27,7 @@ class TempName:
 #: In keyturn's own folders. Each name is listed, because users may keep files with similar names there.
 OWN_FILE = TempName(
     re.compile(
-        r"\.(?:keys\.age|keys\.\d\.age|sessions\.age|identity\.age|recipient\.txt|[0-9a-f]{64}\.age|index\.json"
+        r"\.(?:keys\.age|keys\.\d\.age|sessions\.age|identity\.age|recipient\.txt|generation\.txt|[0-9a-f]{64}\.age|index\.json"
         r"|mfa\.json|activity\.jsonl|profiles\.toml"
         # Records of the rotation journal, by account and user or by a hash.
         r"|(?:rotation-)?(?:\d{12}-[a-z0-9_+=,.@-]{1,64}|[0-9a-f]{32})\.age"

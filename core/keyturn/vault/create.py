@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keyturn.model.errors import THEN_RUN, Remedy, UsageError, VaultCorrupt, VaultExists, WrongPassphrase
@@ -91,6 +91,7 @@ def create(folder: Path, identity: age.Identity, first: Document, slot: SlotChoi
         building.chmod(0o700)
         try:
             files.write_keys(building, identity, first, None)
+            files.write_generation(building, identity.recipient, first.generation)
             if sealed is not None:
                 files.put(building / files.IDENTITY_FILE, sealed)
             files.write_recipient_file(building, new)
@@ -134,8 +135,8 @@ def write_export(
     identity: age.Identity, keys: Document, definitions: str | None, passphrase: Secret
 ) -> bytes:
     """Return identity, keys and definitions as one age file that `passphrase` opens. Takes a few seconds."""
-    document = Document(
-        documents.EXPORT, keys.generation, keys.entries, identity.reveal().reveal(), definitions
+    document = replace(
+        keys, kind=documents.EXPORT, identity=identity.reveal().reveal(), definitions=definitions
     )
     return passphrase_seal.seal(document.encode(), passphrase, _EXPORT_NAME)
 
@@ -159,5 +160,5 @@ def read_export(exported: bytes, passphrase: Secret) -> Export:
     identity = age.Identity.parse(Secret(document.identity or ""))
     if identity is None:
         raise VaultCorrupt(_EXPORT_NAME, "contains no identity", _EXPORT_HINT)
-    keys = Document(documents.KEYS, document.generation, document.entries)
+    keys = replace(document, kind=documents.KEYS, identity=None, definitions=None)
     return Export(identity, keys, document.definitions)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from keyturn.model.errors import VaultCorrupt, VaultNewer
+from keyturn.model.errors import UPGRADE, VaultCorrupt, VaultNewer
 from keyturn.vault.age import RESTORE_HINT
 
 VERSION = 1
@@ -16,9 +17,10 @@ EXPORT = "export"
 
 #: Upper limit of the generation. No vault has that many changes, so a larger number is not from keyturn, and
 #: could grow too long to write.
-_LAST_GENERATION = 2**53
+LAST_GENERATION = 2**53
 
 Entries = dict[str, Any]
+_KEYS = frozenset({"version", "kind", "generation", "entries", "identity", "definitions"})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -36,6 +38,8 @@ class Document:
     definitions: str | None = None
     """The text of `profiles.toml`; only in an export. None if there was none, or the export is from a keyturn
     that did not include it."""
+    other_fields: Mapping[str, Any] = field(default_factory=dict)
+    """Fields that this version does not know. They are written back."""
 
     def __repr__(self) -> str:
         return f"<Document {self.kind} {self.generation}>"
@@ -50,6 +54,7 @@ class Document:
             if not isinstance(name, str) or not isinstance(entry, dict):
                 raise TypeError("vault entries must be JSON objects by name")
         content: dict[str, Any] = {
+            **self.other_fields,
             "version": VERSION,
             "kind": self.kind,
             "generation": self.generation,
@@ -73,9 +78,7 @@ def decode(data: bytes, kind: str, what: str) -> Document:
     version = content.get("version")
     if _is_number(version) and version > VERSION:
         raise VaultNewer(
-            what,
-            f"written by a newer keyturn (version {version}, this one supports {VERSION})",
-            "Upgrade keyturn",
+            what, f"written by a newer keyturn (version {version}, this one supports {VERSION})", UPGRADE
         )
     generation, entries, identity = content.get("generation"), content.get("entries"), content.get("identity")
     definitions = content.get("definitions")
@@ -84,14 +87,21 @@ def decode(data: bytes, kind: str, what: str) -> Document:
         and version == VERSION
         and content.get("kind") == kind
         and _is_number(generation)
-        and 0 < generation <= _LAST_GENERATION
+        and 0 < generation <= LAST_GENERATION
         and isinstance(entries, dict)
         and all(isinstance(entry, dict) for entry in entries.values())
         and (isinstance(identity, str) if kind == EXPORT else identity is None)
         and (definitions is None or (kind == EXPORT and isinstance(definitions, str)))
     ):
         raise VaultCorrupt(what, f"it decrypts, but contains no {kind} document", RESTORE_HINT)
-    return Document(kind, generation, entries, identity, definitions)
+    others = {key: value for key, value in content.items() if key not in _KEYS}
+    return Document(kind, generation, entries, identity, definitions, others)
+
+
+def believable(generation: int) -> int:
+    """Return a generation that some file names, or 0 if no vault gets that far: it could have no
+    successor."""
+    return generation if 0 < generation < LAST_GENERATION else 0
 
 
 def _is_number(value: Any) -> TypeGuard[int]:

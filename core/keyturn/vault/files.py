@@ -1,8 +1,9 @@
 """The files of the vault on disk: never torn, never through a link, readable by this user only.
 
-`keys.age` and its nine previous generations are shifted by one at each change. `sessions.age` is a cache
-without generations that may be deleted at any time. `recipient.txt` lists the slots;
-`identity.age` is the passphrase slot. The history and the rotation journal use the same writer.
+`keys.age` and its nine previous generations are shifted by one at each change; `generation.txt` is the mark
+that an old copy of `keys.age` is recognized by. `sessions.age` is a cache without generations that may be
+deleted at any time. `recipient.txt` lists the slots; `identity.age` is the passphrase slot. The history and
+the rotation journal use the same writer.
 """
 
 from __future__ import annotations
@@ -14,10 +15,18 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from keyturn.model.errors import RUN, THEN_RUN, Remedy, VaultCorrupt, VaultError, VaultNewer
+from keyturn.model.errors import (
+    RUN,
+    THEN_RUN,
+    UPGRADE,
+    Remedy,
+    VaultCorrupt,
+    VaultError,
+    VaultNewer,
+)
 from keyturn.system import files
 from keyturn.system.files import private_dir, sync_dir
 from keyturn.system.ownership import check_own
@@ -124,15 +133,105 @@ def _shift_generations(folder: Path) -> None:
         paths[back - 1].replace(paths[back])
 
 
+# -- generation.txt ------------------------------------------------------------------------------------------
+
+
+GENERATION_FILE = "generation.txt"
+_GENERATION_FORMAT = 1
+_GENERATION_LIMIT = 4096
+_GENERATION_HEAD = re.compile(
+    rb"# keyturn vault, highest generation of keys\.age, format ([1-9][0-9]{0,5})\n"
+)
+_GENERATION_LINES = re.compile(
+    r"# keyturn vault, highest generation of keys\.age, format ([1-9][0-9]{0,5})\n"
+    r"(?P<notes>(?:# [ -~]*\n)*)"
+    r"(?P<recipient>age1[02-9ac-hj-np-z]{58}) (?P<generation>[1-9][0-9]{0,15})\n"
+    r"# check (?P<check>[0-9a-f]{16})\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationMark:
+    """The contents of `generation.txt`: the highest generation that `keys.age` has had.
+
+    ::
+
+        # keyturn vault, highest generation of keys.age, format 1
+        age1… 17
+        # check 0123456789abcdef
+
+    It is a file of its own, because a release that wrote `recipient.txt` in format 1 calls any further note
+    in it damage and offers a repair that drops the keyring slot, and calls another format newer and then
+    hands out nothing, even from an agent that is open. Such a release ignores this file: the mark then lags
+    behind.
+
+    The mark is written after `keys.age`, so that after a crash it lags and never leads. It holds for one
+    recipient, and is as trustworthy as the index: it detects an old copy, not an attacker.
+    """
+
+    recipient: str
+    generation: int
+    other_notes: tuple[str, ...] = ()
+    """Notes that this version does not know, without `# `. They are written back."""
+
+    def encode(self) -> bytes:
+        """Return the file's bytes."""
+        text = f"# keyturn vault, highest generation of keys.age, format {_GENERATION_FORMAT}\n"
+        text += "".join(f"# {note}\n" for note in self.other_notes)
+        text += f"{self.recipient} {self.generation}\n"
+        return f"{text}# check {_checksum(text)}\n".encode("ascii")
+
+
+def _parse_generation_mark(data: bytes) -> GenerationMark | None:
+    """Return the mark, or None for a damaged file."""
+    text = data.decode("ascii", errors="replace")
+    lines = _GENERATION_LINES.fullmatch(text)
+    if lines is None or _checksum(text[: lines.start("check") - len("# check ")]) != lines["check"]:
+        return None
+    notes = tuple(line.removeprefix("# ") for line in lines["notes"].splitlines())
+    return GenerationMark(lines["recipient"], documents.believable(int(lines["generation"])), notes)
+
+
+def read_generation(folder: Path, recipient: str) -> int:
+    """Return the highest generation known of the vault with `recipient`; 0 if the mark is missing, damaged,
+    or of another vault."""
+    try:
+        data = read_regular(folder / GENERATION_FILE, _GENERATION_LIMIT)
+    except VaultError:
+        return 0
+    mark = None if data is None else _parse_generation_mark(data)
+    return mark.generation if mark is not None and mark.recipient == recipient else 0
+
+
+def write_generation(folder: Path, recipient: str, generation: int) -> None:
+    """Raise the mark to `generation`. The caller must hold the vault's lock, or own the folder.
+
+    Nothing is written if the mark is as high, or in a format of a later keyturn. A failure is ignored,
+    because `keys.age` is written already, and the next change or unlock repeats this.
+    """
+    with contextlib.suppress(OSError, VaultError):
+        data = b""
+        with contextlib.suppress(VaultCorrupt):
+            data = read_regular(folder / GENERATION_FILE, _GENERATION_LIMIT) or b""
+        head = _GENERATION_HEAD.match(data)
+        if head is not None and int(head[1]) > _GENERATION_FORMAT:
+            return
+        mark = _parse_generation_mark(data)
+        if mark is None or mark.recipient != recipient:
+            mark = GenerationMark(recipient, 0)
+        if mark.generation < generation:
+            put(folder / GENERATION_FILE, replace(mark, generation=generation).encode())
+
+
 # -- sessions.age --------------------------------------------------------------------------------------------
 
 
-def read_sessions(folder: Path, identity: age.Identity) -> Document:
-    """Return the session cache; generation 0 if there is no readable one.
+NEWER_SESSIONS_FILE = "sessions.age.newer"
 
-    :raises VaultNewer: if a later keyturn wrote it.
-    """
-    with contextlib.suppress(VaultCorrupt):
+
+def read_sessions(folder: Path, identity: age.Identity) -> Document:
+    """Return the session cache; generation 0 if there is none that this version can read."""
+    with contextlib.suppress(VaultCorrupt, VaultNewer):
         sealed = read_regular(folder / SESSIONS_FILE)
         if sealed is not None:
             return documents.decode(identity.open(sealed, SESSIONS_FILE), documents.SESSIONS, SESSIONS_FILE)
@@ -143,13 +242,29 @@ def write_sessions(folder: Path, identity: age.Identity, old: Document, entries:
     """Write `entries` as the successor of `old`, the result of :func:`read_sessions`. The caller must
     hold the vault's lock.
 
-    An unreadable file is moved aside.
+    An unreadable file is moved aside. One that a later keyturn wrote becomes `sessions.age.newer`. Only the
+    last such file is kept, because it is a cache, and its sessions are those that are still valid.
     """
     file = folder / SESSIONS_FILE
     if old.generation == 0 and file.exists():
-        move_aside(file)
-    new = Document(documents.SESSIONS, old.generation + 1, entries)
+        if _is_newer_cache(file, identity):
+            file.replace(folder / NEWER_SESSIONS_FILE)
+        else:
+            move_aside(file)
+    new = replace(old, generation=old.generation + 1, entries=entries)
     put(file, age.seal(new.encode(), identity.recipient))
+
+
+def _is_newer_cache(file: Path, identity: age.Identity) -> bool:
+    try:
+        sealed = read_regular(file)
+        if sealed is not None:
+            documents.decode(identity.open(sealed, SESSIONS_FILE), documents.SESSIONS, SESSIONS_FILE)
+    except VaultNewer:
+        return True
+    except VaultCorrupt:
+        return False
+    return False
 
 
 # -- recipient.txt -------------------------------------------------------------------------------------------
@@ -165,6 +280,7 @@ _RECIPIENT_LINES = re.compile(
     r"# id (?P<id>[0-9a-f]{16})\n"
     r"# slots(?P<slots>(?: keyring)?(?: passphrase)?)\n"
     r"# identity\.age sha256(?P<digests>(?: [0-9a-f]{64}){0,2})\n"
+    r"(?P<notes>(?:# (?!check )[ -~]*\n)*)"
     r"# check [0-9a-f]{16}\n"
     r"(?P<recipient>age1[02-9ac-hj-np-z]{58})\n"
 )
@@ -197,6 +313,8 @@ class RecipientFile:
     slots: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
     """SHA-256 of `identity.age`: one, or the old and the new while it is being replaced."""
+    other_notes: tuple[str, ...] = ()
+    """Lines of notes that this version does not know, without `# `. They are written back."""
 
     @property
     def entry(self) -> str:
@@ -209,6 +327,7 @@ class RecipientFile:
             f"# keyturn vault, format {RECIPIENT_FORMAT}\n# id {self.vault_id}\n"
             f"{' '.join(('# slots', *self.slots))}\n"
             f"{' '.join(('# identity.age sha256', *self.digests))}\n"
+            f"{''.join(f'# {note}{chr(10)}' for note in self.other_notes)}"
         )
         last = f"{self.recipient}\n"
         return f"{notes}# check {_checksum(notes + last)}\n{last}".encode("ascii")
@@ -223,7 +342,7 @@ def parse_recipient_file(data: bytes) -> RecipientFile:
     """Parse `data`.
 
     :raises VaultNewer: if a later keyturn wrote it.
-    :raises VaultCorrupt: if it differs from what :meth:`RecipientFile.encode` writes.
+    :raises VaultCorrupt: if it has another form than :meth:`RecipientFile.encode` writes.
     """
     text = data.decode("ascii", errors="replace")
     check = _RECIPIENT_CHECK.search(text)
@@ -233,13 +352,14 @@ def parse_recipient_file(data: bytes) -> RecipientFile:
         raise VaultNewer(
             "Vault",
             f"written by a newer keyturn (format {head[1]}, this one supports {RECIPIENT_FORMAT})",
-            "Upgrade keyturn",
+            UPGRADE,
         )
     lines = _RECIPIENT_LINES.fullmatch(text)
     if not is_intact or lines is None or not age.is_recipient(lines["recipient"]):
         raise VaultCorrupt(RECIPIENT_FILE, "damaged", RECIPIENT_HINT)
+    notes = tuple(line.removeprefix("# ") for line in lines["notes"].splitlines())
     return RecipientFile(
-        lines["recipient"], lines["id"], tuple(lines["slots"].split()), tuple(lines["digests"].split())
+        lines["recipient"], lines["id"], tuple(lines["slots"].split()), tuple(lines["digests"].split()), notes
     )
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keyturn.model.errors import VaultCorrupt
-from keyturn.vault import age, documents, files, passphrase, slots
-from keyturn.vault.documents import Document
+from keyturn.vault import age, files, passphrase, slots
+from keyturn.vault.documents import believable
 from keyturn.vault.files import RecipientFile
 from keyturn.vault.slots import PASSPHRASE
 
@@ -40,9 +40,14 @@ def restore_keys(folder: Path, identity: age.Identity, floor: int) -> Restored |
     :raises VaultNewer: if a later keyturn wrote one of them.
     """
     with contextlib.suppress(VaultCorrupt):
-        files.read_keys(folder, identity, floor)
-        return None
-    readable = list(files.readable_generations(folder, identity))
+        _, current = files.read_keys(folder, identity, floor)
+        if believable(current.generation):
+            return None
+    readable = [
+        (file, document)
+        for file, document in files.readable_generations(folder, identity)
+        if believable(document.generation)
+    ]
     if not readable:
         raise VaultCorrupt(
             files.KEYS_FILE, "no generation can be read", "Restore the vault folder from a backup"
@@ -55,7 +60,7 @@ def restore_keys(folder: Path, identity: age.Identity, floor: int) -> Restored |
     elif present.exists():
         aside = files.move_aside(present).name
     number = max(floor, origin.generation) + 1
-    files.write_keys(folder, identity, Document(documents.KEYS, number, origin.entries), before)
+    files.write_keys(folder, identity, replace(origin, generation=number), before)
     return Restored(number, origin.generation, file.name, max(floor, origin.generation), aside)
 
 

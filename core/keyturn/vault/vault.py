@@ -6,10 +6,11 @@ import contextlib
 import copy
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from keyturn.model.errors import RUN, NeedsUnlock, NeedsVault, Remedy, VaultCorrupt, VaultError
+from keyturn.model.errors import RUN, KeyturnError, NeedsUnlock, NeedsVault, Remedy, VaultCorrupt, VaultError
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.system.files import lock_for_change
@@ -40,7 +41,8 @@ class Vault:
     is unchanged), `UnsafeFile` or `FileBusy`. A damaged file is never overwritten.
 
     age does not authenticate the sender of a file. A user who can write to the folder can put another
-    document there, or an old one; `expected_generation` detects the old one.
+    document there, or an old one. An old one is detected by the generations that `generation.txt` and
+    `expected_generation` know. Another document is read, and the previous ones stay beside it.
 
     :param folder: the vault's folder, mode 0700; created by :meth:`create`.
     :param keyring: the system keyring; without it the keyring slot cannot be used.
@@ -195,6 +197,25 @@ class Vault:
         """Return the number of changes to `keys.age`."""
         return self._keys().generation
 
+    @property
+    def newest_generation(self) -> int:
+        """The highest generation that this process knows of; 0 if none. Reads no file."""
+        return self._newest_generation
+
+    def expect_generation(self, generation: int) -> None:
+        """Refuse an older `keys.age` than `generation` from now on. Call it while the vault is unlocked."""
+        with self._identity_lock:
+            self._newest_generation = max(self._newest_generation, documents.believable(generation))
+
+    def record_generation(self) -> None:
+        """Raise the mark in the vault's folder to the current generation, because a version of keyturn
+        without marks may have changed the keys. A system that refuses is ignored."""
+        identity = self._require_identity()
+        generation = self.generation()
+        if files.read_generation(self.folder, identity.recipient) < generation:
+            with contextlib.suppress(KeyturnError), self._lock(files.GENERATION_FILE):
+                files.write_generation(self.folder, identity.recipient, self.generation())
+
     def change_keys(self, change: Change) -> int:
         """Let `change` edit the entries of `keys.age` in place, and write the result, under the vault's lock.
 
@@ -209,9 +230,12 @@ class Vault:
             change(entries)
             if entries == old.entries:
                 return old.generation
-            new = Document(documents.KEYS, old.generation + 1, entries)
+            if not documents.believable(old.generation):
+                raise VaultCorrupt(files.KEYS_FILE, "its generation has no successor", age.RESTORE_HINT)
+            new = replace(old, generation=old.generation + 1, entries=entries)
             files.write_keys(self.folder, identity, new, before)
-            self._newest_generation = max(self._newest_generation, new.generation)
+            files.write_generation(self.folder, identity.recipient, new.generation)
+            self.expect_generation(new.generation)
         return new.generation
 
     def session(self, name: str) -> dict[str, Any] | None:
@@ -224,9 +248,8 @@ class Vault:
     def change_sessions(self, change: Change) -> None:
         """Let `change` edit the entries of `sessions.age`; see :meth:`change_keys`.
 
-        The file is a cache without generations: an unreadable one is moved aside and started again.
-
-        :raises VaultNewer: if a later keyturn wrote it.
+        The file is a cache without generations: an unreadable one, or one that a later keyturn wrote, is
+        moved aside and started again.
         """
         identity = self._require_identity()
         with self._lock(files.SESSIONS_FILE):
@@ -279,6 +302,7 @@ class Vault:
         with self._lock(files.KEYS_FILE):
             restored = restore.restore_keys(self.folder, identity, self._min_generation())
             if restored is not None:
+                files.write_generation(self.folder, identity.recipient, restored.generation)
                 self._newest_generation = restored.generation
         return restored
 
@@ -343,12 +367,16 @@ class Vault:
         return current
 
     def _min_generation(self) -> int:
-        return max(self._newest_generation, self._expected_generation())
+        """Return the highest generation that anything tells of. Reading `keys.age` shows its own."""
+        return max(
+            self._newest_generation,
+            documents.believable(self._expected_generation()),
+            files.read_generation(self.folder, self._require_identity().recipient),
+        )
 
     def _keys(self) -> Document:
         _, document = files.read_keys(self.folder, self._require_identity(), self._min_generation())
-        with self._identity_lock:
-            self._newest_generation = max(self._newest_generation, document.generation)
+        self.expect_generation(document.generation)
         return document
 
     @contextlib.contextmanager

@@ -144,7 +144,7 @@ def test_files_are_private_whatever_the_umask(tmp_path: Path, keyring: MemoryKey
     assert stat.S_IMODE(vault.folder.parent.stat().st_mode) == 0o700
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in vault.folder.iterdir()}
     assert set(modes.values()) == {0o600}
-    assert set(modes) == {"recipient.txt", "keys.age", "keys.1.age", "sessions.age", "lock"}
+    assert set(modes) == {"recipient.txt", "keys.age", "keys.1.age", "sessions.age", "generation.txt", "lock"}
 
 
 def test_a_folder_that_others_may_write_into_is_not_written_to(sample: Sample) -> None:

@@ -7,10 +7,12 @@ import contextlib
 import hashlib
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from keyturn.model.errors import FileChanged, Remedy, VaultCorrupt, VaultError, VaultNewer
+from keyturn.model.errors import UPGRADE, FileChanged, Remedy, VaultCorrupt, VaultError, VaultNewer
 from keyturn.system.files import discard, lock_for_change
 from keyturn.system.temp_files import remove_under_lock
 from keyturn.vault.files import check_private, make_private, move_aside, put, read_regular, vault_write_errors
@@ -25,6 +27,39 @@ _SAFE = re.compile(r"[a-z0-9_+=,.@-]{1,64}", re.ASCII)
 _ARN = re.compile(r"arn:[a-z-]+:iam::(\d{12}):user/(?:.*/)?([^/]+)", re.ASCII)
 
 RecordTable = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Content:
+    """The plaintext of a record's file. Its `repr` is omitted, because it holds keys."""
+
+    serial: int = 0
+    """Number of times that the file was written."""
+    record: RecordTable = field(default_factory=dict)
+    generation: int = 0
+    """The highest generation of `keys.age` known when it was written; 0 if unknown."""
+    other_fields: Mapping[str, Any] = field(default_factory=dict)
+    """Fields that this version does not know. They are written back."""
+
+    def successor(self, record: RecordTable, generation: int) -> _Content:
+        """Return the content of the next write. Unknown fields of the same rotation and of its keys are
+        kept."""
+        before = self.record
+        if before.get("nonce") != record.get("nonce"):
+            kept = record
+        else:
+            keys: RecordTable = {
+                name: _merge(before.get(name), record[name]) for name in ("old", "new") if name in record
+            }
+            kept = {**before, **record, **keys}
+        return replace(self, serial=self.serial + 1, record=kept, generation=max(self.generation, generation))
+
+
+def _merge(before: Any, key: Any) -> Any:
+    """Return a key with the unknown fields that it had."""
+    if not isinstance(before, dict) or not isinstance(key, dict):
+        return key
+    return {**before, **key} if before.get("key_id") == key.get("key_id") else key
 
 
 def record_name(user: str) -> str:
@@ -71,7 +106,17 @@ class Journal:
         :raises NeedsUnlock: if the vault is closed.
         """
         found = self._latest(name)
-        return None if found is None else found[1]
+        return None if found is None else found.record
+
+    def newest_generation(self) -> int:
+        """Return the highest generation of `keys.age` that a readable record names, 0 if none does. Needs the
+        identity."""
+        generations = [0]
+        for name in self.names():
+            with contextlib.suppress(VaultError):
+                found = self._latest(name)
+                generations.append(0 if found is None else found.generation)
+        return max(generations)
 
     def write(self, name: str, record: RecordTable, previous_step: str | None = None) -> None:
         """Replace a record. It is encrypted, on disk, read back and decrypted before this returns.
@@ -83,17 +128,15 @@ class Journal:
         """
         with contextlib.ExitStack() as stack:
             is_locked = self._lock(stack)
-            serial, before = self._latest(name) or (0, None)
-            if previous_step is not None and (
-                before is None
-                or (before.get("nonce"), before.get("step")) != (record["nonce"], previous_step)
-            ):
+            old = self._latest(name) or _Content()
+            before = (old.record.get("nonce"), old.record.get("step"))
+            if previous_step is not None and before != (record["nonce"], previous_step):
                 raise FileChanged(
                     "Rotation stopped",
                     "another process has continued it",
                     Remedy("rotate", str(record["profile"]), "--status"),
                 )
-            plain = _encode(serial + 1, record)
+            plain = _encode(old.successor(record, self._vault.newest_generation))
             sealed = self._vault.seal(plain)
             if self._vault.open(sealed) != plain:
                 raise VaultError(
@@ -165,7 +208,7 @@ class Journal:
                 return
             found = self._latest(name)
             if found is not None:
-                put(self._path(name), self._vault.seal(_encode(*found)))
+                put(self._path(name), self._vault.seal(_encode(found)))
                 discard(self._fallback_path(name))
 
     def path_of(self, name: str) -> Path:
@@ -176,8 +219,9 @@ class Journal:
         """Return True if a record is in the fallback folder, which a restart of the machine may empty."""
         return self._fallback_path(name).exists()
 
-    def _latest(self, name: str) -> tuple[int, RecordTable] | None:
-        readable, damage = [], None
+    def _latest(self, name: str) -> _Content | None:
+        readable: list[_Content] = []
+        damage = None
         for path in (self._path(name), self._fallback_path(name)):
             try:
                 sealed = read_regular(path, MAX_BYTES)
@@ -189,7 +233,7 @@ class Journal:
                 damage = VaultCorrupt(f"Unreadable record {self._folder.name}/{path.name}", error.why, _HINT)
         if not readable and damage is not None:
             raise damage
-        return max(readable, key=lambda each: each[0], default=None)
+        return max(readable, key=lambda each: each.serial, default=None)
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}{SUFFIX}"
@@ -218,12 +262,15 @@ def _file_names(folder: Path) -> list[str]:
         ) from None
 
 
-def _encode(serial: int, record: RecordTable) -> bytes:
-    content = {"version": VERSION, "kind": KIND, "serial": serial, "record": record}
+def _encode(state: _Content) -> bytes:
+    content = {
+        **state.other_fields, "version": VERSION, "kind": KIND, "serial": state.serial,
+        "generation": state.generation, "record": state.record,
+    }  # fmt: skip
     return json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
-def _decode(plain: bytes, what: str) -> tuple[int, RecordTable]:
+def _decode(plain: bytes, what: str) -> _Content:
     try:
         content = json.loads(plain)
     except (ValueError, RecursionError):
@@ -231,10 +278,12 @@ def _decode(plain: bytes, what: str) -> tuple[int, RecordTable]:
     version = content.get("version") if isinstance(content, dict) else None
     if type(version) is int and version > VERSION:
         raise VaultNewer(
-            what, f"its version is {version}, but this keyturn supports {VERSION}", "Upgrade keyturn"
+            what, f"written by a newer keyturn (version {version}, this one supports {VERSION})", UPGRADE
         )
     match content:
-        case {"version": 1, "kind": "rotation", "serial": int(serial), "record": dict(record)}:
-            return serial, record
+        case {"version": 1, "kind": "rotation", "serial": int(serial), "record": dict(record), **rest}:
+            others = {str(key): value for key, value in rest.items()}
+            generation = others.pop("generation", 0)
+            return _Content(serial, record, generation if type(generation) is int else 0, others)
         case _:
             raise VaultCorrupt(what, "it decrypts, but is not a rotation record", _HINT)

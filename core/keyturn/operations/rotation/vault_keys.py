@@ -121,7 +121,10 @@ def replace_key(
             if entries.get(key_entry(name), {}).get("key_id") != new_key.access_key_id
         ]
         changed.extend(dict.fromkeys(stale))
-        entries.update({key_entry(name): dict(new_entry) for name in changed})
+        # Other fields of an entry belong to its profile, not to the key.
+        entries.update(
+            {key_entry(name): {**entries.get(key_entry(name), {}), **new_entry} for name in changed}
+        )
 
     def edit_index(index: Index) -> Index:
         for name in changed:
@@ -131,7 +134,8 @@ def replace_key(
     with context.state_lock():
         required = required_entries(record, {profile.key for profile in context.read().definitions.values()})
         generation = context.vault.change_keys(edit)
-        if any(context.vault.key(key_entry(name)) != new_entry for name in changed):
+        stored_entries = [context.vault.key(key_entry(name)) or {} for name in changed]
+        if any(not new_entry.items() <= entry.items() for entry in stored_entries):
             raise KeyturnError(
                 f"Rotation of {record.profile} stopped",
                 "the vault did not return the key that was written",
@@ -182,7 +186,10 @@ def restore_rotated_keys(context: Context) -> tuple[str, ...]:
     def edit(entries: Entries) -> None:
         for name, key in current_keys.items():
             if entries.get(name, {}).get("key_id") != key.access_key_id:
-                entries[name] = key_table(key)
+                others = {
+                    field: value for field, value in entries.get(name, {}).items() if field != "previous"
+                }
+                entries[name] = {**others, **key_table(key)}
                 changed.append(name.removeprefix(key_entry("")))
 
     if current_keys:
