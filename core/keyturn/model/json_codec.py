@@ -1,6 +1,8 @@
 """Conversion of dataclasses to JSON tables and back by field types.
 
-:func:`stored` marks fields whose stored form differs.
+:func:`stored` marks fields whose stored form differs. A dataclass of a stored file has the field
+    `other_fields` with the metadata :data:`OTHER`, which holds the keys of its table that this version does
+    not know; they are written back, because a later version of keyturn may need them.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from keyturn.model.text import from_iso, iso
 
 T = TypeVar("T")
+OtherFields = Mapping[str, Any]
 
 
 def stored(
@@ -26,6 +29,7 @@ def stored(
     exact: bool = False,
     omit: bool = False,
     local: bool = False,
+    other: bool = False,
     encode: Callable[[Any], object] | None = None,
     decode: Callable[[Any], object] | None = None,
 ) -> dict[str, object]:
@@ -37,14 +41,20 @@ def stored(
     :param exact: a time keeps its fraction of a second and its offset.
     :param omit: the key is omitted if the value is the field's default.
     :param local: the field is not stored; reading gives it its default.
+    :param other: the field holds the unknown keys of the table; see :data:`OTHER`.
     :param encode: returns the JSON form of a value other than None, for a type that the codec rejects.
     :param decode: the reverse of `encode`.
     """
     given = {
         "name": name, "flat": flat, "row": row, "exact": exact, "omit": omit, "local": local,
-        "encode": encode, "decode": decode,
+        "other": other, "encode": encode, "decode": decode,
     }  # fmt: skip
     return {key: value for key, value in given.items() if value}
+
+
+#: Metadata of a dataclass field for the keys that this version does not know. Leave it out of the `repr`,
+#: because a later version may keep a secret there.
+OTHER = stored(other=True)
 
 
 def to_table(value: Any) -> dict[str, Any]:
@@ -67,6 +77,9 @@ def to_secret_table(value: Any) -> dict[str, Any]:
         member, meta = getattr(value, field.name), field.metadata
         if "local" in meta or ("omit" in meta and member == _default(field)):
             continue
+        if "other" in meta:
+            table = {**member, **table}
+            continue
         if "flat" in meta:
             table |= to_table(member)
         else:
@@ -88,8 +101,10 @@ def from_table(kind: type[T], table: Mapping[str, Any]) -> T:
         hint, meta = hints[field.name], field.metadata
         if "local" in meta:
             continue
-        if "flat" in meta:
-            given[field.name] = from_table(hint, table)
+        if "other" in meta:
+            given[field.name] = {key: item for key, item in table.items() if key not in keys_of(kind)}
+        elif "flat" in meta:
+            given[field.name] = from_table(hint, {key: table[key] for key in keys_of(hint) & table.keys()})
         elif _key(field) in table or (not _has_default(field) and not _allows_none(hint)):
             given[field.name] = _decode(hint, table[_key(field)], meta)
         elif not _has_default(field):
@@ -98,8 +113,8 @@ def from_table(kind: type[T], table: Mapping[str, Any]) -> T:
 
 
 def keys_of(kind: Any) -> frozenset[str]:
-    """Return the keys of a dataclass's table, without those of flat fields."""
-    return frozenset(_key(field) for field in fields(kind))
+    """Return the keys of a dataclass's table that this version knows, without those of flat fields."""
+    return frozenset(_key(field) for field in fields(kind) if "other" not in field.metadata)
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from keyturn.model.json_codec import stored
+from keyturn.model.json_codec import OTHER, OtherFields, stored
 from keyturn.model.secret import Secret
 
 #: Default rotation policy: 90 days, as the CIS AWS Foundations Benchmark requires.
@@ -137,6 +137,7 @@ class Key:
     last_used_by: str | None = None
     """Service and region of the last use: `s3, eu-west-1`."""
     checked: datetime | None = None
+    other_fields: OtherFields = field(default_factory=dict, hash=False, repr=False, metadata=OTHER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,7 @@ class Session:
     issued: datetime | None
     expires: datetime | None
     arn: str | None = None
+    other_fields: OtherFields = field(default_factory=dict, hash=False, repr=False, metadata=OTHER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,7 @@ class Failure:
     """The error line (see :meth:`keyturn.model.errors.KeyturnError.line`), already safe to print."""
     event: str = field(default="", metadata=stored(omit=True))
     """Event of the activity log that failed; empty if unknown."""
+    other_fields: OtherFields = field(default_factory=dict, hash=False, repr=False, metadata=OTHER)
 
 
 @dataclass(frozen=True, slots=True)

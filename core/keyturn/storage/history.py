@@ -15,12 +15,13 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from keyturn.model.errors import NotFound, VaultCorrupt, VaultNewer
+from keyturn.model.errors import UPGRADE, NotFound, VaultCorrupt, VaultNewer
+from keyturn.model.json_codec import OTHER, OtherFields, keys_of, stored, to_table
 from keyturn.system.clock import Clock
 from keyturn.system.files import lock_for_change
 from keyturn.system.temp_files import remove_under_lock
@@ -51,7 +52,7 @@ class Entry:
 
     number: int
     """Sequence number from 1, never reused."""
-    at: datetime
+    at: datetime = field(metadata=stored(exact=True))
     """Time of saving, aware UTC."""
     path: str
     """Absolute path of the file."""
@@ -61,6 +62,18 @@ class Entry:
     """SHA-256 of the content, in hex."""
     size: int
     """Size of the content in bytes."""
+    other_fields: OtherFields = field(default_factory=dict, hash=False, repr=False, metadata=OTHER)
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The content of the index."""
+
+    number: int = field(default=1, metadata=stored("next"))
+    """Sequence number of the next entry."""
+    entries: tuple[Entry, ...] = ()
+    """Oldest first."""
+    other_fields: OtherFields = field(default_factory=dict, hash=False, repr=False, metadata=OTHER)
 
 
 class History:
@@ -90,7 +103,8 @@ class History:
             make_private(self.folder)
             with lock_for_change(self.folder / "lock", what=_NAME):
                 remove_under_lock(self.folder)
-                number, entries = self._read_or_reset()
+                index = self._read_or_reset()
+                entries = index.entries
                 newest = next((entry for entry in reversed(entries) if entry.path == name), None)
                 if newest is not None and (newest.digest == digest or (not data and newest.size)):
                     return
@@ -98,9 +112,10 @@ class History:
                 if not sealed.exists():
                     put(sealed, self._seal(data))
                 now = self._clock().astimezone(UTC)
-                entries = (*entries, Entry(number, now, name, who, digest, len(data)))
+                entries = (*entries, Entry(index.number, now, name, who, digest, len(data)))
                 remaining = select_retained(entries, now)
-                put(self.folder / _INDEX, _encode(number + 1, remaining))
+                new = replace(index, number=index.number + 1, entries=remaining)
+                put(self.folder / _INDEX, _encode(new))
                 self._remove({entry.digest for entry in entries} - {entry.digest for entry in remaining})
 
     def holds(self, data: bytes) -> bool:
@@ -110,7 +125,7 @@ class History:
         :raises VaultNewer: if a later version of keyturn wrote the index.
         """
         digest = hashlib.sha256(data).hexdigest()
-        return self._file(digest).is_file() and any(entry.digest == digest for entry in self._read()[1])
+        return self._file(digest).is_file() and any(entry.digest == digest for entry in self._read().entries)
 
     def list(self) -> tuple[Entry, ...]:
         """Return all entries, newest first.
@@ -118,7 +133,7 @@ class History:
         :raises VaultCorrupt: if the index is damaged.
         :raises VaultNewer: if a later version of keyturn wrote the index.
         """
-        return tuple(reversed(self._read()[1]))
+        return tuple(reversed(self._read().entries))
 
     def read(self, entry: Entry, vault: Opener) -> bytes:
         """Return the content of an entry.
@@ -142,17 +157,17 @@ class History:
     def _file(self, digest: str) -> Path:
         return self.folder / f"{digest}.age"
 
-    def _read(self) -> tuple[int, tuple[Entry, ...]]:
+    def _read(self) -> _Index:
         data = read_regular(self.folder / _INDEX)
-        return (1, ()) if data is None else _decode(data)
+        return _Index() if data is None else _decode(data)
 
-    def _read_or_reset(self) -> tuple[int, tuple[Entry, ...]]:
+    def _read_or_reset(self) -> _Index:
         """Return the index. A damaged index is moved aside and replaced by an empty one; its copies stay."""
         try:
             return self._read()
         except VaultCorrupt:
             move_aside(self.folder / _INDEX)
-            return 1, ()
+            return _Index()
 
     def _remove(self, digests: set[str]) -> None:
         for digest in digests:
@@ -173,12 +188,11 @@ def select_retained(entries: tuple[Entry, ...], now: datetime) -> tuple[Entry, .
     return tuple(entry for entry in entries if entry.number in numbers)
 
 
-def _encode(number: int, entries: tuple[Entry, ...]) -> bytes:
-    rows = [asdict(entry) | {"at": entry.at.isoformat()} for entry in entries]
-    return json.dumps({"version": VERSION, "next": number, "entries": rows}, indent=1).encode("ascii")
+def _encode(index: _Index) -> bytes:
+    return json.dumps({"version": VERSION, **to_table(index)}, indent=1).encode("ascii")
 
 
-def _decode(data: bytes) -> tuple[int, tuple[Entry, ...]]:
+def _decode(data: bytes) -> _Index:
     damaged = VaultCorrupt(
         _NAME, "the index is damaged", "The encrypted copies beside it are intact; `age -d` decrypts them"
     )
@@ -187,22 +201,27 @@ def _decode(data: bytes) -> tuple[int, tuple[Entry, ...]]:
         version = content["version"]
         if isinstance(version, int) and version > VERSION:
             raise VaultNewer(
-                _NAME, f"version {version} is newer than the supported version {VERSION}", "Upgrade keyturn"
+                _NAME, f"written by a newer keyturn (version {version}, this one supports {VERSION})", UPGRADE
             )
         entries = tuple(_entry(row) for row in content["entries"])
         number = content["next"]
+        others = {key: value for key, value in content.items() if key not in ("version", *keys_of(_Index))}
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
         raise damaged from None
     if version != VERSION or not isinstance(number, int) or any(entry.number >= number for entry in entries):
         raise damaged
-    return number, entries
+    return _Index(number, entries, others)
 
 
 def _entry(row: dict[str, Any]) -> Entry:
     at = datetime.fromisoformat(row["at"])
-    entry = Entry(row["number"], at, row["path"], row["who"], row["digest"], row["size"])
+    entry = Entry(row["number"], at, row["path"], row["who"], row["digest"], row["size"], _others(row))
     has_numbers = isinstance(entry.number, int) and isinstance(entry.size, int)
     has_strings = isinstance(entry.path, str) and isinstance(entry.who, str)
     if not has_numbers or not has_strings or at.tzinfo is None or not _DIGEST.fullmatch(entry.digest):
         raise ValueError("invalid entry")
     return entry
+
+
+def _others(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key not in keys_of(Entry)}

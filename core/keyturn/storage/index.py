@@ -2,7 +2,8 @@
 secret.
 
 `index.json` may be lost at any time: sessions are then requested again and keys are looked up at the next
-refresh. So an unreadable index is moved aside and never stops an operation.
+refresh. So an unreadable index is moved aside and never stops an operation. One that a later version of
+keyturn wrote is read as far as possible and never written.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from keyturn.model.json_codec import from_table, stored, to_table
+from keyturn.model.errors import newer_file
+from keyturn.model.json_codec import OTHER, OtherFields, from_table, keys_of, stored, to_table
 from keyturn.model.profile import Failure, Key, Session
 from keyturn.model.text import from_iso
 from keyturn.system import files
@@ -39,6 +41,7 @@ class DeliveryRecord:
     """keyturn created the section, so it is removed with the credentials."""
     region: str | None = None
     """Region that keyturn wrote to a section that it created."""
+    other_fields: OtherFields = field(default_factory=dict, hash=False, repr=False, metadata=OTHER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class ProfileState:
     """The vault holds the user's consent to hand out the long-term key, which alone decides."""
     accepted_seconds: int | None = field(default=None, metadata=stored(omit=True))
     """Longest duration that AWS accepted after it refused the requested one."""
+    other_fields: OtherFields = field(default_factory=dict, hash=False, repr=False, metadata=OTHER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class MfaSessionRef:
     key_id: str = field(metadata=stored("session"))
     """Access key id of the session."""
     expires: datetime = field(metadata=stored("until"))
+    other_fields: OtherFields = field(default_factory=dict, hash=False, repr=False, metadata=OTHER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,7 @@ class MfaDeviceState:
     """
     stops: int = 0
     """Number of times that the user ended the sessions of this device."""
+    other_fields: OtherFields = field(default_factory=dict, hash=False, repr=False, metadata=OTHER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,7 @@ class RotationSummary:
     started: datetime = field(metadata=stored("began"))
     deletable_from: datetime | None
     """End of the grace period of the old key."""
+    other_fields: OtherFields = field(default_factory=dict, hash=False, repr=False, metadata=OTHER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,9 @@ class Index:
     vault_recipient: str = ""
     """Recipient of the vault when it was last open; empty before."""
     recovery_key_seen: bool = False
+    version: int = VERSION
+    """Greater than :data:`VERSION` if a later keyturn wrote it."""
+    other_fields: OtherFields = field(default_factory=dict, hash=False, repr=False, metadata=OTHER)
 
     def of(self, name: str) -> ProfileState:
         """Return the state of a profile, empty if unknown."""
@@ -138,7 +148,9 @@ class IndexFile:
         self._last_read: tuple[float, FileFingerprint, bytes | None] | None = None
 
     def load(self) -> Index:
-        """Return the index, or an empty one if the file is missing or unreadable."""
+        """Return the index, or an empty one if the file is missing or unreadable. Of one that a later version
+        wrote, return what has the form of this version.
+        """
         try:
             return _decode(self._read()) or Index()
         except OSError:
@@ -159,7 +171,9 @@ class IndexFile:
         """Read, edit and write the index under a lock. `edit` may modify the tables of its argument or
         return another index.
 
-        An unreadable index, or one of a later version, is first moved to `index.json.unreadable`.
+        An unreadable index is first moved to `index.json.unreadable`.
+
+        :raises ChangeRefused: if a later version of keyturn wrote the index.
         """
         what = f"Could not write {self.path}"
         lock = self.path.with_name(f".{self.path.name}.lock")
@@ -169,6 +183,8 @@ class IndexFile:
             if index is None:
                 self.path.replace(self.path.with_name(f"{self.path.name}.unreadable"))
                 index = Index()
+            if index.version > VERSION:
+                raise newer_file(what, index.version, VERSION)
             index = edit(index) or index
             new = _encode(index)
             if new != old:
@@ -177,13 +193,43 @@ class IndexFile:
 
 
 def _decode(content: bytes | None) -> Index | None:
-    """Return the index, an empty one for None, or None if `content` is not an index of this version."""
+    """Return the index, an empty one for None, or None if `content` is not an index."""
     if content is None:
         return Index()
     try:
         table = json.loads(content)
-        if table["version"] != VERSION:
-            return None
+        version = table["version"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if type(version) is not int or version < VERSION:
+        return None
+    index = _from_table(table)
+    if version == VERSION:
+        return index
+    return replace(_without_deliveries(index or _newer_index(table)), version=version)
+
+
+def _without_deliveries(index: Index) -> Index:
+    """Return the index without the deliveries, because a withdrawal cannot be recorded in an index of a later
+    version. The marks in the credentials file show what is to be withdrawn."""
+    profiles = {name: replace(state, delivered=None) for name, state in index.profiles.items()}
+    return replace(index, profiles=profiles)
+
+
+def _newer_index(table: dict[str, Any]) -> Index:
+    """Return what identifies the vault, from an index of a later version whose other parts have another
+    form."""
+    generation, recipient = table.get("vault_generation"), table.get("vault_recipient")
+    return Index(
+        vault_generation=generation if type(generation) is int else 0,
+        vault_recipient=recipient if isinstance(recipient, str) else "",
+        recovery_key_seen=bool(table.get("recovery_key_seen")),
+    )
+
+
+def _from_table(table: dict[str, Any]) -> Index | None:
+    """Return the index, or None if a part has another form than in this version."""
+    try:
         return Index(
             profiles={name: _profile(entry) for name, entry in table["profiles"].items()},
             keys={name: from_table(Key, entry) for name, entry in table["keys"].items()},
@@ -196,6 +242,7 @@ def _decode(content: bytes | None) -> Index | None:
             vault_generation=int(table.get("vault_generation", 0)),
             vault_recipient=str(table.get("vault_recipient", "")),
             recovery_key_seen=bool(table.get("recovery_key_seen", False)),
+            other_fields={key: value for key, value in table.items() if key not in keys_of(Index)},
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
@@ -217,6 +264,7 @@ def _device(entry: dict[str, Any]) -> MfaDeviceState:
 
 def _encode(index: Index) -> bytes:
     table = {
+        **index.other_fields,
         "version": VERSION,
         "vault_generation": index.vault_generation,
         "vault_recipient": index.vault_recipient,

@@ -10,7 +10,7 @@ from typing import Any
 
 import tomli_w
 
-from keyturn.model.errors import ChangeRefused, UnparsableFile
+from keyturn.model.errors import ChangeRefused, UnparsableFile, newer_file
 from keyturn.model.json_codec import stored, to_table
 from keyturn.model.profile import DEFAULT_ROTATION_DAYS, Delivery, Kind, Renew, Rotate
 from keyturn.system import files
@@ -112,8 +112,13 @@ def load(path: Path) -> dict[str, ManagedProfile]:
 
 def decode(content: bytes | None, path: str) -> dict[str, ManagedProfile]:
     """Return the managed profiles that `content` of `path` defines; see :func:`load`."""
+    return _decode(content, path)[0]
+
+
+def _decode(content: bytes | None, path: str) -> tuple[dict[str, ManagedProfile], dict[str, Any]]:
+    """Return the managed profiles, and the top-level fields of the file that this version does not know."""
     if content is None:
-        return {}
+        return {}, {}
     what = f"Could not read {path}"
     try:
         table = tomllib.loads(content.decode("utf-8"))
@@ -121,12 +126,11 @@ def decode(content: bytes | None, path: str) -> dict[str, ManagedProfile]:
         raise UnparsableFile(what, str(error), HINT, path=path) from None
     except RecursionError:
         raise UnparsableFile(what, "it is nested too deeply", HINT, path=path) from None
-    if table.get("version") != VERSION:
-        raise ChangeRefused(
-            what,
-            f"unsupported version {table.get('version')!r}",
-            "Use the keyturn version that wrote it, or a later one",
-        )
+    version = table.get("version")
+    if type(version) is int and version > VERSION:
+        raise newer_file(what, version, VERSION)
+    if version != VERSION:
+        raise ChangeRefused(what, f"unsupported version {version!r}", HINT)
     managed: dict[str, ManagedProfile] = {}
     profiles = table.get("profiles", {})
     if not isinstance(profiles, dict):
@@ -136,17 +140,19 @@ def decode(content: bytes | None, path: str) -> dict[str, ManagedProfile]:
             managed[name] = _managed_profile(name, entry)
         except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
             raise UnparsableFile(what, f"profile {name}: {error}", HINT, path=path) from None
-    return managed
+    return managed, {key: value for key, value in table.items() if key not in ("version", "profiles")}
 
 
 def _managed_profile(name: str, entry: Mapping[str, Any]) -> ManagedProfile:
     kind = str(entry["kind"])
     strings: dict[str, Any] = {setting: str(entry[setting]) for setting in _STRINGS if setting in entry}
+    delivers_key = entry.get("session") == "none"
+    known = _FIELDS if delivers_key else _FIELDS.keys() - {"session"}
     return ManagedProfile(
         name=name,
         kind=_KINDS.get(kind, kind),
         duration_seconds=int(entry["duration_seconds"]) if "duration_seconds" in entry else None,
-        delivers_key=entry.get("session") == "none",
+        delivers_key=delivers_key,
         renew=Renew(entry.get("renew", Renew.AUTO)),
         rotation_days=int(entry.get("rotation_days", DEFAULT_ROTATION_DAYS)),
         rotate=Rotate(entry.get("rotate", Rotate.ASK)),
@@ -154,7 +160,7 @@ def _managed_profile(name: str, entry: Mapping[str, Any]) -> ManagedProfile:
         tags=_tags(entry.get("tags", {})),
         transitive_tags=_list(entry, "transitive_tags"),
         policy_arns=_list(entry, "policy_arns"),
-        other_fields={key: value for key, value in entry.items() if key not in _FIELDS},
+        other_fields={key: value for key, value in entry.items() if key not in known},
         **strings,
     )
 
@@ -172,23 +178,27 @@ def _list(entry: Mapping[str, Any], setting: str) -> tuple[str, ...]:
     return tuple(items)
 
 
-def encode(managed: ManagedProfiles) -> bytes:
-    """Return the content of `profiles.toml`; default values are omitted."""
+def encode(managed: ManagedProfiles, other_fields: Mapping[str, Any] | None = None) -> bytes:
+    """Return the content of `profiles.toml`; default values are omitted.
+
+    :param other_fields: top-level fields that this version does not know.
+    """
     profiles: dict[str, Any] = {}
     for name, profile in sorted(managed.items()):
         profiles[name] = {**profile.other_fields, **to_table(profile)}
         if profile.delivers_key:
             profiles[name]["session"] = "none"
-    return tomli_w.dumps({"version": VERSION, "profiles": profiles}).encode("utf-8")
+    table = {"version": VERSION, **(other_fields or {}), "profiles": profiles}
+    return tomli_w.dumps(table).encode("utf-8")
 
 
 def change(path: Path, edit: Callable[[dict[str, ManagedProfile]], None]) -> None:
     """Read, edit and write `profiles.toml` under its lock. An invalid file is never overwritten."""
 
     def edit_bytes(old: bytes | None) -> bytes:
-        managed = decode(old, str(path))
+        managed, others = _decode(old, str(path))
         edit(managed)
-        return encode(managed)
+        return encode(managed, others)
 
     files.change(path, edit_bytes, what=f"Could not write {path}")
 

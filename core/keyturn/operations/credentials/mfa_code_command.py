@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from keyturn.aws.deadline import MAX_SECONDS, Deadline
-from keyturn.model.errors import KeyturnError, NeedsMfa, Remedy
+from keyturn.model.errors import ChangeRefused, KeyturnError, NeedsMfa, Remedy, newer_file
 from keyturn.operations.context import Context
 from keyturn.providers import mfa_command
 from keyturn.storage.config import Command, Config
 from keyturn.system import files
 
+VERSION = 1
 #: Seconds for which a device shows one code (RFC 6238; AWS virtual MFA devices).
 CODE_SECONDS = 30
 #: After this many refused codes of one device the command is not run until AWS accepts a typed code.
@@ -64,6 +65,7 @@ class CommandMfaCodes:
         timeout = deadline.left(MAX_SECONDS) - mfa_command.TIMEOUT_SECONDS
         with self.context.source_lock("mfa-" + _digest(serial), timeout):
             self._limit_refusals(profile, serial, command)
+            self._require_writable(profile, serial)
             left = timeout - (time.monotonic() - started)
             if not self._wait_for_unused_code(serial, left):
                 raise self._needs_code(
@@ -119,6 +121,19 @@ class CommandMfaCodes:
                 "not run again",
             )
 
+    def _require_writable(self, profile: str, serial: str) -> None:
+        """Check that the use of a code can be recorded, before the command runs.
+
+        :raises NeedsMfa: if a later version of keyturn wrote the file.
+        """
+        try:
+            content = files.read(self.context.paths.mfa_file)
+            _known_table(content, f"Could not write {self.context.paths.mfa_file}")
+        except OSError:
+            return
+        except ChangeRefused as error:
+            raise self._needs_code(profile, serial, f"{error.what}: {error.why}") from None
+
     @staticmethod
     def _needs_code(profile: str, serial: str, why: str) -> NeedsMfa:
         return NeedsMfa(
@@ -157,13 +172,46 @@ class CommandMfaCodes:
             self._update_device(serial, edit)
 
     def _update_device(self, serial: str, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        def on_bytes(old: bytes | None) -> bytes:
-            table = _decode(old)
-            table[serial] = edit(table.get(serial, {}))
-            return json.dumps({"version": 1, "devices": table}, indent=1).encode()
-
         path = self.context.paths.mfa_file
-        files.change(path, on_bytes, what=f"Could not write {path}")
+        what = f"Could not write {path}"
+        files.change(path, lambda old: with_device(old, serial, edit, what), what=what)
+
+
+def with_device(
+    old: bytes | None, serial: str, edit: Callable[[dict[str, Any]], dict[str, Any]], what: str
+) -> bytes:
+    """Return the content of the file after `edit` of one device's state. Unknown fields are kept.
+
+    :raises ChangeRefused: if a later version of keyturn wrote it.
+    """
+    table = _known_table(old, what)
+    devices = table.get("devices")
+    devices = devices if isinstance(devices, dict) else {}
+    state = devices.get(serial)
+    others = state if isinstance(state, dict) else {}
+    devices[serial] = {**others, **edit(_decode(old).get(serial, {}))}
+    return json.dumps({**table, "version": VERSION, "devices": devices}, indent=1).encode()
+
+
+def _known_table(content: bytes | None, what: str) -> dict[str, Any]:
+    """Return the whole file.
+
+    :raises ChangeRefused: if a later version of keyturn wrote it.
+    """
+    table = _table(content)
+    version = table.get("version")
+    if type(version) is int and version > VERSION:
+        raise newer_file(what, version, VERSION)
+    return table
+
+
+def _table(content: bytes | None) -> dict[str, Any]:
+    """Return the whole file, empty for malformed content."""
+    try:
+        table = json.loads(content or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return table if isinstance(table, dict) else {}
 
 
 def _decode(content: bytes | None) -> dict[str, dict[str, Any]]:
@@ -171,7 +219,7 @@ def _decode(content: bytes | None) -> dict[str, dict[str, Any]]:
     harm.
     """
     try:
-        devices = json.loads(content or b"{}").get("devices", {})
+        devices = _table(content).get("devices", {})
         return {
             str(serial): {
                 key: state[key]
@@ -180,7 +228,7 @@ def _decode(content: bytes | None) -> dict[str, dict[str, Any]]:
             }
             for serial, state in devices.items()
         }
-    except (ValueError, AttributeError, RecursionError):
+    except AttributeError:
         return {}
 
 

@@ -27,7 +27,7 @@ from keyturn.providers.base import FetchedSession, MfaDevice, Sources
 from keyturn.providers.refresher import Refresher
 from keyturn.providers.sts_limits import MFA_SESSION_MIN_LEFT
 from keyturn.storage.config import Config
-from keyturn.storage.index import Index, MfaDeviceState, MfaSessionRef
+from keyturn.storage.index import Index, MfaSessionRef
 
 #: No section or profile name contains a NUL.
 MFA_PREFIX = "\0mfa\0"
@@ -244,7 +244,8 @@ def _mfa_session_ref(index: Index, device: MfaDevice) -> MfaSessionRef | None:
 
 def end_mfa_sessions(index: Index, serial: str) -> None:
     """End all MFA sessions of a device. It needs no open vault."""
-    index.devices[serial] = MfaDeviceState({}, index.device(serial).stops + 1)
+    state = index.device(serial)
+    index.devices[serial] = replace(state, sessions={}, stops=state.stops + 1)
 
 
 def end_mfa_sessions_of_key(index: Index, key_id: str) -> None:

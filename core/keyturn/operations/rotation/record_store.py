@@ -102,9 +102,11 @@ def _require_readable(context: Context, entry: str) -> None:
 
     :raises VaultCorrupt: or `VaultNewer`: if it does.
     """
-    journal, summaries = journal_of(context), context.index.load().rotations
+    journal, index = journal_of(context), context.index.load()
+    key, summaries = index.keys.get(entry), index.rotations
+    own_name = record_name(key.user) if key is not None and key.user else None
     for name in journal.names():
-        if name not in summaries or entry in summaries[name].entries:
+        if name == own_name or name not in summaries or entry in summaries[name].entries:
             with contextlib.suppress(NeedsUnlock):
                 journal.read(name)
 
@@ -225,7 +227,7 @@ def update_index(context: Context, record: Record) -> None:
     """Write the summary of a rotation to the index. The journal is authoritative."""
 
     def edit(index: Index) -> None:
-        index.rotations.pop(record_name(record.user), None)
+        old = index.rotations.pop(record_name(record.user), None)
         if not record.step.is_last:
             index.rotations[record_name(record.user)] = RotationSummary(
                 profile=record.profile,
@@ -236,6 +238,7 @@ def update_index(context: Context, record: Record) -> None:
                 is_undoing=record.is_undoing,
                 started=record.started,
                 deletable_from=record.deletable_from(),
+                other_fields=old.other_fields if old is not None and old.started == record.started else {},
             )
 
     context.update_index(edit)
