@@ -352,7 +352,7 @@ class CredentialService:
 
     def confirm_recovery_key(self) -> None:
         """Record that the user has saved the recovery key."""
-        self.context.index.change(lambda index: replace(index, recovery_key_seen=True))
+        self.context.update_index(lambda index: replace(index, recovery_key_seen=True))
 
     def unlock(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
         """Open the vault in the agent, or in this process if no agent can be started.
@@ -452,6 +452,12 @@ class CredentialService:
 
     # Where an operation runs: in this process, in the agent that holds the vault open, or at the host of a
     # forwarded socket.
+
+    def needs_new_agent(self) -> bool:
+        """Return True if an agent of another build of keyturn runs. It serves; the next unlock replaces
+        it."""
+        agent = self._find_agent()
+        return agent is not None and not agent.is_current
 
     def _find_agent(self) -> Agent | None:
         """Return the agent that answers, or None if there is none or `use_agent` is False."""

@@ -55,7 +55,7 @@ def add_listener(listener: Listener, path: Path) -> Listener:
     :raises UnsafeFile: if the folder or the socket is not private to this user.
     """
     private_folder(path.parent)
-    return Listener(path, _bind(path), os.dup(listener.lock))
+    return Listener(path, bind(path), os.dup(listener.lock))
 
 
 def _inode(path: Path) -> tuple[int, int] | None:
@@ -93,7 +93,7 @@ def acquire(path: Path, is_answering: Callable[[Path], bool], seconds: float = 1
             return is_answered
 
         if poll_flock(lock, seconds, is_pointless=stop_waiting):
-            return Listener(path, _bind(path), lock)
+            return Listener(path, bind(path), lock)
         if not is_answered:
             raise AgentHangs(
                 "Could not start the agent", "another agent is running and does not answer", RESTART_HINT
@@ -132,26 +132,32 @@ def private_folder(folder: Path) -> None:
         )
 
 
-def _bind(path: Path) -> socket.socket:
-    """Return a listening socket at `path`; a stale one is removed first. The lock must be held."""
-    with contextlib.suppress(FileNotFoundError):
-        status = path.lstat()
-        if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
-            raise UnsafeFile(
-                "Could not start the agent",
-                f"{path} is not a socket that you own",
-                "Remove it, then try again.",
-            )
-        path.unlink()
+def bind(path: Path) -> socket.socket:
+    """Return a listening socket at `path`. The lock must be held, or the agent there be replaced.
+
+    It replaces the socket at `path` in one step, so that a client finds the old or the new one.
+    """
+    new = path.with_suffix(".new")
+    for place in (path, new):
+        with contextlib.suppress(FileNotFoundError):
+            status = place.lstat()
+            if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
+                raise UnsafeFile(
+                    "Could not start the agent",
+                    f"{place} is not a socket that you own",
+                    "Remove it, then try again.",
+                )
+    new.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         previous_umask = os.umask(0o177)
         try:
-            sock.bind(os.fspath(path))
+            sock.bind(os.fspath(new))
         finally:
             os.umask(previous_umask)
         sock.listen(_BACKLOG)
         sock.settimeout(0)
+        new.replace(path)
     except OSError as error:
         sock.close()
         raise UnsafeFile(

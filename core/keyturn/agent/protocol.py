@@ -2,7 +2,7 @@
 
 A request is an object with `v`, `op` and the fields of that op::
 
-    {"v": 1, "op": "status"}                                   pid, version, open_since, open_until,
+    {"v": 1, "op": "status"}                                   pid, version, build, open_since, open_until,
                                                                generation, paused
     {"v": 1, "op": "pause"}                                    no auto-renewal until `resume`; the status
     {"v": 1, "op": "resume"}                                   auto-renewal again; the status
@@ -31,7 +31,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from keyturn.agent.wire import ANSWER_LIMIT, DOCUMENT_END, REQUEST_LIMIT, RESULT_START, VERSION
+from keyturn.agent.wire import ANSWER_LIMIT, BUILD, DOCUMENT_END, REQUEST_LIMIT, RESULT_START, VERSION
 from keyturn.model import errors
 from keyturn.model.errors import (
     RUN,
@@ -96,6 +96,13 @@ class Agent:
     pid: int
     paused: bool
     """Auto-renewal is paused."""
+    build: int = BUILD
+    """Build of keyturn that it runs."""
+
+    @property
+    def is_current(self) -> bool:
+        """Return True if it runs this build of keyturn."""
+        return self.build == BUILD
 
 
 def request_line(op: str, **fields: object) -> bytes:

@@ -357,7 +357,10 @@ def find_agent(socket: Path, timeout: float = 1.0) -> Agent | None:
 
     try:
         status = call(socket, {"op": "status"}, timeout)
-        return Agent(int(status["pid"]), paused=bool(status.get("paused")))
+        build = status.get("build", 0)
+        return Agent(
+            int(status["pid"]), paused=bool(status.get("paused")), build=build if type(build) is int else 0
+        )
     except (KeyturnError, LookupError, TypeError, ValueError, AttributeError):
         return None
 
@@ -406,7 +409,7 @@ def start(
     recovery_key: Secret | None = None,
 ) -> None:
     """Start the agent. Wait until it has opened the vault (with the keyring if no secret is given) and
-    answers.
+    answers. It replaces a running agent of another build; one of this build goes on.
 
     :raises AgentUnavailable: if it did not start within 30 s.
     :raises KeyturnError: if it could not open the vault.

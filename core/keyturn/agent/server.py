@@ -24,7 +24,7 @@ from keyturn.agent.protocol import (
     require_forwardable,
     result_line,
 )
-from keyturn.agent.wire import REQUEST_LIMIT
+from keyturn.agent.wire import BUILD, REQUEST_LIMIT
 from keyturn.model.errors import AgentUnavailable, KeyturnError, Remedy, UsageError
 from keyturn.model.text import iso
 from keyturn.system.clock import Clock, system_clock
@@ -116,9 +116,11 @@ class AgentServer:
         clock: Clock = system_clock,
         limits: Limits | None = None,
         report: Callable[[BaseException], None] = lambda _error: None,
+        paused: bool = False,
     ) -> None:
         """:param forward: the socket that SSH forwards to other machines.
         :param report: called with unexpected errors; must not raise.
+        :param paused: begin with auto-renewal paused.
         """
         self._service = service
         self._listener = listener
@@ -133,7 +135,8 @@ class AgentServer:
         self._wake_in, self._wake_out = socket.socketpair()
         for end in (self._wake_in, self._wake_out):
             end.settimeout(0)
-        self._is_stopping = self._withdraws_on_exit = self._is_paused = False
+        self._is_stopping = self._withdraws_on_exit = False
+        self._is_paused = paused
         self._running_tasks: set[str] = set()
         self._pool = ThreadPoolExecutor(self._limits.operations, "keyturn-act")
         self._condition = threading.Condition()
@@ -334,6 +337,7 @@ class AgentServer:
         return {
             "pid": os.getpid(),
             "version": __version__,
+            "build": BUILD,
             "open_since": iso(self._since),
             "open_until": iso(self._since + self._limits.life),
             "generation": generation,

@@ -25,9 +25,9 @@ def agent() -> None:
 @agent.command()
 @opens_vault
 def start(unlocker: VaultUnlocker) -> None:
-    """Unlock the vault and start the agent, if none is running."""
+    """Unlock the vault and start the agent, if none of this version is running."""
     service = unlocker.service
-    if service.snapshot().agent:
+    if service.snapshot().agent and not (service.needs_new_agent() and unlocker.can_unlock):
         say("Agent is running.")
         return
     state = service.context.vault.state()

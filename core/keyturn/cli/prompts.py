@@ -33,6 +33,7 @@ from keyturn.model.errors import (
     UsageError,
     WrongPassphrase,
 )
+from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.model.text import safe
 from keyturn.service import CredentialService
@@ -155,6 +156,12 @@ class VaultUnlocker:
     @property
     def has_given_secret(self) -> bool:
         return self.passphrase_fd is not None or self.recovery_key_fd is not None
+
+    @property
+    def can_unlock(self) -> bool:
+        """True if a secret was given or can be asked for, or the system keyring opens the vault."""
+        is_closed = self.service.context.vault.state() is VaultState.CLOSED
+        return self.has_given_secret or on_terminal() or is_closed
 
     def passphrase(self, why: str) -> Secret | None:
         """Return the vault's passphrase from the descriptor or a prompt, or None if there is no terminal.

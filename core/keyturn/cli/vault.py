@@ -109,14 +109,19 @@ def _require_writable(descriptor: int) -> None:
 @vault.command()
 @opens_vault
 def unlock(unlocker: VaultUnlocker) -> None:
-    """Unlock the vault for 12 hours with the given secret, the system keyring or the passphrase."""
+    """Unlock the vault for 12 hours with the given secret, the system keyring or the passphrase.
+
+    An agent of another version of keyturn is replaced; requests in progress are finished.
+    """
     service = unlocker.service
     state = service.snapshot().vault
     if state is VaultState.ABSENT:
         raise NeedsVault("No vault yet", "", Remedy("vault init"))
     if state is VaultState.OPEN and not unlocker.has_given_secret:
-        say("Vault is unlocked.")
-        return
+        if not service.needs_new_agent() or not unlocker.can_unlock:
+            say("Vault is unlocked.")
+            return
+        state = service.context.vault.state()
     if state is VaultState.CLOSED and not unlocker.has_given_secret:
         unlocker.unlock_by_keyring()
     else:

@@ -60,6 +60,7 @@ def test_status_tells_who_it_is_and_since_when(serve: Serve) -> None:
     assert rpc_client.call(agent.path, {"op": "status"}) == {
         "pid": os.getpid(),
         "version": __version__,
+        "build": wire.BUILD,
         "open_since": "2026-11-23T12:00:00Z",
         "open_until": "2026-11-24T00:00:00Z",
         "generation": 0,
