@@ -39,6 +39,7 @@ from keyturn.operations import (
     configure,
     deliver,
     key_delivery,
+    newer_files,
     registry,
     release,
     startup_recovery,
@@ -295,6 +296,7 @@ class CredentialService:
 
     def plan_adopt(self, names: Sequence[str], *, session_none: bool = False) -> Plan:
         """See :func:`keyturn.operations.adopt.plan`."""
+        newer_files.require_index_and_history(self.context, "Could not adopt")
         line_program = self.context.program()
         return adopt.plan(self.context.read(), self.paths, line_program, names, session_none=session_none)
 

@@ -22,7 +22,7 @@ from keyturn.model.json_codec import to_table
 from keyturn.model.key_ids import is_long_term
 from keyturn.model.profile import Delivery, DiffLine, Key, Kind, Plan, Profile
 from keyturn.model.text import masked_key_id
-from keyturn.operations import adopt_edits, adopt_warnings, key_metadata, write_check
+from keyturn.operations import adopt_edits, adopt_warnings, key_metadata, newer_files, write_check
 from keyturn.operations.adopt_edits import LINE_KEY, SectionEdit
 from keyturn.operations.context import Context, key_entry, removed_entry
 from keyturn.operations.key_delivery import set_consent
@@ -250,6 +250,7 @@ def adopt(
     :raises ChangeRefused: if a file cannot be written safely; all files are restored.
     """
     with context.state_lock():
+        newer_files.require_index_and_history(context, "Could not adopt")
         inventory = context.read()
         inventory.require_definitions()
         if inventory.digest() != digest:

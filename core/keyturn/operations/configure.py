@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from keyturn.awsconfig.document import Document, FileKind, remove_items, set_items
 from keyturn.model.errors import FileChanged, KeyturnError, NotFound, Remedy
 from keyturn.model.profile import VaultState
-from keyturn.operations import deliver
+from keyturn.operations import deliver, newer_files
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
 from keyturn.profiles import settings, status
@@ -38,6 +38,10 @@ def change(context: Context, name: str, values: Mapping[str, str]) -> SettingsCh
     """
     inventory = context.read()
     inventory.row(name)
+    if values.keys() - {settings.REGION}:
+        newer_files.require_index(context, f"Could not set {name}")
+    if settings.REGION in values:
+        newer_files.require_history(context, f"Could not set {name}")
     region = settings.check_region(values["region"]) if settings.REGION in values else None
     other_values = {key: value for key, value in values.items() if key != settings.REGION}
     keys: list[str] = []

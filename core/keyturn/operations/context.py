@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -27,10 +28,12 @@ from keyturn.model.errors import (
 from keyturn.model.profile import Credentials, Failure, VaultState
 from keyturn.model.redaction import redacted
 from keyturn.model.secret import Secret
+from keyturn.model.text import safe
 from keyturn.profiles import inventory
 from keyturn.providers.registry import require_known_kinds
 from keyturn.storage import managed_profiles
 from keyturn.storage.activity import ActivityEntry, ActivityLog
+from keyturn.storage.index import VERSION as INDEX_VERSION
 from keyturn.storage.index import Index, IndexFile, ProfileState
 from keyturn.storage.managed_profiles import ManagedProfile
 from keyturn.storage.paths import Paths
@@ -199,8 +202,17 @@ class Context:
         failure = Failure(self.clock(), redacted(error.line()), event)
         previous = self.profile_state(profile).failure
         self.update_index(lambda index: index.update(profile, failure=failure))
-        if previous is None or previous.line != failure.line:
+        is_repeated = previous is not None and previous.line == failure.line
+        if not is_repeated and not self._is_last_activity(profile, event, failure.line):
             self.activity.add(ActivityEntry(failure.at, profile, event, failure.line, ok=False))
+
+    def _is_last_activity(self, profile: str, event: str, result: str) -> bool:
+        """Return True if the activity log ends with this event, and the index cannot tell, because a later
+        version of keyturn wrote it."""
+        if self.index.load().version <= INDEX_VERSION:
+            return False
+        last = next(iter(deque(self.activity.read(), maxlen=1)), None)
+        return last is not None and (last.profile, last.event, last.result) == (profile, event, safe(result))
 
     @contextmanager
     def log_failure(self, profile: str, event: str) -> Iterator[None]:

@@ -22,6 +22,7 @@ from keyturn.model.errors import (
 )
 from keyturn.model.profile import Delivery, VaultState
 from keyturn.model.text import from_iso
+from keyturn.operations import newer_files
 from keyturn.operations.adopt_edits import LINE_KEY
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import session_cache
@@ -43,6 +44,7 @@ def deliver(context: Context, name: str, to: Delivery, as_name: str | None = Non
     :raises NeedsMfa: if a session must be fetched for the credentials file first; nothing has changed.
     :raises ChangeRefused: if `as_name` belongs to another profile.
     """
+    newer_files.require_index_and_history(context, f"Could not deliver {name}")
     inventory = context.begin()
     if to is Delivery.CREDENTIALS_FILE:
         session_cache.require_own_environment(context, inventory, name)
@@ -339,6 +341,7 @@ def stop(context: Context, name: str) -> str:
 
     :raises NotFound: if there is no such profile.
     """
+    newer_files.require_index(context, f"Could not stop {name}")
     with context.log_failure(name, "stop"):
         inventory = context.read()
         inventory.row(name)

@@ -28,7 +28,7 @@ from keyturn.model.json_codec import from_table
 from keyturn.model.profile import Plan
 from keyturn.model.secret import Secret
 from keyturn.model.text import masked_key_id
-from keyturn.operations import adopt_edits, write_check
+from keyturn.operations import adopt_edits, newer_files, write_check
 from keyturn.operations.adopt_edits import LINE_KEY, RemovedSettings
 from keyturn.operations.context import Context, credentials_in, invalid_entry, key_entry, removed_entry
 from keyturn.operations.credentials.session_cache import end_mfa_sessions_of_key
@@ -56,6 +56,7 @@ def plan(context: Context, names: Sequence[str]) -> Plan:
     :raises NotFound: if a profile is not managed by keyturn.
     :raises NeedsUnlock: if the vault is locked, because it holds the settings to restore.
     """
+    newer_files.require_index_and_history(context, "Could not release")
     inventory = context.read()
     sections = _removed_sections(context, inventory, names)
     changes = _file_changes(context, inventory, sections)
@@ -123,6 +124,7 @@ def release(
     :raises NeedsConfirmation: if the words are required; the hint contains them.
     """
     with context.state_lock():
+        newer_files.require_index_and_history(context, "Could not release")
         inventory = context.read()
         if inventory.digest() != digest:
             raise FileChanged(

@@ -26,6 +26,7 @@ from keyturn.model.errors import (
 )
 from keyturn.model.profile import Credentials
 from keyturn.model.text import masked_key_id
+from keyturn.operations import newer_files
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store, vault_keys
@@ -57,6 +58,7 @@ def start(context: Context, name: str, code: str | None = None) -> Progress:
     :raises RotationHalted: if a rotation is pending, or both access key slots are used.
     :raises KeyturnError: if another precondition fails. Nothing has changed.
     """
+    newer_files.require_index_and_history(context, f"Could not rotate {name}")
     context.require_open()
     inventory = context.read()
     inventory.require_definitions()

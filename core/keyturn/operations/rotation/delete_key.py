@@ -11,6 +11,7 @@ from keyturn.model.errors import AwsError, KeyturnError, NeedsConfirmation, NotF
 from keyturn.model.json_codec import stored
 from keyturn.model.profile import Credentials
 from keyturn.model.text import iso, masked_key_id, span
+from keyturn.operations import newer_files
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store, vault_keys
@@ -104,6 +105,7 @@ def finish(context: Context, name: str, code: str | None = None, last_four: str 
     :raises RotationHalted: if there are warnings, and the characters were not given.
     :raises NeedsConfirmation: if there are no warnings, and the characters were not given or are wrong.
     """
+    newer_files.require_index(context, f"Could not finish the rotation of {name}")
     record = record_store.require_pending_record(context, name)
     key_signer = KeySigner(context, record.profile, code)
     _require_deletion_step(record)
