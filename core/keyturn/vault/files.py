@@ -18,15 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from keyturn.model.errors import (
-    RUN,
-    THEN_RUN,
-    UPGRADE,
-    Remedy,
-    VaultCorrupt,
-    VaultError,
-    VaultNewer,
-)
+from keyturn.model.errors import RUN, THEN_RUN, UPGRADE, Remedy, VaultCorrupt, VaultError, VaultNewer
 from keyturn.system import files
 from keyturn.system.files import private_dir, sync_dir
 from keyturn.system.ownership import check_own
