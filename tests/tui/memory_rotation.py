@@ -27,7 +27,7 @@ from keyturn.model.errors import (
 from keyturn.model.json_codec import to_table
 from keyturn.model.profile import Key, Profile, rotation_of
 from keyturn.model.text import iso, masked_key_id
-from keyturn.operations.rotation.delete_key import DeletionFacts
+from keyturn.operations.rotation.delete_key import DeletionFacts, Obstacle
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import GRACE_PERIOD, Step
 
@@ -111,8 +111,10 @@ class MemoryRotation:
 
     def deletion_facts(self, name: str, code: str | None = None) -> DeletionFacts:
         self._record_call("ending", name, code)
-        rotation = self._require_deletion_step(name)
-        warnings = []
+        return self._deletion_facts(self._require_deletion_step(name))
+
+    def _deletion_facts(self, rotation: RunningRotation) -> DeletionFacts:
+        obstacles = {}
         use, until = self.last_use, self._deletable_from(rotation)
         if (
             use is not None
@@ -121,18 +123,22 @@ class MemoryRotation:
             and rotation.new.created
             and use.at > rotation.new.created
         ):
-            warnings.append("it was used after the new key was made: something still has it")
+            obstacles[Obstacle.USED] = "it was used after the new key was made: something still has it"
         if until is not None and self._service.now() < until:
-            warnings.append("its time of grace ends in 24h")
-        return DeletionFacts.of(rotation.old.key_id, use, tuple(warnings))
+            obstacles[Obstacle.GRACE] = "its time of grace ends in 24h"
+        return DeletionFacts.of(rotation.old.key_id, use, obstacles)
 
-    def finish(self, name: str, last_four: str | None, code: str | None = None) -> Progress:
+    def finish(
+        self, name: str, last_four: str | None, code: str | None = None, force: tuple[Obstacle, ...] = ()
+    ) -> Progress:
         self._record_call("finish", name, code)
         rotation = self._require_deletion_step(name)
-        if last_four != rotation.old.key_id[-4:]:
-            what, until = f"deletion of {masked_key_id(rotation.old.key_id)}", self._deletable_from(rotation)
-            if last_four is None and until is not None and self._service.now() < until:
-                raise RotationHalted(what, "its time of grace is not over")
+        facts, what = self._deletion_facts(rotation), f"deletion of {masked_key_id(rotation.old.key_id)}"
+        if last_four not in (None, rotation.old.key_id[-4:]):
+            raise NeedsConfirmation(what, "these are not its last four characters")
+        if set(facts.obstacles) - set(force):
+            raise RotationHalted(what, "; ".join(facts.warnings))
+        if last_four is None:
             raise NeedsConfirmation(what, "it cannot be undone")
         return self._reach(name, Step.DONE)
 

@@ -14,6 +14,7 @@ from rich.cells import cell_len
 from keyturn.aws.api import LastUse
 from keyturn.model.errors import Remedy, RotationHalted, Unreachable
 from keyturn.model.profile import Key, VaultState
+from keyturn.operations.rotation.delete_key import Obstacle
 from keyturn.operations.rotation.record import Step
 from keyturn.operations.rotation.rotation_client import RotationClient
 from keyturn_tui.dialogs.confirm import ConfirmScreen, DeletionScreen
@@ -61,7 +62,8 @@ def test_the_service_in_memory_takes_the_steps_of_the_real_one(service: MemorySe
     through = RotationClient(None, service.now, lambda _name: None).run_to_end  # type: ignore[arg-type]  # nothing is run
     steps = [each.step for each in through(first, lambda: rotations.advance(name), lambda _: None)]
     assert steps == [Step.CREATED, Step.VERIFIED, Step.STORED, Step.DELIVERED, Step.DEACTIVATED]
-    assert rotations.finish(name, first.old_id[-4:]).step is Step.DONE
+    done = rotations.finish(name, first.old_id[-4:], force=(Obstacle.GRACE,))
+    assert done.step is Step.DONE
 
 
 async def test_a_key_is_replaced_and_the_old_one_deleted_later(drive: Drive, service: MemoryService) -> None:
@@ -92,6 +94,7 @@ async def test_a_key_is_replaced_and_the_old_one_deleted_later(drive: Drive, ser
         await driver.type("RD")
         await wait_for(driver, "Last four")
         assert isinstance(driver.app.screen, DeletionScreen)
+        assert "and used to override:" in screen_words(driver)
         assert "Last used: 24h ago (s3, eu-west-1)." in screen_words(driver)
         assert "▲ It was used after the new key was made" in screen_words(driver)
         await driver.type("NEW2\r")
@@ -101,6 +104,14 @@ async def test_a_key_is_replaced_and_the_old_one_deleted_later(drive: Drive, ser
         assert "Type the last four characters to delete the key." in screen_words(driver)
         assert "finish" not in rotations.operations
         await driver.type("4wqp\r")
+        assert "To delete the key anyway, type used in Override." in screen_words(driver)
+        await driver.type("late\r")
+        assert "Unknown word 'late'. Valid: grace, used." in screen_words(driver)
+        driver.app.screen.query_one("#override", PlainField).clear()
+        await driver.type("grace\r")
+        assert "type used in Override" in screen_words(driver), "another obstacle is not there"
+        assert "finish" not in rotations.operations
+        await driver.type(",used\r")
         await wait_for(driver, "AKIA…NEW2 is in use, AKIA…4WQP is deleted.")
         await driver.type("\r")
         assert on_main(driver)

@@ -10,7 +10,7 @@ import pytest
 from keyturn.aws.api import LastUse
 from keyturn.model.errors import THEN_RUN, Hint, Remedy, parts_of
 from keyturn.model.profile import Profile
-from keyturn.operations.rotation.delete_key import DeletionFacts
+from keyturn.operations.rotation.delete_key import DeletionFacts, Obstacle
 from keyturn.profiles.status import why_not_rotatable
 from keyturn_tui.actions import words_with_keys
 from keyturn_tui.controllers.rotation import key_of
@@ -58,8 +58,8 @@ def test_a_hint_names_no_key_that_the_dialog_does_not_offer() -> None:
 
 def test_the_facts_before_a_deletion() -> None:
     use = LastUse(NOW - timedelta(hours=2), "s3", "eu-west-1")
-    warnings_shown = ("it was used 2h ago, after the new key was made: something still has it",)
-    text = plain(deletion_lines(old_key(DeletionFacts.of(OLD, use, warnings_shown), DEPLOY, NOW), 66, "▲"))
+    obstacles = {Obstacle.USED: "it was used 2h ago, after the new key was made: something still has it"}
+    text = plain(deletion_lines(old_key(DeletionFacts.of(OLD, use, obstacles), DEPLOY, NOW), 66, "▲"))
     assert text == (
         "AKIA…4WQP of ci-deploy will be deleted at AWS.\n"
         "This cannot be undone. Last used: 2h ago (s3, eu-west-1).\n"
@@ -67,12 +67,13 @@ def test_the_facts_before_a_deletion() -> None:
         "▲ It was used 2h ago, after the new key was made: something still\n"
         "  has it.\n"
         "\n"
-        "Type the last four characters of the key to confirm:"
+        "To delete it anyway, type its last four characters, and used to\n"
+        "override:"
     )
     assert (
-        "never, according to AWS" in old_key(DeletionFacts.of(OLD, LastUse(None), ()), DEPLOY, NOW).facts[1]
+        "never, according to AWS" in old_key(DeletionFacts.of(OLD, LastUse(None), {}), DEPLOY, NOW).facts[1]
     )
-    assert "Last used: unknown" in old_key(DeletionFacts.of(OLD, None, ()), DEPLOY, NOW).facts[1]
+    assert "Last used: unknown" in old_key(DeletionFacts.of(OLD, None, {}), DEPLOY, NOW).facts[1]
 
 
 @pytest.mark.parametrize(

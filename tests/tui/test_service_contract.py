@@ -33,6 +33,7 @@ from keyturn.model.errors import (
 )
 from keyturn.model.profile import Delivery, Renew, RotationState, Session, State, VaultState, state_of
 from keyturn.model.secret import Secret
+from keyturn.operations.rotation.delete_key import Obstacle
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import GRACE_PERIOD, Step
 from keyturn.operations.rotation.rotation_client import RotationClient
@@ -481,6 +482,9 @@ def test_a_rotation_takes_its_steps_and_the_row_shows_each(opened: World) -> Non
     assert "grace" in facts.warnings[0]
     fails(RotationHalted, lambda: rotation.finish(KEY, None))
     fails(NeedsConfirmation, lambda: rotation.finish(KEY, last_four(new)))
+    for force in ((), (Obstacle.USED,)):
+        fails(RotationHalted, lambda force=force: rotation.finish(KEY, last_four(old.key_id), force=force))  # type: ignore[misc]  # a default argument binds the loop variable
+    fails(NeedsConfirmation, lambda: rotation.finish(KEY, None, force=(Obstacle.GRACE,)))
     opened.wait(timedelta(hours=25))
     assert rotation.deletion_facts(KEY).warnings == ()
     fails(NeedsConfirmation, lambda: rotation.finish(KEY, None))

@@ -25,7 +25,7 @@ from keyturn.model.labels import rotation_words
 from keyturn.model.profile import Profile
 from keyturn.model.text import masked_key_id
 from keyturn.operations.rotation import iam_policy
-from keyturn.operations.rotation.delete_key import DeletionFacts
+from keyturn.operations.rotation.delete_key import DeletionFacts, Obstacle, obstacles_named
 from keyturn.operations.rotation.progress import STEP_TEXTS, Progress
 from keyturn.operations.rotation.record import Step
 from keyturn.operations.rotation.rotation_client import RotationClient
@@ -44,6 +44,12 @@ T = TypeVar("T")
 @click.option(
     "--confirm", "word", metavar="LAST4", help="With --finish: last four characters of the old key."
 )
+@click.option(
+    "--force",
+    metavar="WORDS",
+    help="With --confirm: delete the old key in its grace period (grace), or although it was used since "
+    "(used), or both (grace,used).",
+)
 @click.option("--mfa-code", metavar="CODE", help="Current six-digit code of the MFA device.")
 @as_json
 @yes
@@ -52,15 +58,16 @@ def rotate(unlocker: VaultUnlocker, *, profile: str, json_: bool, **options: Any
     """Replace a long-term key with a new one and deactivate the old one. Deletes nothing.
 
     Each step is on disk before the next. After an interruption a working key is in the vault, and --resume or
-    --undo continues from there. --finish deletes the old key after 24 hours, or earlier if its last four
-    characters confirm it.
+    --undo continues from there. --finish deletes the old key once --confirm names its last four characters.
+    In its grace period of 24 hours, or if it was used since the new key replaced it, that is refused, unless
+    --force names what it overrides.
     """
     command = _RotateCommand(unlocker, profile, options["mfa_code"], json_, options["yes"])
     modes: dict[str, Callable[[], None]] = {
         "status": command.status,
         "resume": command.resume,
         "undo": command.undo,
-        "finish": lambda: command.finish(options["word"]),
+        "finish": lambda: command.finish(options["word"], force),
         "policy": command.policy,
         "drop": lambda: command.drop(options["drop"]),
     }
@@ -69,6 +76,9 @@ def rotate(unlocker: VaultUnlocker, *, profile: str, json_: bool, **options: Any
         raise UsageError("Invalid options", f"--{given[0]} and --{given[1]} exclude each other", "Use one")
     if options["word"] is not None and given != ["finish"]:
         raise UsageError("Invalid option --confirm", "it requires --finish", "Remove it, or add --finish")
+    if options["force"] is not None and options["word"] is None:
+        raise UsageError("Invalid option --force", "it requires --finish --confirm LAST4", "Add them")
+    force = obstacles_named(options["force"]) if options["force"] is not None else ()
     perform = modes[given[0]] if given else command.rotate
     perform()
 
@@ -107,16 +117,27 @@ class _RotateCommand:
         confirm(f"Return to the old key of {self.name} and delete the new one", yes=self.yes)
         self._say_end(self._run_to_end(self._rotation.undo))
 
-    def finish(self, last_four: str | None) -> None:
+    def finish(self, last_four: str | None, force: tuple[Obstacle, ...]) -> None:
         if last_four is None and on_terminal() and not self.json_:
-            _print_deletion_facts(self._run(self._rotation.deletion_facts))
-            last_four = ask_line(
-                "Type the last four characters of the key to delete it, or press Enter to keep it"
-            )
-            if not last_four:
-                say("Nothing was deleted.")
-                raise click.exceptions.Exit(1)
-        self._say_end(self._run_to_end(lambda name, code: self._rotation.finish(name, last_four, code)))
+            last_four = self._ask_last_four()
+        self._say_end(
+            self._run_to_end(lambda name, code: self._rotation.finish(name, last_four, code, force))
+        )
+
+    def _ask_last_four(self) -> str | None:
+        """Show the facts about the old key and return what the user types, or None if the key cannot be
+        deleted by its last four characters alone."""
+        facts = self._run(self._rotation.deletion_facts)
+        _print_deletion_facts(facts)
+        if facts.obstacles:
+            return None
+        last_four = ask_line(
+            "Type the last four characters of the key to delete it, or press Enter to keep it"
+        )
+        if not last_four:
+            say("Nothing was deleted.")
+            raise click.exceptions.Exit(1)
+        return last_four
 
     def drop(self, last_four: str) -> None:
         say(self._run(lambda name, code: self._rotation.delete_other_key(name, last_four, code)))
@@ -195,12 +216,12 @@ class _RotateCommand:
 
 
 def _print_deletion_facts(facts: DeletionFacts) -> None:
+    """Print the facts. The refusal that follows describes the obstacles."""
     used_at = f"{facts.use.at:%Y-%m-%d %H:%M} UTC" if facts.use.at else "never"
     where = f" ({facts.use.where})" if facts.use.where else ""
-    say(f"{facts.old_id} will be deleted at AWS. This cannot be undone.")
+    if not facts.obstacles:
+        say(f"{facts.old_id} will be deleted at AWS. This cannot be undone.")
     say(f"Last used, as reported by AWS: {used_at if facts.is_use_known else 'unknown'}{where}")
-    for warning in facts.warnings:
-        say(f"! {warning}")
 
 
 def _say_status(table: Mapping[str, Any]) -> None:

@@ -291,7 +291,7 @@ def rotate_keys(user: Flow) -> None:
     user.does("rotate", "acme-alice", "--policy")
     old = json.loads(user.does("rotate", "ci-deploy", "--yes", "--json"))["rotation"]["old_id"]
     user.does("rotate", "ci-deploy", "--finish", code=5)
-    user.does("rotate", "ci-deploy", "--finish", "--confirm", old[-4:])
+    user.does("rotate", "ci-deploy", "--finish", "--confirm", old[-4:], "--force", "grace")
     user.search_files()
 
 

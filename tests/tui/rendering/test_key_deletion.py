@@ -10,7 +10,7 @@ import pytest
 from keyturn.aws.api import LastUse
 from keyturn.model.errors import RotationHalted
 from keyturn.model.profile import Key, Profile
-from keyturn.operations.rotation.delete_key import DeletionFacts
+from keyturn.operations.rotation.delete_key import DeletionFacts, Obstacle
 from keyturn_tui.rendering.key_deletion import last_used_text, lost_key, old_key, other_key
 from tests.tui.sample_profiles import NOW
 
@@ -33,19 +33,19 @@ USER = "arn:aws:iam::444455556666:user/team/ci-user"
     ],
 )
 def test_the_old_key_is_named_with_its_user_as_far_as_that_is_known(key: Key | None, owner: str) -> None:
-    key_to_delete = old_key(DeletionFacts.of(KEY_ID, None, ()), Profile("ci-deploy", key=key), NOW)
+    key_to_delete = old_key(DeletionFacts.of(KEY_ID, None, {}), Profile("ci-deploy", key=key), NOW)
     assert key_to_delete.key_id == KEY_ID
     assert key_to_delete.facts[0].startswith(f"{SHOWN} {owner} will be deleted")
 
 
 def test_a_hostile_name_of_a_profile_is_written_out() -> None:
-    fact = old_key(DeletionFacts.of(KEY_ID, None, ()), Profile("a\x1b[2J"), NOW).facts[0]
+    fact = old_key(DeletionFacts.of(KEY_ID, None, {}), Profile("a\x1b[2J"), NOW).facts[0]
     assert fact.startswith(f"{SHOWN} of a\\x1b[2J will")
 
 
 @pytest.mark.parametrize(("length", "shown"), [(76, "b" * 76), (77, "b" * 75 + "…"), (200, "b" * 75 + "…")])
 def test_a_long_name_of_a_profile_is_cut(length: int, shown: str) -> None:
-    fact = old_key(DeletionFacts.of(KEY_ID, None, ()), Profile("b" * length), NOW).facts[0]
+    fact = old_key(DeletionFacts.of(KEY_ID, None, {}), Profile("b" * length), NOW).facts[0]
     assert fact.startswith(f"{SHOWN} of {shown} will")
 
 
@@ -61,15 +61,15 @@ def test_a_long_name_of_a_profile_is_cut(length: int, shown: str) -> None:
     ],
 )
 def test_the_last_use_of_the_old_key_is_said(use: LastUse | None, words: str) -> None:
-    assert old_key(DeletionFacts.of(KEY_ID, use, ()), Profile("ci"), NOW).facts[1].endswith(words)
+    assert old_key(DeletionFacts.of(KEY_ID, use, {}), Profile("ci"), NOW).facts[1].endswith(words)
 
 
 def test_all_warnings_about_the_old_key_are_shown() -> None:
-    warnings_shown = ("it was used 2h ago", "it was deactivated an hour ago")
-    assert (
-        old_key(DeletionFacts.of(KEY_ID, None, warnings_shown), Profile("ci"), NOW).warnings == warnings_shown
-    )
-    assert old_key(DeletionFacts.of(KEY_ID, None, ()), Profile("ci"), NOW).warnings == ()
+    obstacles = {Obstacle.USED: "it was used 2h ago", Obstacle.GRACE: "it was deactivated an hour ago"}
+    key_to_delete = old_key(DeletionFacts.of(KEY_ID, None, obstacles), Profile("ci"), NOW)
+    assert key_to_delete.warnings == tuple(obstacles.values())
+    assert key_to_delete.obstacles == (Obstacle.USED, Obstacle.GRACE)
+    assert old_key(DeletionFacts.of(KEY_ID, None, {}), Profile("ci"), NOW).warnings == ()
 
 
 # -- a key whose secret never arrived ------------------------------------------------------------

@@ -19,7 +19,7 @@ from keyturn_tui.actions import words_with_keys
 from keyturn_tui.controllers.profiles import Cancelled, ProfileController
 from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.dialogs.base import error_text
-from keyturn_tui.dialogs.confirm import ConfirmScreen, DeletionScreen
+from keyturn_tui.dialogs.confirm import ConfirmedDeletion, ConfirmScreen, DeletionScreen
 from keyturn_tui.rendering.key_deletion import KeyToDelete, lost_key, old_key, other_key
 from keyturn_tui.rendering.rotation_steps import (
     Phase,
@@ -78,7 +78,8 @@ class RotationController:
         self._start(self._confirm_undo())
 
     def delete(self) -> None:
-        """Delete the key that this state offers, after its last four characters are typed."""
+        """Delete the key that this state offers, after its last four characters are typed, and the words that
+        override what forbids it."""
         self._is_first_run = False
         self._start(self._delete())
 
@@ -167,23 +168,27 @@ class RotationController:
         rotation, view = self._state.service.rotation, self.view
         if view.step is Step.DEACTIVATED:
             facts = await self._step(partial(rotation.deletion_facts, self._name))
-            last_four = await self._confirm_deletion(old_key(facts, view.profile, self._state.now()))
-            self._show_progress(await self._step(lambda code: rotation.finish(self._name, last_four, code)))
+            typed = await self._confirm_deletion(old_key(facts, view.profile, self._state.now()))
+            self._show_progress(
+                await self._step(
+                    lambda code: rotation.finish(self._name, typed.last_four, code, force=typed.force)
+                )
+            )
             return
         if view.orphans:
             key = lost_key(view.orphans[0], view.old)
         else:
             found = await self._step(partial(rotation.status, self._name))
             key = other_key(found, self._state.now())
-        last_four = await self._confirm_deletion(key)
-        done = await self._step(lambda code: rotation.delete_other_key(self._name, last_four, code))
+        typed = await self._confirm_deletion(key)
+        done = await self._step(lambda code: rotation.delete_other_key(self._name, typed.last_four, code))
         self.status = (f"{done[:1].upper()}{done[1:]}. Press Enter to start again.", "good")
         await self._ui.reload()
         profile = self._state.profile(self._name) or view.profile
         self._update_view(progress=None, reached_at={}, profile=profile)
 
-    async def _confirm_deletion(self, key: KeyToDelete) -> str:
-        """Return the key's last four characters.
+    async def _confirm_deletion(self, key: KeyToDelete) -> ConfirmedDeletion:
+        """Return what the user typed to delete the key.
 
         :raises Cancelled: if the user keeps the key.
         """
@@ -191,10 +196,10 @@ class RotationController:
         if self._stop_requested.is_set():
             raise Cancelled
         self._update_view(phase=Phase.IDLE)
-        last_four_typed = await self._ui.show_dialog(DeletionScreen(self._state, key))
-        if last_four_typed is None:
+        typed = await self._ui.show_dialog(DeletionScreen(self._state, key))
+        if typed is None:
             raise Cancelled
-        return last_four_typed
+        return typed
 
     async def _step(self, command: Callable[[str | None], T]) -> T:
         """Run one step. While it runs, quitting asks for confirmation."""

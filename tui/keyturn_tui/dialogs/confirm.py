@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
-from keyturn.model.errors import NeedsConfirmation
+from keyturn.model.errors import NeedsConfirmation, UsageError
 from keyturn.model.text import masked_key_id
+from keyturn.operations.rotation.delete_key import Obstacle, obstacles_named
 from keyturn_tui.dialogs.base import Dialog, EntryDialog, field_row, key_line
 from keyturn_tui.rendering.key_deletion import KeyToDelete
 from keyturn_tui.rendering.profile_cells import Line, marked_paragraph, paragraph
@@ -84,7 +86,12 @@ def deletion_lines(key: KeyToDelete, width: int, mark: str) -> list[Line]:
     if key.warnings:
         lines.append(())
     lines += warning_lines(key.warnings, width, mark)
-    return [*lines, (), *paragraph("Type the last four characters of the key to confirm:", width)]
+    request = "Type the last four characters of the key to confirm:"
+    if key.obstacles:
+        request = (
+            f"To delete it anyway, type its last four characters, and {','.join(key.obstacles)} to override:"
+        )
+    return [*lines, (), *paragraph(request, width)]
 
 
 def warning_lines(warnings: Sequence[str], width: int, mark: str) -> list[Line]:
@@ -96,9 +103,17 @@ def warning_lines(warnings: Sequence[str], width: int, mark: str) -> list[Line]:
     return lines
 
 
-class DeletionScreen(Dialog[str]):
-    """Closes with the last four characters of the key if they match, or with None if the key is kept (the
-    default)."""
+@dataclass(frozen=True, slots=True)
+class ConfirmedDeletion:
+    """Confirmation of a deletion, as the user typed it."""
+
+    last_four: str
+    force: tuple[Obstacle, ...]
+
+
+class DeletionScreen(Dialog[ConfirmedDeletion]):
+    """Closes with what the user typed if the last four characters match and every obstacle is named, or with
+    None if the key is kept (the default)."""
 
     WIDTH = 70
 
@@ -108,6 +123,8 @@ class DeletionScreen(Dialog[str]):
 
     def compose_fields(self) -> ComposeResult:
         yield field_row("Last four", PlainField(id="last-four", max_length=4), 5)
+        if self._key.obstacles:
+            yield field_row("Override", PlainField(id="override", max_length=40), 20)
 
     def body(self) -> Sequence[Line]:
         """Return the facts. In a small window the warnings come first."""
@@ -123,12 +140,35 @@ class DeletionScreen(Dialog[str]):
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
         message.stop()
-        typed = message.value.strip().upper()
-        if typed == self._key.key_id[-4:].upper():
-            self.dismiss(self._key.key_id[-4:])
-        elif not typed:
+        typed = self.query_one("#last-four", PlainField).value.strip().upper()
+        if typed != self._key.key_id[-4:].upper():
+            self._refuse_last_four(typed)
+            return
+        try:
+            force = self._obstacles_typed()
+        except UsageError as error:
+            self.set_status(f"{error.why[:1].upper()}{error.why[1:]}. {error.hint}.", "error")
+            return
+        unnamed = [obstacle for obstacle in self._key.obstacles if obstacle not in force]
+        if unnamed:
+            self.query_one("#override", PlainField).focus()
+            self.set_status(f"To delete the key anyway, type {','.join(unnamed)} in Override.", "soon")
+        else:
+            self.dismiss(ConfirmedDeletion(self._key.key_id[-4:], force))
+
+    def _refuse_last_four(self, typed: str) -> None:
+        if not typed:
             self.set_status("Type the last four characters to delete the key.", "soon")
         else:
             self.set_status(
                 f"These are not the last four characters of {masked_key_id(self._key.key_id)}.", "error"
             )
+
+    def _obstacles_typed(self) -> tuple[Obstacle, ...]:
+        """Return the obstacles that the user named.
+
+        :raises UsageError: if there is another word.
+        """
+        fields = self.query("#override").results(PlainField)
+        text = "".join(field.value.strip().lower() for field in fields)
+        return obstacles_named(text) if text else ()

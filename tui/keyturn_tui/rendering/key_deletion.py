@@ -11,7 +11,7 @@ from keyturn.aws.api import LastUse
 from keyturn.model.errors import RotationHalted
 from keyturn.model.profile import Profile
 from keyturn.model.text import from_iso, masked_key_id, safe
-from keyturn.operations.rotation.delete_key import DeletionFacts
+from keyturn.operations.rotation.delete_key import DeletionFacts, Obstacle
 from keyturn.operations.rotation.key_status import last_use_text
 
 _MINUTE = timedelta(minutes=1)
@@ -26,6 +26,8 @@ class KeyToDelete:
     facts: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     """Reasons against the deletion, each as a clause."""
+    obstacles: tuple[Obstacle, ...] = ()
+    """Obstacles that the user must name, each described by one of the warnings."""
 
 
 def old_key(facts: DeletionFacts, profile: Profile, now: datetime) -> KeyToDelete:
@@ -36,7 +38,7 @@ def old_key(facts: DeletionFacts, profile: Profile, now: datetime) -> KeyToDelet
         f"{masked_key_id(facts.old_id)}{safe(owner, 80)} will be deleted at AWS.",
         f"This cannot be undone. Last used: {last_used_text(facts.last_use, now)}.",
     )
-    return KeyToDelete(facts.old_id, "Delete old access key?", facts_text, facts.warnings)
+    return KeyToDelete(facts.old_id, "Delete old access key?", facts_text, facts.warnings, facts.obstacles)
 
 
 def lost_key(key_id: str, old: str) -> KeyToDelete:

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Self
 
 from keyturn.aws.api import LastUse, ListedKey
-from keyturn.model.errors import AwsError, KeyturnError, NeedsConfirmation, NotFound, Remedy, RotationHalted
+from keyturn.model.errors import (
+    AwsError,
+    KeyturnError,
+    NeedsConfirmation,
+    NotFound,
+    Remedy,
+    RotationHalted,
+    UsageError,
+)
 from keyturn.model.json_codec import stored
 from keyturn.model.profile import Credentials
 from keyturn.model.text import iso, masked_key_id, span
@@ -16,12 +25,37 @@ from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.operations.rotation.advance import advance
+from keyturn.operations.rotation.drift import find_drift
 from keyturn.operations.rotation.key_signer import KeySigner
 from keyturn.operations.rotation.key_status import last_use_text, recent_use_reason
 from keyturn.operations.rotation.progress import Progress, rotation_halted
 from keyturn.operations.rotation.record import Record, Step, user_name
-from keyturn.operations.rotation.state_machine import NextStep, next_step, orphans
+from keyturn.operations.rotation.state_machine import NextStep, ObservedKeys, next_step, orphans
 from keyturn.operations.rotation.step_actions import StepActions
+
+
+class Obstacle(StrEnum):
+    """A fact that forbids the deletion of the old key. Its value is the word that overrides it."""
+
+    GRACE = "grace"
+    """The grace period has not ended."""
+    USED = "used"
+    """The key was used after the new one replaced it, or AWS does not report its last use."""
+
+
+def obstacles_named(text: str) -> tuple[Obstacle, ...]:
+    """Return the obstacles that a comma-separated list names.
+
+    :raises UsageError: if it holds another word.
+    """
+    named = []
+    for word in text.split(","):
+        try:
+            named.append(Obstacle(word.strip()))
+        except ValueError:
+            valid = f"Valid: {', '.join(Obstacle)}"
+            raise UsageError("Invalid option --force", f"unknown word '{word.strip()}'", valid) from None
+    return tuple(dict.fromkeys(named))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +64,21 @@ class DeletionFacts:
 
     old_id: str
     warnings: tuple[str, ...] = field(metadata=stored("against"))
-    """Reasons not to delete it now, each a clause."""
+    """A clause for each of `obstacles`, in their order."""
     is_use_known: bool = field(metadata=stored("told"))
     """AWS reported the last use, or that the key was never used."""
     use: LastUse = field(metadata=stored(flat=True))
+    obstacles: tuple[Obstacle, ...] = field(default=(), metadata=stored("force"))
+    """Obstacles that the user must name to delete the key now."""
 
     @classmethod
-    def of(cls, old_id: str, use: LastUse | None, warnings: tuple[str, ...]) -> Self:
+    def of(cls, old_id: str, use: LastUse | None, obstacles: Mapping[Obstacle, str]) -> Self:
         """Return the facts for a key.
 
         :param use: None if AWS does not report it.
+        :param obstacles: the clause that describes each obstacle.
         """
-        return cls(old_id, warnings, use is not None, use or LastUse(None))
+        return cls(old_id, tuple(obstacles.values()), use is not None, use or LastUse(None), tuple(obstacles))
 
     @property
     def last_use(self) -> LastUse | None:
@@ -54,12 +91,12 @@ def deletion_facts(context: Context, name: str, code: str | None = None) -> Dele
     """Return the facts about the old key of a rotation whose only step left is the deletion.
 
     :raises NotFound: if no rotation is pending.
-    :raises RotationHalted: if other steps are left.
+    :raises RotationHalted: if other steps are left, or the keys were changed at AWS.
     """
     record = record_store.require_pending_record(context, name)
     _require_deletion_step(record)
     key_signer = KeySigner(context, record.profile, code)
-    key_signer.observe(record)
+    _require_deletable(record, key_signer.observe(record))
     return _deletion_facts(context, record, key_signer)
 
 
@@ -78,32 +115,64 @@ def _require_deletion_step(record: Record) -> None:
         )
 
 
+def _require_deletable(record: Record, observed: ObservedKeys) -> None:
+    """Require that the new key works and the old one is inactive or deleted at AWS.
+
+    :raises RotationHalted: if the keys or the vault were changed since the deactivation.
+    """
+    step = next_step(record, observed)
+    if step in (NextStep.DELETE, NextStep.CLOSE):
+        return
+    resume = Remedy("rotate", record.profile, "--resume")
+    if step is NextStep.STORE:
+        raise rotation_halted(
+            record, f"{record.masked_new_id} is not in the vault any more", ("Store it first: ", resume)
+        )
+    drift = find_drift(record, observed)
+    if drift is not None:
+        raise rotation_halted(record, drift.why, drift.hint)
+    raise rotation_halted(
+        record, f"{record.masked_old_id} is not inactive any more", ("Deactivate it first: ", resume)
+    )
+
+
 def _deletion_facts(context: Context, record: Record, key_signer: KeySigner) -> DeletionFacts:
     old_id, now = record.old.access_key_id, context.clock()
     use: LastUse | None = None
-    warnings = []
+    obstacles = {}
     try:
         use = key_signer.last_use(record.signers(now), old_id)
     except AwsError as error:
-        warnings.append(f"AWS does not report its last use ({error.why})")
+        obstacles[Obstacle.USED] = f"it may be in use: AWS does not report its last use ({error.why})"
     stored_at = record.step_times.get(Step.STORED, record.started)
     if use is not None and use.at is not None and use.at > stored_at:
-        warnings.append(
+        obstacles[Obstacle.USED] = (
             f"it was used {last_use_text(use, now)}, after the new key replaced it: something still uses it"
         )
     deletable_from = record.deletable_from()
-    if deletable_from is not None and now < deletable_from:
-        warnings.append(f"its grace period ends in {span(deletable_from - now)}, at {iso(deletable_from)}")
-    return DeletionFacts.of(old_id, use, tuple(warnings))
+    if deletable_from is None:
+        obstacles[Obstacle.GRACE] = "the time of its deactivation is unknown"
+    elif now < deletable_from:
+        obstacles[Obstacle.GRACE] = (
+            f"its grace period ends in {span(deletable_from - now)}, at {iso(deletable_from)}"
+        )
+    return DeletionFacts.of(old_id, use, obstacles)
 
 
 @operation("rotate-finish")
-def finish(context: Context, name: str, code: str | None = None, last_four: str | None = None) -> Progress:
+def finish(
+    context: Context,
+    name: str,
+    code: str | None = None,
+    last_four: str | None = None,
+    force: tuple[Obstacle, ...] = (),
+) -> Progress:
     """Delete the old key of a rotation.
 
     :param last_four: the old key's last four characters, as the user typed them.
-    :raises RotationHalted: if there are warnings, and the characters were not given.
-    :raises NeedsConfirmation: if there are no warnings, and the characters were not given or are wrong.
+    :param force: the obstacles that the user named. Each overrides itself alone.
+    :raises RotationHalted: if there is an obstacle that the user did not name. Nothing has changed.
+    :raises NeedsConfirmation: if the characters were not given or are wrong. Nothing has changed.
     """
     newer_files.require_index(context, f"Could not finish the rotation of {name}")
     record = record_store.require_pending_record(context, name)
@@ -111,33 +180,36 @@ def finish(context: Context, name: str, code: str | None = None, last_four: str 
     _require_deletion_step(record)
     if next_step(record, key_signer.observe(record)) is NextStep.CLOSE:
         return advance(context, name, None)  # the old key is deleted already
-    facts = _deletion_facts(context, record, key_signer)
-    _require_confirmation(f"Could not delete {masked_key_id(facts.old_id)}", name, facts, last_four)
-    with context.log_failure(name, "rotate"), record_store.user_lock(context, record.user):
+    with record_store.user_lock(context, record.user):
         record = record_store.reload_record(context, record)
-        if next_step(record, key_signer.observe(record)) not in (NextStep.DELETE, NextStep.CLOSE):
-            raise rotation_halted(
-                record,
-                f"{record.masked_old_id} is not inactive any more",
-                ("Deactivate it first: ", Remedy("rotate", name, "--resume")),
-            )
-        return StepActions(context, record, key_signer).delete_old()
+        _require_deletion_step(record)
+        _require_deletable(record, key_signer.observe(record))
+        _require_confirmation(name, _deletion_facts(context, record, key_signer), last_four, force)
+        with context.log_failure(name, "rotate"):
+            return StepActions(context, record, key_signer).delete_old()
 
 
-def _require_confirmation(what: str, name: str, facts: DeletionFacts, last_four: str | None) -> None:
-    expected = facts.old_id[-4:]
-    if last_four == expected:
-        return
-    if last_four is not None:
+def _require_confirmation(
+    name: str, facts: DeletionFacts, last_four: str | None, force: tuple[Obstacle, ...]
+) -> None:
+    what, expected = f"Could not delete {masked_key_id(facts.old_id)}", facts.old_id[-4:]
+    if last_four not in (None, expected):
         raise NeedsConfirmation(
             what,
             f"{last_four} are not its last four characters",
             ("Check the key: ", Remedy("rotate", name, "--status")),
         )
-    command = Remedy("rotate", name, f"--finish --confirm {expected}")
-    if facts.warnings:
-        raise RotationHalted(what, "; ".join(facts.warnings), ("To delete it anyway: ", command))
-    raise NeedsConfirmation(what, "it cannot be undone", command)
+    confirm = f"--finish --confirm {expected}"
+    clauses = [
+        clause
+        for obstacle, clause in zip(facts.obstacles, facts.warnings, strict=True)
+        if obstacle not in force
+    ]
+    if clauses:
+        override = Remedy("rotate", name, f"{confirm} --force {','.join(facts.obstacles)}")
+        raise RotationHalted(what, "; ".join(clauses), ("To delete it anyway: ", override))
+    if last_four is None:
+        raise NeedsConfirmation(what, "it cannot be undone", Remedy("rotate", name, confirm))
 
 
 @operation("rotate-drop")

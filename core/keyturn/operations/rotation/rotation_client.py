@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from keyturn.operations.operation import Operation
 from keyturn.operations.rotation import advance, create_key, delete_key, key_status
-from keyturn.operations.rotation.delete_key import DeletionFacts
+from keyturn.operations.rotation.delete_key import DeletionFacts, Obstacle
 from keyturn.operations.rotation.progress import Progress, StepWaits
 from keyturn.system.clock import Clock
 
@@ -53,9 +53,11 @@ class RotationClient:
         """See :func:`keyturn.operations.rotation.delete_key.deletion_facts`."""
         return self._run(delete_key.deletion_facts, name, code)
 
-    def finish(self, name: str, last_four: str | None, code: str | None = None) -> Progress:
+    def finish(
+        self, name: str, last_four: str | None, code: str | None = None, force: tuple[Obstacle, ...] = ()
+    ) -> Progress:
         """See :func:`keyturn.operations.rotation.delete_key.finish`."""
-        return self._run(delete_key.finish, name, code, last_four)
+        return self._run(delete_key.finish, name, code, last_four, force)
 
     def delete_other_key(self, name: str, last_four: str, code: str | None = None) -> str:
         """See :func:`keyturn.operations.rotation.delete_key.delete_other_key`."""

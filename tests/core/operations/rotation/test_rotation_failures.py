@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from keyturn.model.errors import FileBusy, KeyturnError, NeedsUnlock, NotFound, RotationHalted, VaultCorrupt
+from keyturn.model.errors import (
+    FileBusy,
+    KeyturnError,
+    NeedsConfirmation,
+    NeedsUnlock,
+    NotFound,
+    RotationHalted,
+    VaultCorrupt,
+)
 from keyturn.model.profile import RotationState
-from keyturn.operations.rotation import create_key
+from keyturn.operations.rotation import create_key, record_store
+from keyturn.operations.rotation.delete_key import Obstacle
 from keyturn.operations.rotation.journal import Journal, RecordTable
 from keyturn.operations.rotation.key_signer import KeySigner
 from keyturn.operations.rotation.record import Record, Step
@@ -161,9 +171,7 @@ def test_without_leave_to_switch_off_the_new_key_is_in_use_and_the_old_one_named
     assert set(statuses(home).values()) == {"Active"}
 
 
-def test_the_old_key_is_not_deleted_in_its_time_of_grace_or_when_it_was_used_since_unless_told_so(
-    home: Home,
-) -> None:
+def test_the_old_key_is_deleted_after_its_grace_period_once_it_is_confirmed(home: Home) -> None:
     progress = run_until(home, Step.DEACTIVATED)
     with pytest.raises(RotationHalted, match="grace period ends in"):
         home.service.rotation.finish(PROFILE, None)
@@ -176,6 +184,60 @@ def test_the_old_key_is_not_deleted_in_its_time_of_grace_or_when_it_was_used_sin
     assert home.service.rotation.finish(PROFILE, progress.old_id[-4:]).step is Step.DONE
     assert list(statuses(home)) == [progress.new_id]
     assert "previous" not in str(home.service.context.vault.keys())
+
+
+GRACE, USED = Obstacle.GRACE, Obstacle.USED
+
+
+@pytest.mark.parametrize(
+    ("is_early", "last_use", "expected"),
+    [
+        (False, "none", ()),
+        (True, "none", (GRACE,)),
+        (False, "after the new key", (USED,)),
+        (False, "unknown", (USED,)),
+        (True, "after the new key", (USED, GRACE)),
+        (True, "unknown", (USED, GRACE)),
+    ],
+)
+def test_the_old_key_is_deleted_only_if_every_obstacle_is_named(
+    home: Home, *, is_early: bool, last_use: str, expected: tuple[Obstacle, ...]
+) -> None:
+    progress = run_until(home, Step.DEACTIVATED)
+    rotation, last_four = home.service.rotation, progress.old_id[-4:]
+    home.time.sleep(60)
+    if last_use == "after the new key":
+        home.user.keys[0].record_use(LastUse(home.time.now, "s3", "eu-west-1"))
+    if last_use == "unknown":
+        home.line.next_fault = fault_at("GetAccessKeyLastUsed", Fault.DENIED, 99)
+    home.time.sleep(3600 if is_early else 25 * 3600)
+    facts = rotation.deletion_facts(PROFILE)
+    assert (facts.obstacles, len(facts.warnings)) == (expected, len(expected))
+    for force in ((), (GRACE,), (USED,)):
+        if not set(expected) <= set(force):
+            with pytest.raises(RotationHalted) as error:
+                rotation.finish(PROFILE, last_four, force=force)
+            left = [
+                clause for each, clause in zip(expected, facts.warnings, strict=True) if each not in force
+            ]
+            assert error.value.why == "; ".join(left)
+            assert error.value.hint.endswith(f"--confirm {last_four} --force {','.join(expected)}")
+            assert len(statuses(home)) == 2
+    assert home.service.context.profile_state(PROFILE).failure is None, "a refusal is no failure"
+    with pytest.raises(NeedsConfirmation):
+        rotation.finish(PROFILE, None, force=expected)
+    with pytest.raises(NeedsConfirmation):
+        rotation.finish(PROFILE, "0000", force=expected)
+    assert rotation.finish(PROFILE, last_four, force=expected).step is Step.DONE
+
+
+def test_a_deactivation_without_a_time_is_within_its_grace_period(home: Home) -> None:
+    progress = run_until(home, Step.DEACTIVATED)
+    record = record_store.require_pending_record(home.service.context, PROFILE)
+    record_store.save_step(home.service.context, replace(record, step_times={}), record.step)
+    home.time.sleep(48 * 3600)
+    with pytest.raises(RotationHalted, match="the time of its deactivation is unknown"):
+        home.service.rotation.finish(PROFILE, progress.old_id[-4:], force=(Obstacle.USED,))
 
 
 def test_no_key_is_asked_for_that_a_full_disk_could_not_keep(

@@ -101,7 +101,7 @@ def test_an_empty_answer_deletes_no_key_and_fails(
     monkeypatch.setattr(verb, "on_terminal", lambda: True)
     monkeypatch.setattr(verb, "ask_line", lambda _question: "")
     with pytest.raises(click.exceptions.Exit) as error:
-        rotate(home).finish(None)
+        rotate(home).finish(None, ())
     assert error.value.exit_code == 1
     assert capsys.readouterr().out.splitlines()[-1] == "Nothing was deleted."
     assert len(home.user.keys) == 2

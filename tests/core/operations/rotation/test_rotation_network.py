@@ -10,6 +10,7 @@ import pytest
 
 from keyturn.model.errors import KeyturnError, NotFound
 from keyturn.model.profile import Credentials
+from keyturn.operations.rotation.delete_key import Obstacle
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Step
 from keyturn_sandbox.faults import KINDS
@@ -39,7 +40,7 @@ def finish(bench: Bench, user: User) -> list[str]:
             dropped.append(progress.orphans[0])
             rotation.delete_other_key(NAME, progress.orphans[0][-4:])
         elif progress.step is Step.DEACTIVATED:
-            rotation.finish(NAME, progress.old_id[-4:])
+            rotation.finish(NAME, progress.old_id[-4:], force=tuple(Obstacle))
         elif progress.wait:
             bench.sandbox.move_clock(61)
     assert {key.key_id for key in user.keys} == keys_on_disk(bench)

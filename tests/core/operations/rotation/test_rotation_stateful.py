@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from keyturn.model.errors import KeyturnError
+from keyturn.operations.rotation.delete_key import Obstacle
 from keyturn.operations.rotation.record import Step
 from tests.core.operations.rotation.direct_iam import Fault
 from tests.core.operations.rotation.rotation_home import PROFILE, Home
@@ -87,7 +88,7 @@ class RotationMachine(RuleBasedStateMachine):
     def finish(self, troubles: list[str], writes: list[str]) -> None:
         with self._run_with_faults(troubles, writes):
             facts = self.home.service.rotation.deletion_facts(PROFILE)
-            self.home.service.rotation.finish(PROFILE, facts.old_id[-4:])
+            self.home.service.rotation.finish(PROFILE, facts.old_id[-4:], force=facts.obstacles)
 
     @rule(troubles=CALL_FAULTS, writes=WRITE_FAULTS)
     def delete_unknown_key(self, troubles: list[str], writes: list[str]) -> None:
@@ -175,7 +176,7 @@ class RotationMachine(RuleBasedStateMachine):
                 if progress.orphans:
                     home.service.rotation.delete_other_key(PROFILE, progress.orphans[0][-4:])
                 if progress.is_halted and progress.step is Step.DEACTIVATED:
-                    home.service.rotation.finish(PROFILE, progress.old_id[-4:])
+                    home.service.rotation.finish(PROFILE, progress.old_id[-4:], force=tuple(Obstacle))
         assert not home.service.context.index.load().rotations
         keys = home.service.rotation.status(PROFILE)["keys"]
         assert {key["key_id"] for key in keys} == {key.key_id for key in home.user.keys}

@@ -1,0 +1,119 @@
+"""The commands of a rotation, through the installed program: each confirms what it says and no more, and each
+command that an error names changes something."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from keyturn_sandbox.policy.principals import LastUse, User
+from tests.end_to_end.person import Person
+
+NAME = "ci-deploy"
+
+
+@dataclass
+class Rotated:
+    """A user whose key is rotated, up to the deletion of the old one."""
+
+    person: Person
+    user: User
+    old_id: str
+    new_id: str
+
+    def finish(self, *words: str) -> tuple[int, str]:
+        """Run `rotate --finish WORDS`. Return the exit code and the error line."""
+        done = self.person.keyturn("rotate", NAME, "--finish", *words)
+        assert done.stderr.count("\n") <= 1
+        return done.returncode, done.stderr
+
+    def use_old_key(self) -> None:
+        """Let something use the old key after the new one replaced it, as AWS reports it."""
+        now = self.person.sandbox.state.now()
+        self.user.keys[0].record_use(LastUse(now, "s3", "eu-west-1"))
+
+    def statuses(self) -> dict[str, str]:
+        return {key.key_id: key.status for key in self.user.keys}
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.person.does("rotate", NAME, "--status", "--json"))
+        return found
+
+
+@pytest.fixture
+def rotated(newcomer: Person) -> Rotated:
+    newcomer.makes_vault()
+    newcomer.does("adopt", NAME, "--yes")
+    newcomer.does("rotate", NAME, "--yes")
+    found = newcomer.sandbox.state.key(newcomer.row(NAME)["key_id"])
+    assert found is not None
+    user, new = found
+    (old,) = (key for key in user.keys if key is not new)
+    return Rotated(newcomer, user, old.key_id, new.key_id)
+
+
+def ask_agent(person: Person, operation: str, arguments: Mapping[str, object]) -> dict[str, Any]:
+    """Return the agent's answer to an operation, as another version of keyturn requests it."""
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(str(person.socket))
+        request = {"v": 1, "op": "run", "act": operation, "args": arguments}
+        line.sendall(json.dumps(request).encode() + b"\n")
+        answer: dict[str, Any] = json.loads(line.makefile("rb").readline())
+        return answer
+
+
+# -- the deletion of the old key -----------------------------------------------------------------------------
+
+
+def test_the_last_four_characters_do_not_override_the_grace_period(rotated: Rotated) -> None:
+    last_four = rotated.old_id[-4:]
+    code, line = rotated.finish("--confirm", last_four)
+    assert (code, rotated.statuses()) == (5, {rotated.old_id: "Inactive", rotated.new_id: "Active"})
+    assert "its grace period ends in" in line
+    assert line.endswith(f"keyturn rotate {NAME} --finish --confirm {last_four} --force grace\n")
+    assert rotated.finish("--confirm", last_four, "--force", "grace")[0] == 0
+    assert rotated.statuses() == {rotated.new_id: "Active"}
+
+
+def test_each_obstacle_is_overridden_by_its_own_word(rotated: Rotated) -> None:
+    last_four = rotated.old_id[-4:]
+    rotated.use_old_key()
+    for word, other in (("grace", "after the new key replaced it"), ("used", "its grace period ends in")):
+        code, line = rotated.finish("--confirm", last_four, "--force", word)
+        assert (code, len(rotated.user.keys)) == (5, 2)
+        assert other in line
+        assert f"--confirm {last_four} --force used,grace" in line
+    assert rotated.finish("--confirm", last_four, "--force", "grace,used")[0] == 0
+    assert rotated.statuses() == {rotated.new_id: "Active"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--finish", "--force", "grace"),
+        ("--force", "grace"),
+        ("--undo", "--force", "grace"),
+        ("--finish", "--confirm", "AAAA", "--force", "grace,late"),
+        ("--finish", "--confirm", "AAAA", "--force", ""),
+    ],
+)
+def test_the_override_needs_the_confirmation_and_known_words(
+    newcomer: Person, words: tuple[str, ...]
+) -> None:
+    done = newcomer.keyturn("rotate", NAME, *words)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "Invalid option --force: " in done.stderr
+
+
+def test_an_older_program_that_names_no_obstacle_overrides_none(rotated: Rotated) -> None:
+    arguments = {"name": NAME, "code": None, "last_four": rotated.old_id[-4:]}
+    answer = ask_agent(rotated.person, "rotate-finish", arguments)
+    assert answer["ok"] is False
+    assert rotated.statuses() == {rotated.old_id: "Inactive", rotated.new_id: "Active"}
+    arguments["force"] = ["grace"]  # type: ignore[assignment]  # as JSON
+    assert ask_agent(rotated.person, "rotate-finish", arguments)["ok"] is True
