@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +36,7 @@ class Rotated:
 
     def use_old_key(self) -> None:
         """Let something use the old key after the new one replaced it, as AWS reports it."""
+        time.sleep(1.1)  # AWS reports whole seconds
         now = self.person.sandbox.state.now()
         self.user.keys[0].record_use(LastUse(now, "s3", "eu-west-1"))
 
@@ -117,3 +120,51 @@ def test_an_older_program_that_names_no_obstacle_overrides_none(rotated: Rotated
     assert rotated.statuses() == {rotated.old_id: "Inactive", rotated.new_id: "Active"}
     arguments["force"] = ["grace"]  # type: ignore[assignment]  # as JSON
     assert ask_agent(rotated.person, "rotate-finish", arguments)["ok"] is True
+
+
+# -- keys that were changed at AWS ---------------------------------------------------------------------------
+
+
+def test_an_undo_ends_after_the_new_key_was_deleted_and_the_old_one_reactivated_at_aws(
+    rotated: Rotated,
+) -> None:
+    person, state = rotated.person, rotated.person.sandbox.state
+    old, new = rotated.user.keys
+    state.delete_key(rotated.user, new)
+    state.set_status(old, "Active")
+    with ThreadPoolExecutor() as pool:
+        undo = pool.submit(person.keyturn, "rotate", NAME, "--undo", "--yes")
+        time.sleep(3)  # within it the vault returns to the old key, and then AWS's list must have settled
+        person.sandbox.move_clock(125)
+        done = undo.result()
+    assert done.returncode == 0, done.stderr
+    assert "is already deleted at AWS" in done.stderr
+    assert done.stdout.splitlines()[-1].endswith("is in use, as before")
+    row = person.row(NAME)
+    assert (row["key_id"], row["rotation"]["waits"]) == (rotated.old_id, None)
+    assert person.aws_identity(NAME) == rotated.user.arn
+    assert person.keyturn("rotate", NAME, "--undo", "--yes").returncode == 3
+
+
+def test_a_new_key_that_is_inactive_at_aws_is_named_by_status_and_finish(rotated: Rotated) -> None:
+    state = rotated.person.sandbox.state
+    old, new = rotated.user.keys
+    state.set_status(old, "Active")
+    state.set_status(new, "Inactive")
+    rotated.person.sandbox.move_clock(300)
+    drift = f"AKIA…{rotated.new_id[-4:]} is inactive at AWS, changed outside keyturn, and the vault uses it"
+    code, line = rotated.finish("--confirm", rotated.old_id[-4:])
+    assert (code, drift in line) == (5, True), line
+    assert "--finish" not in line
+    assert drift in rotated.person.does("rotate", NAME, "--status")
+    assert rotated.statuses() == {rotated.old_id: "Active", rotated.new_id: "Inactive"}
+    assert rotated.person.keyturn("rotate", NAME, "--undo", "--yes").returncode == 0
+    assert rotated.statuses() == {rotated.old_id: "Active"}
+
+
+def test_a_key_that_aws_does_not_accept_is_not_said_to_work(rotated: Rotated) -> None:
+    rotated.person.sandbox.state.set_status(rotated.user.keys[1], "Inactive")
+    done = rotated.person.keyturn("rotate", NAME, "--status")
+    assert done.returncode == 1
+    assert f"AKIA…{rotated.new_id[-4:]} everywhere yet, or it was deactivated or deleted there" in done.stderr
+    assert "is in use" not in done.stderr

@@ -44,11 +44,27 @@ def undo(context: Context, name: str, code: str | None = None) -> Progress:
         with record_store.user_lock(context, record.user):
             record = record_store.reload_record(context, record)
             undoing = replace(record, is_undoing=True)
-            observed = KeySigner(context, record.profile, code).observe(record)
-            if next_step(undoing, observed) is NextStep.OLD_UNUSABLE:
-                raise _undo_impossible(record)
+            _require_reversible(undoing, KeySigner(context, record.profile, code))
             record, code = record_store.save_step(context, undoing, record.step), None
     return _advance_once(context, record, code)
+
+
+def _require_reversible(undoing: Record, key_signer: KeySigner) -> None:
+    """Require that the old key exists. The undo itself waits while AWS knows neither key.
+
+    :raises RotationHalted: if it is deleted or cannot be reactivated.
+    """
+    try:
+        observed = key_signer.observe(undoing)
+    except AwsRefused as refusal:
+        if refusal.code not in UNKNOWN_KEY_CODES:
+            raise
+        return
+    step = next_step(undoing, observed)
+    if step is NextStep.OLD_UNUSABLE:
+        raise _undo_impossible(undoing, observed)
+    if step is NextStep.KEYS_LOST:
+        raise _drift_halt(undoing, observed)
 
 
 def _restore_previous_key(context: Context, name: str, code: str | None) -> Progress:
@@ -107,6 +123,8 @@ def _advance_once(context: Context, record: Record, code: str | None) -> Progres
     key_signer = KeySigner(context, record.profile, code)
     with context.log_failure(record.profile, "rotate"), record_store.user_lock(context, record.user):
         record = record_store.reload_record(context, record)
+        if record.is_new_key_in_future(context.clock()):
+            record = record_store.save_step(context, record.with_new_key_at(context.clock()), record.step)
         progress = _perform(StepActions(context, record, key_signer))
         context.clear_failure(record.profile, "rotate")
         return progress
@@ -144,41 +162,33 @@ def _perform_step(step: NextStep, actions: StepActions, observed: ObservedKeys) 
             return progress_of(record, is_halted=True, orphans=orphan_ids)
         case NextStep.DELETE | NextStep.NOTHING:
             return progress_of(record, is_halted=True)
-        case NextStep.NEW_DELETED:
-            return _undo_without_new(actions, observed)
-        case NextStep.NEW_INACTIVE if (drift := find_drift(record, observed)) is not None:
-            raise rotation_halted(record, drift.why, drift.hint)
+        case NextStep.NEW_DELETED if observed.status(record.old) == "Active":
+            note = f"{record.masked_new_id} was deleted at AWS, outside keyturn"
+            return replace(actions.undo_without_new(), note=f"{note}; {record.masked_old_id} is in use again")
+        case NextStep.NEW_DELETED | NextStep.NEW_INACTIVE | NextStep.KEYS_LOST:
+            raise _drift_halt(record, observed)
         case NextStep.OLD_UNUSABLE:
             forward = replace(record, is_undoing=False, is_reactivated=False)
-            raise _undo_impossible(record_store.save_step(actions.context, forward, record.step))
+            record_store.save_step(actions.context, forward, record.step)
+            raise _undo_impossible(record, observed)
+        case NextStep.GIVE_UP if record.new is not None:
+            note = f"{record.masked_new_id} is already deleted at AWS"
+            return replace(actions.give_up(), note=f"{note}; {record.masked_old_id} is in use again")
         case _:
             return ACTIONS[step](actions)
 
 
-def _undo_impossible(record: Record) -> RotationHalted:
-    return rotation_halted(
-        record,
-        f"{record.masked_old_id} is deleted at AWS or cannot be reactivated, "
-        "so the rotation cannot be undone",
-        ("To continue with the new key: ", Remedy("rotate", record.profile, "--resume")),
-    )
+def _drift_halt(record: Record, observed: ObservedKeys) -> RotationHalted:
+    """Return the error for a rotation that cannot continue because its keys were changed at AWS."""
+    drift = find_drift(record, observed)
+    if drift is None:
+        raise ValueError("a rotation without drift does not stop for it")
+    return rotation_halted(record, drift.why, drift.hint)
 
 
-def _undo_without_new(actions: StepActions, observed: ObservedKeys) -> Progress:
-    """Return to the old key after the new one was deleted at AWS.
-
-    :raises RotationHalted: if the old key is not active, because then no key is left that could reactivate
-        it.
-    """
-    record = actions.record
-    new, old = record.masked_new_id, record.masked_old_id
-    status = observed.status(record.old)
-    if status != "Active":
-        raise rotation_halted(
-            record,
-            f"{new} was deleted at AWS, and {old} is {status.lower() if status else 'deleted too'}",
-            (f"Reactivate {old} in the console, then ", THEN_RUN, Remedy("rotate", record.profile, "--undo")),
-        )
-    return replace(
-        actions.undo_without_new(), note=f"{new} was deleted at AWS, outside keyturn; {old} is in use again"
-    )
+def _undo_impossible(undoing: Record, observed: ObservedKeys) -> RotationHalted:
+    old = undoing.masked_old_id
+    why = f"{old} is deleted at AWS or cannot be reactivated, so the rotation cannot be undone"
+    drift = find_drift(undoing, observed)
+    resume = Remedy("rotate", undoing.profile, "--resume")
+    return rotation_halted(undoing, why, drift.hint if drift else ("To continue with the new key: ", resume))

@@ -79,18 +79,24 @@ class KeySigner:
         :raises RotationHalted: if AWS accepts neither key any more.
         :raises AwsRefused: if AWS accepts neither key yet.
         """
+        try:
+            with summary_as_hint(record):
+                return self._observe(record)
+        except AwsRefused as error:
+            if error.code not in UNKNOWN_KEY_CODES:
+                raise
+            if not record.is_propagating(self.context.clock()):
+                raise no_working_key(self.context, record) from None
+            error.hint = _propagation_hint(record)
+            raise
+
+    def _observe(self, record: Record) -> ObservedKeys:
         context = self.context
-        with summary_as_hint(record):
-            try:
-                listed = self.list_keys(record.signers(context.clock()), record.user_name)
-            except AwsRefused as error:
-                if error.code not in UNKNOWN_KEY_CODES or record.is_propagating(context.clock()):
-                    raise
-                raise _no_working_key(context, record) from None
-            in_vault = {name: key.access_key_id for name, key in vault_keys.keys_in_vault(context).items()}
-            definitions = context.read().definitions
-            used_entries = frozenset(profile.key for profile in definitions.values() if profile.key)
-            return ObservedKeys(listed, in_vault, used_entries, context.clock())
+        listed = self.list_keys(record.signers(context.clock()), record.user_name)
+        in_vault = {name: key.access_key_id for name, key in vault_keys.keys_in_vault(context).items()}
+        definitions = context.read().definitions
+        used_entries = frozenset(profile.key for profile in definitions.values() if profile.key)
+        return ObservedKeys(listed, in_vault, used_entries, context.clock())
 
     def set_status(self, keys: Sequence[Credentials], user_name: str, key_id: str, status: str) -> None:
         """Activate or deactivate a key."""
@@ -213,16 +219,30 @@ def summary_as_hint(record: Record, drift: KeyDrift | None = None) -> Iterator[N
         raise
 
 
-def _no_working_key(context: Context, record: Record) -> RotationHalted:
+def no_working_key(context: Context, record: Record) -> RotationHalted:
     """Return the error for AWS accepting none of the keys that could sign."""
     keys = " nor ".join(masked_key_id(key_id) for key_id in record.keys)
     file = record_store.path_of(context, record)
     resume, undo = (Remedy("rotate", record.profile, flag) for flag in ("--resume", "--undo"))
+    reactivate: Parts = (
+        f"Reactivate {record.masked_old_id} or {record.masked_new_id} in the console, then ",
+    )
+    if not record.is_undoing:
+        reactivate = (
+            f"Reactivate {record.masked_new_id} in the console, then ", THEN_RUN, resume,
+            f"; or reactivate {record.masked_old_id}, then ",
+        )  # fmt: skip
     return rotation_halted(
         record,
         f"AWS accepts neither {keys}: the key in use was deleted or deactivated",
-        (
-            "Reactivate one of them in the console, then ", THEN_RUN, resume, ", or ", undo,
-            f". If both are deleted, move {file} away to end the rotation",
-        ),
-    )  # fmt: skip
+        (*reactivate, THEN_RUN, undo, f". If both are deleted, move {file} away to end the rotation"),
+    )
+
+
+def _propagation_hint(record: Record) -> Parts:
+    """Return the hint for a key that AWS may not know yet, and that may as well be inactive or deleted."""
+    resume, undo = (Remedy("rotate", record.profile, flag) for flag in ("--resume", "--undo"))
+    new = f"AWS may not know {record.masked_new_id} everywhere yet, or it was deactivated or deleted there. "
+    if record.is_undoing:
+        return (f"{new}To continue the undo: ", undo)
+    return (f"{new}To wait for it: ", resume, f"; to return to {record.masked_old_id}: ", undo)

@@ -131,6 +131,16 @@ class Record:
         """Return the time since the new key was created."""
         return now - self.step_times.get(Step.CREATED, self.started)
 
+    def is_new_key_in_future(self, now: datetime) -> bool:
+        """Return True if the clock was set back since the new key was created. Its propagation would then
+        never end."""
+        return self.new is not None and self.new_key_age(now) < timedelta(0)
+
+    def with_new_key_at(self, now: datetime) -> Record:
+        """Return the record with the creation of the new key at `now`, so that the wait for its propagation
+        starts again."""
+        return replace(self, step_times={**self.step_times, Step.CREATED: now})
+
     def with_step(self, step: Step, now: datetime) -> Record:
         """Return the record with `step` completed at `now`."""
         return replace(self, step=step, step_times={**self.step_times, step: now})

@@ -56,6 +56,8 @@ class NextStep(StrEnum):
     """The new key was deleted at AWS, not by keyturn."""
     NEW_INACTIVE = "new-inactive"
     """The new key was deactivated at AWS, not by keyturn, possibly for a reason."""
+    KEYS_LOST = "keys-lost"
+    """Each of the two keys is deleted at AWS or cannot be reactivated."""
     NOTHING = "nothing"
 
 
@@ -96,6 +98,8 @@ def next_step(record: Record, observed: ObservedKeys) -> NextStep:
         return NextStep.NOTHING
     if record.step is Step.INTENT:
         return _intent_step(record, observed)
+    if are_keys_lost(record, observed):
+        return NextStep.KEYS_LOST
     return _undo_step(record, observed) if record.is_undoing else _forward_step(record, observed)
 
 
@@ -145,21 +149,24 @@ def _undo_step(record: Record, observed: ObservedKeys) -> NextStep:
     may_be_off = Step.DELIVERED in record.step_times and not record.is_reactivated
     if old != "Active" or may_be_off:
         return NextStep.REACTIVATE
-    if new is None:
-        return _undo_step_without_new(record, observed)
+    has_old = vault_has_old(record, observed)
+    if record.new is None or is_new_key_gone(record, observed):
+        return NextStep.GIVE_UP if has_old else NextStep.STORE_OLD
     if not observed.is_old_accepted:
         return NextStep.VERIFY_OLD
-    if not vault_has_old(record, observed):
+    if not has_old:
         return NextStep.STORE_OLD
-    return NextStep.DEACTIVATE_NEW if new == "Active" else NextStep.DELETE_NEW
+    # A young key may only not be listed yet.
+    removal = {None: NextStep.WAIT, "Active": NextStep.DEACTIVATE_NEW}
+    return removal.get(new, NextStep.DELETE_NEW)
 
 
-def _undo_step_without_new(record: Record, observed: ObservedKeys) -> NextStep:
-    """Return the next step of an undo if AWS does not list the new key. A young key may only not be listed
-    yet."""
-    if record.new is not None and not is_new_key_gone(record, observed):
-        return NextStep.WAIT
-    return NextStep.GIVE_UP if vault_has_old(record, observed) else NextStep.STORE_OLD
+def are_keys_lost(record: Record, observed: ObservedKeys) -> bool:
+    """Return True if neither key is active or can be made so: each is deleted at AWS, or has a status that
+    UpdateAccessKey does not set."""
+    old, new = observed.status(record.old), observed.status(record.new)
+    is_new_lost = is_new_key_gone(record, observed) or new not in (*REVERSIBLE_STATUSES, None)
+    return old not in REVERSIBLE_STATUSES and is_new_lost
 
 
 def is_new_key_gone(record: Record, observed: ObservedKeys) -> bool:

@@ -13,7 +13,7 @@ from keyturn.model.text import masked_key_id
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import refresh, session_cache
 from keyturn.operations.rotation import record_store, vault_keys
-from keyturn.operations.rotation.key_signer import UNKNOWN_KEY_CODES, KeySigner
+from keyturn.operations.rotation.key_signer import UNKNOWN_KEY_CODES, KeySigner, no_working_key
 from keyturn.operations.rotation.progress import Progress, progress_of, rotation_halted
 from keyturn.operations.rotation.record import Record, Step
 from keyturn.operations.rotation.state_machine import NextStep
@@ -137,12 +137,23 @@ class StepActions:
         return progress_of(record)
 
     def reactivate(self) -> Progress:
-        """Reactivate the old key."""
-        record = self.record
-        self.key_signer.set_status(
-            tuple(record.keys.values()), record.user_name, record.old.access_key_id, "Active"
-        )
-        self._log(f"{record.masked_old_id} is reactivated")
+        """Reactivate the old key.
+
+        :raises RotationHalted: if AWS accepts neither key.
+        """
+        record, old_id = self.record, self.record.old.access_key_id
+        listed = self.listed.get(old_id)
+        try:
+            self.key_signer.set_status(tuple(record.keys.values()), record.user_name, old_id, "Active")
+        except AwsRefused as error:
+            now = self.context.clock()
+            if error.code in UNKNOWN_KEY_CODES and not record.is_propagating(now):
+                raise no_working_key(self.context, record) from None
+            # A user that may not update keys has not deactivated this one, and it is verified next.
+            if error.code != "AccessDenied" or listed is None or listed.status != "Active":
+                raise
+        else:
+            self._log(f"{record.masked_old_id} is reactivated")
         return self._save_and_wait(replace(record, is_reactivated=True))
 
     def store_old(self) -> Progress:

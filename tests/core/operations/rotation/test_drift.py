@@ -77,10 +77,20 @@ def test_a_new_key_that_aws_may_not_list_yet_is_no_drift(step: Step) -> None:
 
 
 @pytest.mark.parametrize("step", OPEN)
-def test_on_the_way_back_only_the_old_key_counts(step: Step) -> None:
+def test_on_the_way_back_an_old_key_that_works_or_can_be_reactivated_is_no_drift(step: Step) -> None:
     record = record_at(step, is_undoing=True)
-    for old, new in itertools.product(("Active", "Inactive", "Expired"), STATUSES):
-        assert find_drift(record, observed(old, new)) is None
+    for new in STATUSES:
+        assert find_drift(record, observed("Active", new)) is None
+    assert find_drift(record, observed("Inactive", "Active")) is None
+
+
+@pytest.mark.parametrize("step", OPEN)
+@pytest.mark.parametrize("new", ["Inactive", None])
+def test_on_the_way_back_an_old_key_that_no_key_can_reactivate_is_drift(step: Step, new: str | None) -> None:
+    found = find_drift(record_at(step, is_undoing=True), observed("Inactive", new))
+    expect(found, OLD_SHOWN, "is inactive at AWS, and AKIA…9ZLM is", {UNDO})
+    assert found is not None
+    assert errors.words(found.hint).startswith(f"Reactivate {OLD_SHOWN} at AWS")
 
 
 # -- the new key ---------------------------------------------------------------------------------------------
@@ -95,9 +105,8 @@ def test_a_deleted_new_key_leads_back_to_an_old_one_that_works(step: Step) -> No
 
 
 @pytest.mark.parametrize("step", OPEN)
-@pytest.mark.parametrize("old", ["Inactive", "Expired"])
-def test_a_deleted_new_key_leads_back_once_the_old_one_is_reactivated(step: Step, old: str) -> None:
-    found = find_drift(record_at(step), observed(old, None))
+def test_a_deleted_new_key_leads_back_once_the_old_one_is_reactivated(step: Step) -> None:
+    found = find_drift(record_at(step), observed("Inactive", None))
     expect(found, NEW_SHOWN, "was deleted at AWS", {UNDO})
     assert found is not None
     assert OLD_SHOWN in errors.words(found.hint)
@@ -106,12 +115,34 @@ def test_a_deleted_new_key_leads_back_once_the_old_one_is_reactivated(step: Step
 @pytest.mark.parametrize("step", OPEN)
 @pytest.mark.parametrize("status", ["Inactive", "Expired"])
 @pytest.mark.parametrize("age", [YOUNG, SETTLED])
-@pytest.mark.parametrize("old", STATUSES)
+@pytest.mark.parametrize("old", ["Active", "Inactive"])
 def test_a_new_key_that_is_not_active_leads_back_or_on(
-    step: Step, status: str, age: timedelta, old: str | None
+    step: Step, status: str, age: timedelta, old: str
 ) -> None:
     found = find_drift(record_at(step, age=age), observed(old, status))
     expect(found, NEW_SHOWN, f"is {status.lower()} at AWS", {RESUME, UNDO})
+    assert found is not None
+    assert (f"Reactivate {OLD_SHOWN} at AWS" in errors.words(found.hint)) is (old == "Inactive")
+
+
+@pytest.mark.parametrize("step", OPEN)
+@pytest.mark.parametrize("old", ["Expired", None])
+def test_a_new_key_that_is_inactive_leads_on_alone_if_the_old_one_cannot_come_back(
+    step: Step, old: str | None
+) -> None:
+    found = find_drift(record_at(step), observed(old, "Inactive"))
+    expect(found, NEW_SHOWN, "is inactive at AWS", {RESUME})
+
+
+@pytest.mark.parametrize("is_undoing", [False, True])
+@pytest.mark.parametrize("step", OPEN)
+@pytest.mark.parametrize(("old", "new"), itertools.product(("Expired", None), repeat=2))
+def test_two_keys_that_cannot_come_back_end_the_rotation(
+    step: Step, is_undoing: bool, old: str | None, new: str | None
+) -> None:
+    found = find_drift(record_at(step, is_undoing=is_undoing), observed(old, new))
+    expect(found, NEW_SHOWN, "at AWS, and AKIA…4WQP is", set())
+    assert "Move rotation/444455556666-ci.age out of the vault's folder to end the rotation" in str(found)
 
 
 @pytest.mark.parametrize("new", ["Inactive", None])
@@ -153,7 +184,8 @@ def test_an_old_key_that_is_not_active_before_it_was_deactivated_leads_on_or_bac
     step: Step, status: str, new: str | None
 ) -> None:
     found = find_drift(record_at(step, age=YOUNG), observed(status, new))
-    expect(found, OLD_SHOWN, f"is already {status.lower()} at AWS", {RESUME, UNDO})
+    back = {UNDO} if status == "Inactive" else set()
+    expect(found, OLD_SHOWN, f"is already {status.lower()} at AWS", {RESUME, *back})
     assert found is not None
     assert NEW_SHOWN in errors.words(found.hint)
     assert ("the vault uses it" in found.why) is (step in BEFORE_STORED)

@@ -9,6 +9,7 @@ import pytest
 
 from keyturn.model.errors import KeyturnError, RotationHalted
 from keyturn.model.json_codec import from_table
+from keyturn.operations.rotation.delete_key import Obstacle
 from keyturn.operations.rotation.progress import Progress
 from keyturn.operations.rotation.record import Step
 from keyturn.operations.rotation.record_store import journal_of, pending_record
@@ -93,6 +94,34 @@ def test_an_old_key_that_somebody_switched_on_again_is_named(home: Home) -> None
     assert "was reactivated at AWS, outside keyturn. To deactivate it" in status_text(home)
     assert resume(home) is Step.DEACTIVATED
     assert statuses(home)[progress.old_id] == "Inactive"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("Active", "Active", "was reactivated at AWS, outside keyturn"),
+        ("Inactive", "deleted", "AWS accepts neither"),
+        ("Active", "Inactive", "is inactive at AWS, changed outside keyturn"),
+        ("Active", "deleted", "was deleted at AWS, outside keyturn"),
+    ],
+)
+def test_a_deletion_is_refused_for_the_change_at_aws_before_a_confirmation_is_asked_for(
+    home: Home, old: str, new: str, words: str
+) -> None:
+    progress = run_until(home, Step.DEACTIVATED)
+    home.time.sleep(25 * 3600)
+    change_in_console(home, switches=progress.old_id, to=old)
+    if new == "deleted":
+        change_in_console(home, deletes=progress.new_id or "")
+    else:
+        change_in_console(home, switches=progress.new_id or "", to=new)
+    before = statuses(home)
+    for last_four in (None, progress.old_id[-4:]):
+        with pytest.raises(RotationHalted, match=words):
+            home.service.rotation.finish(PROFILE, last_four, force=tuple(Obstacle))
+    with pytest.raises(RotationHalted, match=words):
+        home.service.rotation.deletion_facts(PROFILE)
+    assert statuses(home) == before
 
 
 def test_an_old_key_that_somebody_deleted_needs_no_word_to_end_with(home: Home) -> None:

@@ -215,7 +215,7 @@ def test_a_new_key_that_somebody_deleted_stops_every_step_forward() -> None:
         for record, keys in situations(*OPEN, undoing=(False,))
         if record.started == NOW - SETTLED and NEW not in keys.listed
     }
-    assert lost == {NextStep.NEW_DELETED}
+    assert lost == {NextStep.NEW_DELETED, NextStep.KEYS_LOST}
 
 
 def test_a_new_key_that_somebody_switched_off_stops_every_step_forward() -> None:
@@ -224,7 +224,16 @@ def test_a_new_key_that_somebody_switched_off_stops_every_step_forward() -> None
         for record, keys in situations(*OPEN, undoing=(False,))
         if status(keys, NEW) in ("Inactive", "Expired")
     }
-    assert off == {NextStep.NEW_INACTIVE}
+    assert off == {NextStep.NEW_INACTIVE, NextStep.KEYS_LOST}
+
+
+def test_no_key_is_left_if_neither_can_come_back_in_both_directions() -> None:
+    for record, keys in situations(*OPEN):
+        is_new_lost = status(keys, NEW) == "Expired" or (
+            NEW not in keys.listed and record.started == NOW - SETTLED
+        )
+        is_lost = is_new_lost and status(keys, OLD) in ("Expired", None)
+        assert (next_step(record, keys) is NextStep.KEYS_LOST) is is_lost
 
 
 # -- back ----------------------------------------------------------------------------------------------------
@@ -248,7 +257,7 @@ def test_a_new_key_that_somebody_switched_off_stops_every_step_forward() -> None
         ("Active", "Inactive", HOLDS_OLD, True, NextStep.DELETE_NEW),
         ("Active", "Expired", HOLDS_OLD, True, NextStep.DELETE_NEW),
         (None, "Active", HOLDS_NEW, False, NextStep.OLD_UNUSABLE),
-        (None, None, HOLDS_NEW, False, NextStep.OLD_UNUSABLE),
+        (None, None, HOLDS_NEW, False, NextStep.KEYS_LOST),
         ("Expired", "Active", HOLDS_NEW, False, NextStep.OLD_UNUSABLE),
         ("Expired", "Active", HOLDS_OLD, True, NextStep.OLD_UNUSABLE),
     ],
@@ -292,17 +301,24 @@ def test_an_observation_does_not_say_that_the_old_key_answers_unless_aws_was_ask
 
 
 @pytest.mark.parametrize(
-    ("age", "in_vault", "move"),
+    ("age", "in_vault", "old_answers", "move"),
     [
-        (YOUNG, HOLDS_OLD, NextStep.WAIT),
-        (YOUNG, HOLDS_NEW, NextStep.WAIT),
-        (SETTLED, HOLDS_OLD, NextStep.GIVE_UP),
-        (SETTLED, HOLDS_NEW, NextStep.STORE_OLD),
-        (SETTLED, HOLDS_BOTH, NextStep.STORE_OLD),
-        (SETTLED, HOLDS_NEITHER, NextStep.STORE_OLD),
+        (YOUNG, HOLDS_OLD, False, NextStep.VERIFY_OLD),
+        (YOUNG, HOLDS_NEW, False, NextStep.VERIFY_OLD),
+        (YOUNG, HOLDS_NEW, True, NextStep.STORE_OLD),
+        (YOUNG, HOLDS_OLD, True, NextStep.WAIT),
+        *(
+            (SETTLED, in_vault, old_answers, move)
+            for old_answers in BOOLEANS
+            for in_vault, move in (
+                (HOLDS_OLD, NextStep.GIVE_UP),
+                (HOLDS_NEW, NextStep.STORE_OLD),
+                (HOLDS_BOTH, NextStep.STORE_OLD),
+                (HOLDS_NEITHER, NextStep.STORE_OLD),
+            )
+        ),
     ],
 )
-@pytest.mark.parametrize("old_answers", BOOLEANS)
 def test_the_way_back_ends_without_a_new_key_once_aws_would_list_it(
     age: timedelta, in_vault: Mapping[str, str], old_answers: bool, move: NextStep
 ) -> None:
