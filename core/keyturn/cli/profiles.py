@@ -102,6 +102,7 @@ def show(*, profile: str, json_: bool) -> None:
     snapshot, now = service.snapshot(), service.now()
     row = next((row for row in snapshot.profiles if row.name == profile), None)
     if row is None:
+        service.context.read().require_definitions()
         raise NotFound(f"Profile not found: {profile}", "", Remedy("list"))
     if json_:
         emit({"profile": row_table(row, snapshot.vault, now)})

@@ -58,8 +58,10 @@ class Inventory:
         """Return one profile.
 
         :raises NotFound: if it does not exist.
+        :raises KeyturnError: if that is unknown, because `profiles.toml` is unreadable.
         """
         if name not in self.natives and name not in self.definitions:
+            self.require_definitions()
             raise NotFound(f"Profile not found: {name}", "", Remedy("list"))
         return status.row_of(name, self._view())
 
