@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from keyturn.operations.rotation.record_store import journal_of
+from keyturn.service import CredentialService
 from keyturn_sandbox.policy.principals import LastUse, User
 from tests.end_to_end.person import Person
 
@@ -168,3 +170,52 @@ def test_a_key_that_aws_does_not_accept_is_not_said_to_work(rotated: Rotated) ->
     assert done.returncode == 1
     assert f"AKIA…{rotated.new_id[-4:]} everywhere yet, or it was deactivated or deleted there" in done.stderr
     assert "is in use" not in done.stderr
+
+
+# -- files that cannot be read -------------------------------------------------------------------------------
+
+
+def test_an_unreadable_file_of_definitions_is_named_instead_of_a_missing_profile(newcomer: Person) -> None:
+    keys = newcomer.credentials.read_text().split(f"[{NAME}]\n")[1].split("\n\n")[0]
+    with newcomer.credentials.open("a") as file:
+        file.write(f"\n[solo]\n{keys}\n")
+    newcomer.makes_vault()
+    newcomer.does("adopt", "solo", "--yes")
+    newcomer.does("deliver", "solo", "--to", "nowhere")
+    for path, header in ((newcomer.config, "[profile solo]"), (newcomer.credentials, "[solo]")):
+        path.write_text(path.read_text().replace(header, ""))  # as a person tidies up what is empty
+    profiles = newcomer.sandbox.home.parent / "keyturn" / "config" / "profiles.toml"
+    profiles.write_text("version = = 1\n")
+    for words in (
+        ("rotate", "solo", "--yes"), ("rotate", "solo", "--resume"), ("rotate", "solo", "--policy"),
+        ("show", "solo"), ("refresh", "solo"), ("stop", "solo"),
+    ):  # fmt: skip
+        done = newcomer.keyturn(*words)
+        assert done.returncode == 5, (words, done.stderr)
+        line = done.stderr.splitlines()[-1]
+        assert line.startswith("keyturn: Could not read "), words
+        assert "profiles.toml: Invalid value (at line 1" in line
+
+
+def test_a_record_with_a_time_without_a_zone_is_refused_and_set_aside(newcomer: Person) -> None:
+    recovery_key = newcomer.makes_vault()
+    newcomer.does("adopt", NAME, "--yes")
+    newcomer.does("rotate", NAME, "--yes")
+    here = CredentialService.from_environ(newcomer.environ, use_agent=False)
+    here.unlock_here(recovery_key=recovery_key)
+    journal = journal_of(here.context)
+    (name,) = journal.names()
+    table = journal.read(name)
+    assert table is not None
+    journal.write(name, {**table, "created": "2026-03-14T13:05:12"})
+    for flag in ("--resume", "--status", "--finish"):
+        done = newcomer.keyturn("rotate", NAME, flag)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+        assert (
+            f"Unreadable record rotation/{name}.age: it decrypts, but is not a rotation record" in done.stderr
+        )
+        assert "keyturn vault restore" in done.stderr
+    newcomer.does("vault", "restore", fds={"--recovery-key-fd": recovery_key.reveal()})
+    (aside,) = journal.path_of(name).parent.glob("*.damaged-*")
+    here.unlock_here(recovery_key=recovery_key)
+    assert json.loads(here.context.vault.open(aside.read_bytes()))["record"]["new"] == table["new"]

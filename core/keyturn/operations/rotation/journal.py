@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.model.errors import UPGRADE, FileChanged, Remedy, VaultCorrupt, VaultError, VaultNewer
+from keyturn.operations.rotation.record import record_from_table
 from keyturn.system.files import discard, lock_for_change
 from keyturn.system.temp_files import remove_under_lock
 from keyturn.vault.files import check_private, make_private, move_aside, put, read_regular, vault_write_errors
@@ -101,7 +102,7 @@ class Journal:
         """Return a record, or None if there is none. If there is a copy in the fallback folder too, return
         the later one.
 
-        :raises VaultCorrupt: if the only copy is unreadable.
+        :raises VaultCorrupt: if the only copy is unreadable, or is no complete record.
         :raises VaultNewer: if a later version of keyturn wrote it.
         :raises NeedsUnlock: if the vault is closed.
         """
@@ -282,8 +283,9 @@ def _decode(plain: bytes, what: str) -> _Content:
         )
     match content:
         case {"version": 1, "kind": "rotation", "serial": int(serial), "record": dict(record), **rest}:
-            others = {str(key): value for key, value in rest.items()}
-            generation = others.pop("generation", 0)
-            return _Content(serial, record, generation if type(generation) is int else 0, others)
-        case _:
-            raise VaultCorrupt(what, "it decrypts, but is not a rotation record", _HINT)
+            with contextlib.suppress(ValueError):
+                record_from_table(record)
+                others = {str(key): value for key, value in rest.items()}
+                generation = others.pop("generation", 0)
+                return _Content(serial, record, generation if type(generation) is int else 0, others)
+    raise VaultCorrupt(what, "it decrypts, but is not a rotation record", _HINT)

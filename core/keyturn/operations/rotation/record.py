@@ -58,7 +58,11 @@ def key_table(key: Credentials) -> dict[str, Any]:
 
 
 def _key_from_table(table: Mapping[str, Any]) -> Credentials:
-    return Credentials(str(table["key_id"]), Secret(str(table["secret"])))
+    match table:
+        case {"key_id": str(key_id), "secret": str(secret)}:
+            return Credentials(key_id, Secret(secret))
+        case _:
+            raise ValueError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,12 +169,23 @@ def user_name(arn: str) -> str:
 def record_from_table(table: Mapping[str, Any]) -> Record:
     """Return the record that `to_secret_table` encoded.
 
-    :raises ValueError: if the table is not a record, or lacks a field. The message holds none of its values.
+    :raises ValueError: if the table is not a record, lacks a field, or has a value that is not exactly of the
+        field's type, such as a time without a zone. The message holds none of its values.
     """
     try:
         record = from_table(Record, table)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ValueError("not a rotation record") from None
-    if not keys_of(Record) <= table.keys():
-        raise ValueError("not a rotation record")
+    if not keys_of(Record) <= table.keys() or _is_misread(record, table):
+        raise ValueError("not a rotation record") from None
     return record
+
+
+def _is_misread(record: Record, table: Mapping[str, Any]) -> bool:
+    """Return True if a field differs from its value in the table, because the codec takes an invalid time for
+    an unknown one, any value for a truth value, and text for a list."""
+    return (
+        (record.created is None) is not (table["created"] is None)
+        or any(not isinstance(table[key], bool) for key in ("undoing", "reactivated"))
+        or any(not isinstance(table[key], list) for key in ("entries", "listed"))
+    )

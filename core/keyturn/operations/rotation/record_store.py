@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from keyturn.model.errors import NeedsUnlock, NotFound, Remedy, VaultCorrupt, VaultNewer
 from keyturn.model.json_codec import to_secret_table
@@ -54,7 +53,7 @@ def records(context: Context) -> Iterator[Record]:
         except (VaultCorrupt, VaultNewer):
             continue  # reading that record by its user reports the error
         if table is not None:
-            yield _decode(table, name)
+            yield record_from_table(table)
 
 
 def record_of_user(context: Context, user: str) -> Record | None:
@@ -63,16 +62,7 @@ def record_of_user(context: Context, user: str) -> Record | None:
     :raises VaultCorrupt: if its record is unreadable, so that its content is unknown.
     """
     table = journal_of(context).read(record_name(user))
-    return None if table is None else _decode(table, record_name(user))
-
-
-def _decode(table: Mapping[str, Any], name: str) -> Record:
-    try:
-        return record_from_table(table)
-    except ValueError as error:
-        raise VaultCorrupt(
-            f"Invalid record rotation/{name}.age", str(error), "Nothing was overwritten"
-        ) from None
+    return None if table is None else record_from_table(table)
 
 
 def require_pending_record(context: Context, name: str) -> Record:
@@ -87,8 +77,13 @@ def require_pending_record(context: Context, name: str) -> Record:
 
 
 def pending_record(context: Context, name: str) -> Record | None:
-    """Return the pending rotation of a profile's key, or None."""
-    profile = context.read().definitions.get(name)
+    """Return the pending rotation of a profile's key, or None.
+
+    :raises KeyturnError: if `profiles.toml` is unreadable, so that the key and its sessions are unknown.
+    """
+    inventory = context.read()
+    inventory.require_definitions()
+    profile = inventory.definitions.get(name)
     entry = profile.key if profile is not None and profile.key else name
     for record in records(context):
         if entry in record.entries and not record.step.is_last:

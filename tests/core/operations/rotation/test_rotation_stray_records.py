@@ -16,12 +16,13 @@ from keyturn.model.errors import (
     KeyturnError,
     NotFound,
     RotationHalted,
+    UnparsableFile,
     VaultCorrupt,
     VaultError,
 )
 from keyturn.operations.rotation.journal import Journal
 from keyturn.operations.rotation.record import Step
-from keyturn.operations.rotation.record_store import journal_of
+from keyturn.operations.rotation.record_store import journal_of, records
 from keyturn.operations.rotation.vault_keys import previous_keys
 from tests.core.operations.rotation.rotation_home import PROFILE, Home
 from tests.core.operations.rotation.rotation_states import run_until, statuses
@@ -128,6 +129,47 @@ def test_a_record_that_cannot_be_read_stands_in_the_way_of_its_own_key_alone(hom
             operation(PROFILE)
     with pytest.raises(VaultCorrupt):
         home.service.plan_release([PROFILE])
+
+
+@pytest.mark.parametrize(
+    "damage", [{"created": "2026-03-02T09:00:00"}, {"began": "2026-03-02T09:00:00"}, {"undoing": "false"}]
+)
+def test_a_record_with_a_value_that_could_be_misread_is_refused_and_keeps_its_secrets(
+    home: Home, damage: dict[str, object]
+) -> None:
+    progress = run_until(home, Step.CREATED)
+    journal, file = journal_of(home.service.context), record_file(home)
+    (name,) = journal.names()
+    table = journal.read(name)
+    assert table is not None
+    journal.write(name, {**table, **damage})
+    sealed, rotation = file.read_bytes(), home.service.rotation
+    for operation in (rotation.advance, rotation.undo, rotation.status, rotation.start):
+        with pytest.raises(VaultCorrupt, match=f"Unreadable record rotation/{name}.age") as error:
+            operation(PROFILE)
+        assert "keyturn vault restore" in error.value.hint
+    assert (file.read_bytes(), len(statuses(home))) == (sealed, 2)
+    assert not list(records(home.service.context)), "the rotations of other users are not affected"
+    notes = home.service.restore_vault(recovery_key=home.recovery_key)
+    assert f"The rotation journal of {name} is unreadable and was set aside" in " ".join(notes)
+    (aside,) = file.parent.glob("*.damaged-*")
+    home.restart()
+    assert f'"key_id":"{progress.new_id}","secret":' in home.service.context.vault.open(
+        aside.read_bytes()
+    ).decode("ascii")
+
+
+def test_no_rotation_is_begun_or_continued_while_the_definitions_are_unreadable(home: Home) -> None:
+    run_until(home, Step.STORED)
+    home.service.paths.profiles_file.write_text("version = = 1")
+    rotation, before = home.service.rotation, len(home.line.calls)
+    for operation in (
+        rotation.start, rotation.advance, rotation.undo, rotation.status, rotation.deletion_facts,
+        lambda name: rotation.finish(name, "AAAA"), lambda name: rotation.delete_other_key(name, "AAAA"),
+    ):  # fmt: skip
+        with pytest.raises(UnparsableFile, match=r"Could not read .*profiles\.toml"):
+            operation(PROFILE)
+    assert len(home.line.calls) == before
 
 
 @pytest.mark.parametrize("step", [Step.STORED, Step.DELIVERED, Step.DEACTIVATED])
