@@ -16,7 +16,7 @@ import pytest
 from keyturn.operations.rotation.record_store import journal_of
 from keyturn.service import CredentialService
 from keyturn_sandbox.policy.principals import LastUse, User
-from tests.end_to_end.person import Person
+from tests.end_to_end.person import PASSPHRASE, Person
 
 NAME = "ci-deploy"
 
@@ -122,6 +122,18 @@ def test_an_older_program_that_names_no_obstacle_overrides_none(rotated: Rotated
     assert rotated.statuses() == {rotated.old_id: "Inactive", rotated.new_id: "Active"}
     arguments["force"] = ["grace"]  # type: ignore[assignment]  # as JSON
     assert ask_agent(rotated.person, "rotate-finish", arguments)["ok"] is True
+
+
+def test_a_drop_keeps_a_key_in_its_grace_period_after_the_record_was_lost(rotated: Rotated) -> None:
+    (record,) = (rotated.person.sandbox.home.parent / "keyturn" / "data" / "vault" / "rotation").glob("*.age")
+    record.unlink()
+    done = rotated.person.keyturn("rotate", NAME, "--drop", rotated.old_id[-4:])
+    assert (done.returncode, done.stderr.count("\n")) == (5, 1), done.stderr
+    assert rotated.statuses() == {rotated.old_id: "Inactive", rotated.new_id: "Active"}
+    rotated.person.sandbox.move_clock(25 * 3600)
+    rotated.person.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
+    rotated.person.does("rotate", NAME, "--drop", rotated.old_id[-4:])
+    assert rotated.statuses() == {rotated.new_id: "Active"}
 
 
 # -- keys that were changed at AWS ---------------------------------------------------------------------------

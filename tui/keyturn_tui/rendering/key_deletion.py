@@ -64,7 +64,9 @@ def other_key(report: Mapping[str, Any], now: datetime) -> KeyToDelete:
         raise RotationHalted(
             what,
             f"the other key {masked_key_id(key['key_id'])}: {key['busy']}",
-            "Find what uses it and deactivate it at AWS; then R can delete it",
+            "Find what uses it and deactivate it at AWS; then R can delete it"
+            if key["status"] == "Active"
+            else "R can delete it after its grace period",
         )
     use = LastUse(from_iso(key["last_used"]), key["last_used_by"]) if key["known"] else None
     age = f"{key['age_days']} day{'' if key['age_days'] == 1 else 's'} old"

@@ -31,7 +31,7 @@ from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.operations.rotation.key_signer import UNKNOWN_KEY_CODES, KeySigner
-from keyturn.operations.rotation.key_status import key_text, recent_use_reason
+from keyturn.operations.rotation.key_status import idle_hint, key_text, recent_use_reason
 from keyturn.operations.rotation.progress import Progress, progress_of, rotation_halted
 from keyturn.operations.rotation.record import Record, Step
 from keyturn.profiles.inventory import Inventory
@@ -174,7 +174,7 @@ def _require_free_slot(
             Remedy("release", entries_by_id[other.key_id]),
         )
     elif why:
-        hint = f"{other_id} may be in use: {why}. Find what uses it, deactivate it at AWS, then delete it"
+        hint = f"{other_id} may be in use: {why}. {idle_hint(other)}"
     else:
         hint = (f"{other_id} is idle; to delete it: ", Remedy("rotate", name, f"--drop {other.key_id[-4:]}"))
     raise rotation_halted(record, f"both access key slots of the user are in use: {key_texts}", hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import Self
 
@@ -27,9 +28,9 @@ from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.operations.rotation.advance import advance
 from keyturn.operations.rotation.drift import find_drift
 from keyturn.operations.rotation.key_signer import KeySigner
-from keyturn.operations.rotation.key_status import last_use_text, recent_use_reason
+from keyturn.operations.rotation.key_status import idle_hint, last_use_text, recent_use_reason
 from keyturn.operations.rotation.progress import Progress, rotation_halted
-from keyturn.operations.rotation.record import Record, Step, user_name
+from keyturn.operations.rotation.record import GRACE_PERIOD, Record, Step, user_name
 from keyturn.operations.rotation.state_machine import NextStep, ObservedKeys, next_step, orphans
 from keyturn.operations.rotation.step_actions import StepActions
 
@@ -251,6 +252,7 @@ def _delete_of_user(key_signer: KeySigner, user: str, key: Credentials, last_fou
         _require_orphan(key_signer, record, target)
     else:
         _require_idle(key_signer, keys, target)
+        _require_past_grace(context, target, listed.get(key.access_key_id))
     if target.status == "Active":
         key_signer.deactivate_if_allowed(keys, user_name(user), target.key_id)
     try:
@@ -350,14 +352,29 @@ def _require_orphan(key_signer: KeySigner, record: Record, target: ListedKey) ->
         )
 
 
-def _require_idle(key_signer: KeySigner, keys: tuple[Credentials, ...], target: ListedKey) -> None:
-    if target.status != "Active":
+def _require_past_grace(context: Context, target: ListedKey, current: ListedKey | None) -> None:
+    """Require that the grace period of a key that the vault keeps from a rotation without a record has ended.
+    The key was deactivated after the one in use was created.
+
+    :param current: the key in use.
+    """
+    previous_ids = {key.access_key_id for key in vault_keys.previous_keys(context).values()}
+    if current is None or target.key_id not in previous_ids:
         return
-    use = key_signer.last_use(keys, target.key_id)
-    why = recent_use_reason(target, use, key_signer.context.clock())
-    if why:
+    left = current.created + GRACE_PERIOD - context.clock()
+    if left > timedelta(0):
         raise RotationHalted(
             f"Could not delete {masked_key_id(target.key_id)}",
-            why,
-            "Find what uses it, deactivate it at AWS, and delete it once nothing needs it",
+            f"{masked_key_id(current.key_id)} replaced it, and its grace period ends in {span(left)}",
+            "Try again then",
         )
+
+
+def _require_idle(key_signer: KeySigner, keys: tuple[Credentials, ...], target: ListedKey) -> None:
+    if target.status == "Active":
+        use: LastUse | None = key_signer.last_use(keys, target.key_id)
+    else:
+        use = key_signer.reported_use(keys, target.key_id)
+    why = recent_use_reason(target, use, key_signer.context.clock())
+    if why:
+        raise RotationHalted(f"Could not delete {masked_key_id(target.key_id)}", why, idle_hint(target))

@@ -15,7 +15,7 @@ from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.operations.rotation.drift import find_drift
 from keyturn.operations.rotation.key_signer import KeySigner
 from keyturn.operations.rotation.progress import progress_of
-from keyturn.operations.rotation.record import Record, Step, user_name
+from keyturn.operations.rotation.record import GRACE_PERIOD, Record, Step, user_name
 from keyturn.operations.rotation.state_machine import ObservedKeys, orphans
 from keyturn.profiles.status import source_of
 
@@ -29,8 +29,8 @@ def status(context: Context, name: str, code: str | None = None) -> dict[str, An
     one is pending, `used_by`.
 
     Each key has `key_id, status, created, age_days, last_used, last_used_by, known` (true if AWS reported the
-    last use), `held` (`current`, `previous`, `journal` or null), and `busy`: the reason why it may still be
-    in use, or null.
+    last use), `held` (`current`, `previous`, `journal` or null), and `busy`: the reason why something may
+    still need it, or null.
 
     :raises NotFound: if there is no such profile.
     :raises NeedsMfa: if AWS lists the keys only with an MFA code.
@@ -113,10 +113,15 @@ def last_use_text(use: LastUse, now: datetime) -> str:
 
 
 def recent_use_reason(key: ListedKey, use: LastUse | None, now: datetime) -> str:
-    """Return the reason why a key may still be in use, as a clause, or an empty string if it is idle for
-    certain."""
+    """Return the reason why something may still need a key, as a clause, or an empty string if nothing does
+    for certain.
+
+    An inactive key that was used within the grace period was deactivated within it.
+    """
     if key.status != "Active":
-        return ""
+        if use is None or use.at is None or now - use.at >= GRACE_PERIOD:
+            return ""
+        return f"it was used {last_use_text(use, now)}, and deactivated after that"
     if use is None:
         return "it is active, and AWS does not report its last use"
     idle = now - (use.at or key.created)
@@ -125,6 +130,13 @@ def recent_use_reason(key: ListedKey, use: LastUse | None, now: datetime) -> str
     if use.at is not None:
         return f"it is active, and was used {last_use_text(use, now)}"
     return f"it is active, was created {span(idle)} ago, and may not have been used yet"
+
+
+def idle_hint(key: ListedKey) -> str:
+    """Return how a key that something may still need can be deleted."""
+    if key.status != "Active":
+        return "Try again after its grace period, or reactivate it at AWS if something needs it"
+    return "Find what uses it, deactivate it at AWS, and delete it once nothing needs it"
 
 
 def key_text(key: ListedKey, use: LastUse | None, now: datetime) -> str:

@@ -264,6 +264,13 @@ def test_both_slots_used_names_both_and_drops_the_idle_one_only(home: Home) -> N
     with pytest.raises(NotFound):
         home.service.rotation.delete_other_key(PROFILE, "ZZZZ")
     home.state.set_status(other, "Inactive")
+    other.record_use(LastUse(home.time.now - timedelta(hours=23), "s3", "eu-west-1"))
+    with pytest.raises(RotationHalted, match="both access key slots of the user are in use") as error:
+        home.service.rotation.start(PROFILE)
+    assert "--drop" not in error.value.hint
+    with pytest.raises(RotationHalted, match=r"it was used 23h ago .*, and deactivated after that"):
+        home.service.rotation.delete_other_key(PROFILE, other.key_id[-4:])
+    home.time.sleep(3600)
     with pytest.raises(RotationHalted, match="both access key slots of the user are in use") as error:
         home.service.rotation.start(PROFILE)
     assert f"--drop {other.key_id[-4:]}" in error.value.hint

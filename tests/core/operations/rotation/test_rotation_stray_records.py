@@ -61,6 +61,9 @@ def test_a_key_that_only_a_lost_record_knew_is_not_given_up_by_a_release(home: H
     assert f"--drop {progress.old_id[-4:]}" in halted.value.hint
 
     home.state.set_status(next(key for key in home.user.keys if key.key_id == progress.old_id), "Inactive")
+    with pytest.raises(RotationHalted, match="replaced it, and its grace period ends in 23h"):
+        home.service.rotation.delete_other_key(PROFILE, progress.old_id[-4:])
+    home.time.sleep(25 * 3600)
     home.service.rotation.delete_other_key(PROFILE, progress.old_id[-4:])
     assert list(statuses(home)) == [progress.new_id]
     assert PROFILE not in previous_keys(home.service.context)
