@@ -27,8 +27,8 @@ class NativeProfiles(Mapping[str, Profile]):
     """The profiles that botocore knows, by name and in its order. Each is resolved at its first use, because
     an operation on one of thousands needs few of the others.
 
-    :param environ: gives the region of a profile without one (`AWS_DEFAULT_REGION`, the only variable that
-        botocore reads), and the home folder with the SDK caches.
+    :param environ: gives the region of a profile without one (`AWS_DEFAULT_REGION`, which botocore reads,
+        else `AWS_REGION`, which other SDKs read), and the home folder with the SDK caches.
     :param now: aware, UTC. An SSO profile shows its cached role credentials until they expire, then its
         sign-in.
     """
@@ -37,7 +37,7 @@ class NativeProfiles(Mapping[str, Profile]):
         self._shared = shared
         self._profiles = shared.profiles
         self._now = now
-        self._region = environ.get("AWS_DEFAULT_REGION") or None
+        self._region = environ.get("AWS_DEFAULT_REGION") or environ.get("AWS_REGION") or None
         self._caches = SdkCaches(environ)
         self._resolver = Resolver(shared)
         self._rows: dict[str, Profile] = {}

@@ -22,7 +22,7 @@ from keyturn.delivery.environment import Change, Shell
 from keyturn.model.errors import THEN_RUN, ChangeRefused, NotFound, Parts, Remedy, UsageError
 from keyturn.model.profile import Delivery, Kind, Profile
 from keyturn.model.secret import Secret
-from keyturn.profiles.settings import seconds_of
+from keyturn.profiles.settings import check_region, seconds_of
 from keyturn.service import CredentialService
 from keyturn.system.hardening import restore_core_limit
 
@@ -31,6 +31,11 @@ PROFILE_VARIABLE = "KEYTURN_PROFILE"
 _MIN_LEFT = click.option(
     "--min-left", metavar="TIME", help="Renew the session if it expires earlier: 45m, 1h30m."
 )
+_REGION = click.option(
+    "--region",
+    metavar="REGION",
+    help="Set AWS_REGION and AWS_DEFAULT_REGION. Default: the one that is set, else the region of PROFILE.",
+)
 _CODE = click.option("--mfa-code", metavar="CODE", help="Current six-digit code of the MFA device.")
 
 
@@ -38,6 +43,7 @@ _CODE = click.option("--mfa-code", metavar="CODE", help="Current six-digit code 
 @click.argument("profile")
 @click.argument("command", nargs=-1, metavar="[-- CMD...]", type=click.UNPROCESSED)
 @_MIN_LEFT
+@_REGION
 @_CODE
 @click.option(
     "--endpoint",
@@ -57,6 +63,7 @@ def exec_(
     profile: str,
     command: tuple[str, ...],
     min_left: str | None,
+    region: str | None,
     mfa_code: str | None,
     as_endpoint: bool,
     token_env: bool,
@@ -71,12 +78,13 @@ def exec_(
     if command and not command[0]:
         raise UsageError("Invalid command", "it is empty", "Give a program after --, or nothing for a shell")
     program = command or (os.environ.get("SHELL") or "/bin/sh",)
+    _check_region(region)
     if not as_endpoint:
-        change = _change(unlocker, profile, min_left, mfa_code)
+        change = _change(unlocker, profile, region, min_left, mfa_code)
         _exec_program(program, {**environment.apply(change, os.environ), PROFILE_VARIABLE: profile})
     require_endpoint_precedence(unlocker.service, profile)
     first = _document(unlocker, profile, min_left, mfa_code)
-    with endpoint_environment(unlocker.service, profile, first, in_file=not token_env) as environ:
+    with endpoint_environment(unlocker.service, profile, first, region, in_file=not token_env) as environ:
         _exec_program(program, {**environ, PROFILE_VARIABLE: profile})
 
 
@@ -88,14 +96,22 @@ def exec_(
     help="Shell syntax. Default: the shell in SHELL.",
 )
 @_MIN_LEFT
+@_REGION
 @_CODE
 @opens_vault
 def env(
-    unlocker: VaultUnlocker, *, profile: str, shell: str | None, min_left: str | None, mfa_code: str | None
+    unlocker: VaultUnlocker,
+    *,
+    profile: str,
+    shell: str | None,
+    min_left: str | None,
+    region: str | None,
+    mfa_code: str | None,
 ) -> None:
     """Print shell commands that export a session of PROFILE: eval "$(keyturn env PROFILE)"."""
     language = Shell(shell) if shell else environment.shell_from_path(os.environ.get("SHELL", ""))
-    lines = environment.render(_change(unlocker, profile, min_left, mfa_code), language)
+    _check_region(region)
+    lines = environment.render(_change(unlocker, profile, region, min_left, mfa_code), language)
     if sys.stdout.isatty():
         click.echo(TTY_NOTE, err=True, nl=False)
     click.echo(lines, nl=False)
@@ -110,12 +126,24 @@ def _document(unlocker: VaultUnlocker, profile: str, min_left: str | None, mfa_c
     )
 
 
-def _change(unlocker: VaultUnlocker, profile: str, min_left: str | None, mfa_code: str | None) -> Change:
+def _check_region(region: str | None) -> None:
+    """Check the value of `--region`.
+
+    :raises UsageError: if it is empty or malformed.
+    """
+    if region is not None and not check_region(region):
+        raise UsageError("Invalid region", "it is empty", "A region looks like eu-west-1")
+
+
+def _change(
+    unlocker: VaultUnlocker, profile: str, region: str | None, min_left: str | None, mfa_code: str | None
+) -> Change:
     document = _document(unlocker, profile, min_left, mfa_code)
     if unlocker.service.lacks_consent(profile):
         warn(unconfirmed_line(profile))
     credentials, account = credential_process.parse(document.reveal())
-    change = environment.session(credentials, unlocker.service.region(profile), account)
+    regions = environment.regions(os.environ, unlocker.service.region(profile), region)
+    change = environment.session(credentials, regions, account)
     return {**environment.without_bearer_tokens(os.environ), **change}
 
 
@@ -192,15 +220,16 @@ def _has_default_credentials(default: Profile | None, profile: str) -> bool:
 
 @contextmanager
 def endpoint_environment(
-    service: CredentialService, profile: str, first: Secret, *, in_file: bool
+    service: CredentialService, profile: str, first: Secret, region: str | None = None, *, in_file: bool
 ) -> Iterator[dict[str, str]]:
     """Yield an environment with an endpoint for `profile`. See
     :func:`keyturn.delivery.endpoint.launcher.start_endpoint`.
 
     :param first: the first credential document of the endpoint.
+    :param region: a region for the program in place of the caller's and the profile's.
     :param in_file: pass the endpoint's token in a file instead of the environment.
     """
-    region = service.region(profile)
+    regions = environment.regions(os.environ, service.region(profile), region)
     with launcher.start_endpoint(
         service.paths,
         os.environ,
@@ -209,7 +238,9 @@ def endpoint_environment(
         uses_caller_credentials=service.uses_caller_credentials(profile),
         in_file=in_file,
     ) as address:
-        change = environment.endpoint(address.url, region, token=address.token, token_file=address.token_file)
+        change = environment.endpoint(
+            address.url, regions, token=address.token, token_file=address.token_file
+        )
         proxies = environment.without_proxy(os.environ, http.HOST)
         others = environment.without_bearer_tokens(os.environ)
         yield environment.apply({**others, **change, **proxies}, os.environ)

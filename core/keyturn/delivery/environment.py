@@ -47,37 +47,48 @@ Change = Mapping[str, str | None]
 """Variables by name; None for a variable to unset. The values contain secrets in plaintext."""
 
 
-def session(credentials: Credentials, region: str | None, account: str | None) -> Change:
+def regions(environ: Mapping[str, str], own: str | None, chosen: str | None = None) -> Change:
+    """Return the region variables of a program. The caller's own region applies before the profile's, because
+    it was set for this shell; AWS clients read one variable or the other, so both are set.
+
+    :param own: the region of the profile.
+    :param chosen: a region that replaces all others.
+    """
+    if chosen:
+        return dict.fromkeys(REGIONS, chosen)
+    set_ones = {name: environ[name] for name in REGIONS if environ.get(name)}
+    default = next(iter(set_ones.values()), own)
+    return {name: set_ones.get(name, default) for name in REGIONS} if default else {}
+
+
+def session(credentials: Credentials, regions: Change, account: str | None) -> Change:
     """Return the change that makes a program use `credentials` and no others.
 
-    :param region: of the profile; if None, both region variables are left unchanged.
+    :param regions: see :func:`regions`.
     """
     expires = iso(credentials.expires)
     secret = credentials.secret_access_key.reveal()
     token = credentials.session_token.reveal() if credentials.session_token else None
     change: dict[str, str | None] = dict.fromkeys(CONFLICTING)
     change |= dict(zip(KEYS, (credentials.access_key_id, secret, token), strict=True))
-    if region:
-        change |= dict.fromkeys(REGIONS, region)
-    change |= {"AWS_CREDENTIAL_EXPIRATION": expires, "AWS_ACCOUNT_ID": account}
+    change |= {**regions, "AWS_CREDENTIAL_EXPIRATION": expires, "AWS_ACCOUNT_ID": account}
     return change
 
 
 def endpoint(
-    url: Secret, region: str | None, *, token: Secret | None = None, token_file: str | None = None
+    url: Secret, regions: Change, *, token: Secret | None = None, token_file: str | None = None
 ) -> Change:
     """Return the change that makes a program request credentials from its endpoint. It contains no
     credentials.
 
+    :param regions: see :func:`regions`.
     :param token: for SDKs that do not read a token file; otherwise `token_file` is its path.
     """
     change: dict[str, str | None] = dict.fromkeys((*CONFLICTING, *KEYS))
     change["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = url.reveal()
     change["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = token.reveal() if token else None
     change["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = token_file
-    if region:
-        change |= dict.fromkeys(REGIONS, region)
-    return change
+    return {**change, **regions}
 
 
 def without_bearer_tokens(environ: Mapping[str, str]) -> Change:

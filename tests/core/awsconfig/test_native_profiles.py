@@ -180,13 +180,13 @@ def test_accounts_and_roles_by_kind(machine: Machine) -> None:
     assert (rows["odd"].account, rows["odd"].duration_seconds) == (None, None)
 
 
-def test_the_region_is_the_profiles_own_else_what_botocore_takes_from_the_environment(
-    machine: Machine,
-) -> None:
+def test_the_region_is_the_profiles_own_else_that_of_the_environment(machine: Machine) -> None:
     machine.environ |= {"AWS_REGION": "us-east-2", "AWS_DEFAULT_REGION": "us-west-1"}
     rows = machine.rows(f"[profile a]\nregion = eu-west-1\n{KEYS}[profile b]\n{KEYS}")
     assert (rows["a"].region, rows["b"].region) == ("eu-west-1", "us-west-1")
     del machine.environ["AWS_DEFAULT_REGION"]
+    assert machine.rows()["b"].region == "us-east-2"
+    machine.environ["AWS_REGION"] = ""
     assert machine.rows()["b"].region is None
 
 

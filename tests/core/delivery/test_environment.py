@@ -13,6 +13,7 @@ from keyturn.delivery.environment import (
     Shell,
     apply,
     endpoint,
+    regions,
     render,
     session,
     shell_from_path,
@@ -27,10 +28,38 @@ ENDS = datetime(2026, 11, 23, 13, 0, tzinfo=UTC)
 SHORT = Credentials("ASIA", Secret("s"), Secret("t"), ENDS)
 LONG = Credentials("AKIA", Secret("s"))
 GONE = dict.fromkeys(CONFLICTING)
+HERE = dict.fromkeys(REGIONS, "eu-west-1")
+
+
+def _pair(region: str, default_region: str) -> dict[str, str]:
+    return {"AWS_REGION": region, "AWS_DEFAULT_REGION": default_region}
+
+
+@pytest.mark.parametrize(
+    ("environ", "own", "chosen", "expected"),
+    [
+        ({}, None, None, {}),
+        ({}, "eu-west-1", None, _pair("eu-west-1", "eu-west-1")),
+        ({"AWS_REGION": "ap-south-2"}, "eu-west-1", None, _pair("ap-south-2", "ap-south-2")),
+        ({"AWS_DEFAULT_REGION": "ap-south-2"}, "eu-west-1", None, _pair("ap-south-2", "ap-south-2")),
+        ({"AWS_DEFAULT_REGION": "ap-south-2"}, None, None, _pair("ap-south-2", "ap-south-2")),
+        (_pair("ap-south-2", "sa-east-1"), "eu-west-1", None, _pair("ap-south-2", "sa-east-1")),
+        (_pair("", "sa-east-1"), "eu-west-1", None, _pair("sa-east-1", "sa-east-1")),
+        (_pair("sa-east-1", ""), None, None, _pair("sa-east-1", "sa-east-1")),
+        (_pair("", ""), "eu-west-1", None, _pair("eu-west-1", "eu-west-1")),
+        (_pair("", ""), None, None, {}),
+        (_pair("ap-south-2", "sa-east-1"), "eu-west-1", "us-east-2", _pair("us-east-2", "us-east-2")),
+        ({}, None, "us-east-2", _pair("us-east-2", "us-east-2")),
+    ],
+)
+def test_the_region_is_the_chosen_one_else_the_callers_else_the_profiles(
+    environ: dict[str, str], own: str | None, chosen: str | None, expected: dict[str, str]
+) -> None:
+    assert regions(environ, own, chosen) == expected
 
 
 def test_a_session_brings_its_keys_its_region_its_end_and_its_account_and_takes_all_others_away() -> None:
-    assert session(SHORT, "eu-west-1", "111122223333") == {
+    assert session(SHORT, HERE, "111122223333") == {
         **GONE, "AWS_ACCESS_KEY_ID": "ASIA", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t",
         "AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1",
         "AWS_CREDENTIAL_EXPIRATION": "2026-11-23T13:00:00Z", "AWS_ACCOUNT_ID": "111122223333",
@@ -38,7 +67,7 @@ def test_a_session_brings_its_keys_its_region_its_end_and_its_account_and_takes_
 
 
 def test_a_key_without_an_end_takes_the_token_and_the_end_of_another_away() -> None:
-    found = session(LONG, None, None)
+    found = session(LONG, {}, None)
     assert found == {
         **GONE,
         "AWS_ACCESS_KEY_ID": "AKIA",
@@ -56,14 +85,14 @@ def test_a_key_without_an_end_takes_the_token_and_the_end_of_another_away() -> N
 def test_an_endpoint_brings_its_address_and_no_credential(
     token: Secret | None, token_file: str | None
 ) -> None:
-    found = endpoint(Secret("http://127.0.0.1:1/x"), "eu-west-1", token=token, token_file=token_file)
+    found = endpoint(Secret("http://127.0.0.1:1/x"), HERE, token=token, token_file=token_file)
     assert found == {
         **GONE, **dict.fromkeys(KEYS), **dict.fromkeys(REGIONS, "eu-west-1"),
         "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/x",
         "AWS_CONTAINER_AUTHORIZATION_TOKEN": "t" if token else None,
         "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": token_file,
     }  # fmt: skip
-    bare = endpoint(Secret("u"), None)
+    bare = endpoint(Secret("u"), {})
     assert set(REGIONS).isdisjoint(bare)
     assert bare["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] is None
 
@@ -81,7 +110,7 @@ def test_an_endpoint_brings_its_address_and_no_credential(
     ],
 )  # fmt: skip
 def test_what_a_client_would_prefer_or_mix_up_goes(name: str) -> None:
-    assert name not in apply(session(SHORT, None, None), {name: "x"})
+    assert name not in apply(session(SHORT, {}, None), {name: "x"})
 
 
 HOST = "127.0.0.1"
