@@ -263,14 +263,18 @@ def credential_items(shared: SharedConfig, name: str) -> tuple[CredentialItem, .
     )
 
 
-def dependants(shared: SharedConfig, name: str) -> tuple[str, ...]:
-    """Return the profiles whose chain of source profiles includes `name`, in file order."""
+def dependants(shared: SharedConfig) -> Mapping[str, tuple[str, ...]]:
+    """Return the profiles whose chain of source profiles includes a profile, by that profile, in file
+    order.
+    """
     resolver = Resolver(shared)
-    return tuple(
-        other
-        for other, settings in shared.profiles.items()
-        if other != name and "source_profile" in settings and name in resolver.resolve(other).chain
-    )
+    found: dict[str, list[str]] = {}
+    for name, settings in shared.profiles.items():
+        if "source_profile" in settings:
+            for source in resolver.resolve(name).chain:
+                if source != name:
+                    found.setdefault(source, []).append(name)
+    return {source: tuple(names) for source, names in found.items()}
 
 
 def _items_of_file(

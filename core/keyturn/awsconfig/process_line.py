@@ -60,13 +60,15 @@ def _require_quotable(word: str) -> str:
 def is_keyturn_process_line(value: str, profile: str) -> bool:
     """Return True if a `credential_process` value calls a program named keyturn, at any path, for
     `profile`."""
+    return profile_of_line(value) == profile
+
+
+def profile_of_line(value: str) -> str | None:
+    """Return the profile for which a `credential_process` value calls a program named keyturn, at any path;
+    None if it calls another program."""
     try:
         words = shlex.split(value)
     except ValueError:
-        return False
-    return (
-        len(words) >= 3
-        and words[0].rpartition("/")[2] == "keyturn"
-        and words[1] == VERB
-        and words[-1] == profile
-    )
+        return None
+    is_ours = len(words) >= 3 and words[0].rpartition("/")[2] == "keyturn" and words[1] == VERB
+    return words[-1] if is_ours else None

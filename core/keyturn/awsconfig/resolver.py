@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from keyturn.awsconfig.loader import SharedConfig
 from keyturn.awsconfig.parser import Document, FileKind, Section, Settings
 from keyturn.model import key_ids
+from keyturn.model.chain import MAX_CHAIN, count_sources, length_problem
 from keyturn.model.profile import Kind
 
 #: Valid values of `credential_source`; botocore requires exactly this spelling.
@@ -49,6 +50,20 @@ class Resolution:
     """True if a role of the chain needs an MFA code."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A role's own part of its chain."""
+
+    prompts: bool
+    """The role needs an MFA code."""
+    source: str | None = None
+    """The profile that signs for it."""
+    is_last: bool = False
+    """The source has credentials of its own, or assumes no role."""
+    credential_source: str | None = None
+    problem: str | None = None
+
+
 class _InvalidConfig(Exception):
     """An error that botocore would raise; holds its text."""
 
@@ -61,6 +76,8 @@ class Resolver:
         self._profiles = shared.profiles
         self._sessions = shared.sso_sessions
         self._own_resolutions: dict[str, Resolution] = {}
+        self._steps_to_source: dict[str, _Step] = {}
+        self._lengths: dict[str, int | None] = {}
         self._steps: tuple[Callable[[str, Settings], Resolution | None], ...] = (
             _web_identity,
             self._sso,
@@ -79,17 +96,19 @@ class Resolver:
         prompts = False
         try:
             while True:
-                current = visited[-1]
-                settings = self._profiles[current]
-                _text(settings, "role_arn")
-                prompts = prompts or bool(_text(settings, "mfa_serial"))
-                source = self._source(current, settings, visited)
+                step = self._step(visited[-1])
+                prompts = prompts or step.prompts
+                if step.problem is not None:
+                    raise _InvalidConfig(step.problem)
+                source = step.source
                 if source is None:
-                    kind = _text(settings, "credential_source")
-                    end = Resolution(source=kind, credential_source=kind)
+                    end = Resolution(source=step.credential_source, credential_source=step.credential_source)
                     break
+                if len(visited) > MAX_CHAIN:
+                    raise _InvalidConfig(self._length_problem(name))
+                self._require_new(source, visited)
                 visited.append(source)
-                if _has_keys(self._profiles[source]) or not _is_role(self._profiles[source]):
+                if step.is_last:
                     end = self._resolve_end(source)
                     break
         except _InvalidConfig as error:
@@ -99,6 +118,43 @@ class Resolver:
             credential_source=end.credential_source, prompts=prompts,
         )  # fmt: skip
 
+    def _step(self, name: str) -> _Step:
+        """Return the step from the role `name` to its source, whatever chain it is part of."""
+        step = self._steps_to_source.get(name)
+        if step is None:
+            settings, prompts = self._profiles[name], False
+            try:
+                _text(settings, "role_arn")
+                prompts = bool(_text(settings, "mfa_serial"))
+                source = self._source(name, settings)
+                if source is None:
+                    step = _Step(prompts, credential_source=_text(settings, "credential_source"))
+                else:
+                    signer = self._profiles[source]
+                    step = _Step(prompts, source, is_last=_has_keys(signer) or not _is_role(signer))
+            except _InvalidConfig as error:
+                step = _Step(prompts, problem=str(error))
+            self._steps_to_source[name] = step
+        return step
+
+    def _require_new(self, source: str, visited: list[str]) -> None:
+        if source in visited and (source != visited[-1] or not _has_keys(self._profiles[source])):
+            raise _InvalidConfig(
+                "Infinite loop in credential configuration detected. Attempting to load from profile "
+                f"{source} which has already been visited. Visited profiles: {visited}"
+            )
+
+    def _length_problem(self, name: str) -> str:
+        """Return the problem of a role whose chain exceeds :data:`MAX_CHAIN`; botocore would follow it until
+        Python's recursion ends.
+        """
+
+        def step_of(role: str) -> tuple[str | None, bool]:
+            step = self._step(role)
+            return step.source, step.is_last
+
+        return length_problem(count_sources(name, step_of, self._lengths))
+
     def _resolve_end(self, source: str) -> Resolution:
         end = self._resolve_own(source)
         if end.problem is not None:
@@ -107,7 +163,7 @@ class Resolver:
             raise _InvalidConfig(f'The source profile "{source}" must have credentials.')
         return end
 
-    def _source(self, name: str, settings: Settings, visited: list[str]) -> str | None:
+    def _source(self, name: str, settings: Settings) -> str | None:
         """Return the source profile of a role; None if it has a credential source instead."""
         credential_source = _text(settings, "credential_source")
         source = _text(settings, "source_profile")
@@ -125,11 +181,6 @@ class Resolver:
         if source not in self._profiles:
             raise _InvalidConfig(
                 f'The source_profile "{source}" referenced in the profile "{name}" does not exist.'
-            )
-        if source in visited and (source != name or not _has_keys(self._profiles[source])):
-            raise _InvalidConfig(
-                "Infinite loop in credential configuration detected. Attempting to load from profile "
-                f"{source} which has already been visited. Visited profiles: {visited}"
             )
         return source
 

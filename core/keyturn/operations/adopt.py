@@ -98,13 +98,14 @@ def build_plan(
     inventory: Inventory, program: str, names: Sequence[str], *, session_none: bool
 ) -> AdoptionPlan:
     """Return the definitions, vault entries and file edits for adopting `names` and their dependants."""
-    requested = list(dict.fromkeys(names))
+    requested = dict.fromkeys(names)
     for name in requested:
         _require_adoptable(inventory, name)
+    by_source = dependants(inventory.shared)
     implied = [
         name
         for root in requested
-        for name in dependants(inventory.shared, root)
+        for name in by_source.get(root, ())
         if name not in requested and why_not_adoptable(inventory.natives[name]) is None
         and (name not in inventory.definitions or is_unfinished(inventory, name))
     ]  # fmt: skip

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from keyturn.awsconfig.process_line import is_keyturn_process_line
+from keyturn.awsconfig.process_line import profile_of_line
+from keyturn.model.chain import MAX_CHAIN, count_sources, cycle_problem, length_problem
 from keyturn.model.errors import Hint, Remedy
 from keyturn.model.key_ids import account_of
 from keyturn.model.profile import (
@@ -48,6 +49,24 @@ class View:
     code_command: Callable[[str, str], Collection[str]] = lambda profile, serial: ()  # noqa: ARG005  # none, by default
     """Returns the command that shows MFA codes for a profile and a serial; empty if a person must type them.
     """
+    process_lines: dict[str, list[str]] = field(default_factory=dict)
+    """Profiles with a process line that calls keyturn, by the profile that it names; empty until a line is
+    missing.
+    """
+    chain_lengths: dict[str, int | None] = field(default_factory=dict)
+    """Lengths of the chains of managed profiles, as far as they were counted."""
+
+    def profiles_with_line(self, name: str) -> list[str]:
+        """See :func:`profiles_with_line`. All lines are read once, because they may be missing from many
+        profiles.
+        """
+        if not self.process_lines:
+            self.process_lines[""] = []
+            for other, values in self.settings.items():
+                named = _profile_of_line(values)
+                if named:
+                    self.process_lines.setdefault(named, []).append(other)
+        return self.process_lines.get(name, [])
 
     def mfa_session_expiry(self, serial: str, key_id: str | None) -> datetime | None:
         """Return the expiry of a user's MFA session, or None if there is none that lasts for
@@ -77,25 +96,26 @@ def row_of(name: str, view: View) -> Profile:
 
 def _native(native: Profile, view: View) -> Profile:
     state = view.index.of(native.name)
-    serials = {name: view.settings.get(name, {}).get("mfa_serial") for name in (native.name, *native.chain)}
-    without_code = [
-        name
-        for name, serial in serials.items()
-        if serial
-        and not view.code_command(name, str(serial))
-        and view.mfa_session_expiry(
-            str(serial), _key_id(_text(view.settings.get(name, {}), "source_profile"), view)
-        )
-        is None
-    ]
     return replace(
         native,
         session=state.session if state.session is not None else native.session,
         rotation=rotation_of(native.key, DEFAULT_ROTATION_DAYS, view.now),
         last_use=state.last_use,
         failure=state.failure,
-        needs_person=native.needs_person and bool(without_code),
+        needs_person=native.needs_person and _has_role_without_code(native, view),
     )
+
+
+def _has_role_without_code(native: Profile, view: View) -> bool:
+    """Return True if a role of a native chain needs an MFA code that a person must type."""
+    for name in (native.name, *native.chain):
+        settings = view.settings.get(name, {})
+        serial = settings.get("mfa_serial")
+        if not serial or view.code_command(name, str(serial)):
+            continue
+        if view.mfa_session_expiry(str(serial), _key_id(_text(settings, "source_profile"), view)) is None:
+            return True
+    return False
 
 
 def _managed(definition: ManagedProfile, view: View) -> Profile:
@@ -103,9 +123,9 @@ def _managed(definition: ManagedProfile, view: View) -> Profile:
     state = view.index.of(definition.name)
     key = view.index.keys.get(definition.key) if definition.key else None
     own_key = key if definition.kind == Kind.IAM_KEY else None
-    source, chain, problem = source_of(definition, view.natives, view.definitions)
+    source, chain, problem = source_of(definition, view.natives, view.definitions, view.chain_lengths)
     if problem is None and view.files_readable:
-        problem = delivery_problem(definition, native, view.settings, state)
+        problem = delivery_problem(definition, native, view.settings, state, view.profiles_with_line)
     account, derived = _account(definition, key)
     return Profile(
         name=definition.name,
@@ -186,10 +206,15 @@ def _text(settings: Mapping[str, object], name: str) -> str | None:
 
 
 def source_of(
-    definition: ManagedProfile, natives: Mapping[str, Profile], definitions: ManagedProfiles
+    definition: ManagedProfile,
+    natives: Mapping[str, Profile],
+    definitions: ManagedProfiles,
+    lengths: dict[str, int | None] | None = None,
 ) -> tuple[str | None, tuple[str, ...], str | None]:
     """Return the source of a managed profile's sessions: its name, the profiles on the way, and a problem or
     None.
+
+    :param lengths: shared by the calls for many profiles; see :func:`keyturn.model.chain.count_sources`.
     """
     path: list[str] = []
     current = definition
@@ -204,8 +229,13 @@ def source_of(
                 tuple(path),
                 "its definition has no key, no source profile and no credential source",
             )
+        problem = None
         if name in path or name == definition.name:
-            return None, tuple(path), f"its source profiles form a cycle at {name}"
+            problem = cycle_problem(name)
+        elif len(path) == MAX_CHAIN:
+            problem = _length_problem(definition, definitions, {} if lengths is None else lengths)
+        if problem:
+            return None, tuple(path), problem
         path.append(name)
         if name in definitions:
             current = definitions[name]
@@ -214,7 +244,23 @@ def source_of(
         problem = _source_problem(name, native)
         if native is None or problem is not None:
             return None, tuple(path), problem
-        return native.source or name, (*path, *native.chain), None
+        chain = (*path, *native.chain)
+        if len(chain) > MAX_CHAIN:
+            return None, chain[:MAX_CHAIN], length_problem(len(chain))
+        return native.source or name, chain, None
+
+
+def _length_problem(
+    definition: ManagedProfile, definitions: ManagedProfiles, lengths: dict[str, int | None]
+) -> str:
+    """Return the problem of a managed profile whose chain exceeds :data:`MAX_CHAIN`."""
+
+    def step_of(name: str) -> tuple[str | None, bool]:
+        current = definitions[name]
+        source = None if provider_of(current.kind).source(current) else current.source_profile
+        return source, source not in definitions
+
+    return length_problem(count_sources(definition.name, step_of, lengths))
 
 
 def caller_credential_source(
@@ -224,7 +270,7 @@ def caller_credential_source(
     profile's own credentials.
     """
     visited: set[str] = set()
-    while name not in visited:
+    while name not in visited and len(visited) <= MAX_CHAIN:
         visited.add(name)
         definition, native = definitions.get(name), natives.get(name)
         if definition is not None:
@@ -264,10 +310,17 @@ def _source_problem(name: str, native: Profile | None) -> str | None:
 
 
 def delivery_problem(
-    definition: ManagedProfile, native: Profile | None, settings: Settings, state: ProfileState
+    definition: ManagedProfile,
+    native: Profile | None,
+    settings: Settings,
+    state: ProfileState,
+    find_line: Callable[[str], list[str]] | None = None,
 ) -> str | None:
     """Return the reason why AWS clients do not find what keyturn delivers for this profile, with the next
     step, or None.
+
+    :param find_line: returns the profiles that have the process line of a profile; by default those in
+        `settings`.
     """
     if native is not None and native.plaintext_key:
         location = f"{native.origin.file}, line {native.origin.line}" if native.origin else "the shared files"
@@ -286,7 +339,8 @@ def delivery_problem(
     if needs_process_line(definition) and not _has_process_line(
         settings.get(definition.name, {}), definition.name
     ):
-        others = profiles_with_line(settings, definition.name)
+        name = definition.name
+        others = find_line(name) if find_line else profiles_with_line(settings, name)
         if others:
             return (
                 f"its credential_process line is in profile {others[0]}; rename that to {definition.name}, "
@@ -336,8 +390,12 @@ def profiles_with_line(settings: Settings, name: str) -> list[str]:
 
 
 def _has_process_line(settings: Mapping[str, object], name: str) -> bool:
+    return _profile_of_line(settings) == name
+
+
+def _profile_of_line(settings: Mapping[str, object]) -> str | None:
     line = settings.get("credential_process")
-    return isinstance(line, str) and is_keyturn_process_line(line, name)
+    return profile_of_line(line) if isinstance(line, str) else None
 
 
 def needs_process_line(definition: ManagedProfile) -> bool:

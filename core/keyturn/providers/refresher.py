@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from keyturn.aws.api import Aws
 from keyturn.aws.deadline import EXTENDED_SECONDS
+from keyturn.model.chain import MAX_CHAIN, cycle_problem
 from keyturn.model.errors import (
     THEN_RUN,
     AwsError,
@@ -38,9 +39,6 @@ from keyturn.providers.base import (
     SessionStore,
     Sources,
 )
-
-#: Longest chain of source profiles. botocore rejects cycles but not length.
-MAX_CHAIN = 32
 
 T = TypeVar("T")
 
@@ -105,14 +103,15 @@ class Refresher:
     def source_credentials(self, source: str, request: SessionRequest) -> Credentials:
         """Return credentials of a profile that signs for another one, refreshed if they are due.
 
-        :raises ProfileBroken: if the chain of sources returns to itself.
+        :raises ProfileBroken: if the chain of sources returns to itself or is too long.
         """
         if source in request.path or len(request.path) > MAX_CHAIN:
-            raise ProfileBroken(
-                f"Profile {request.path[0]} is invalid",
-                f"its source profiles form a cycle at {source}",
-                "Correct source_profile",
+            why = (
+                cycle_problem(source)
+                if source in request.path
+                else f"its chain has more than {MAX_CHAIN} source profiles"
             )
+            raise ProfileBroken(f"Profile {request.path[0]} is invalid", why, "Correct source_profile")
         with self.lock(source, request):
             cached = self.cached(source)
             if cached is not None and self._is_fresh(cached):

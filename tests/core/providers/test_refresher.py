@@ -16,6 +16,7 @@ import pytest
 
 from keyturn.aws.api import IssuedCredentials, RoleRequest
 from keyturn.aws.deadline import DEFAULT_SECONDS, EXTENDED_SECONDS, MAX_SECONDS, Deadline
+from keyturn.model.chain import MAX_CHAIN
 from keyturn.model.errors import (
     AwsError,
     AwsRefused,
@@ -33,7 +34,7 @@ from keyturn.model.secret import Secret
 from keyturn.providers import refresher as refreshing
 from keyturn.providers.assume_role import RECENT_CODE
 from keyturn.providers.base import FetchedSession, MfaDevice, Sources
-from keyturn.providers.refresher import MAX_CHAIN, Refresher, source_lock_name
+from keyturn.providers.refresher import Refresher, source_lock_name
 from keyturn.storage.managed_profiles import ManagedProfile
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -771,7 +772,7 @@ def test_a_chain_that_is_absurdly_deep_is_broken_and_one_that_is_less_so_is_walk
     assert home.aws.count("AssumeRole") == MAX_CHAIN
     home.aws.calls.clear()
     home.sessions.kept.clear()
-    with pytest.raises(ProfileBroken):
+    with pytest.raises(ProfileBroken, match=rf"its chain has more than {MAX_CHAIN} source profiles"):
         home.refresh(chain(home, MAX_CHAIN + 1))
     assert home.aws.calls == []
 
