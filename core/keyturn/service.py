@@ -127,7 +127,7 @@ class CredentialService:
             files=files,
             index=index,
             activity=ActivityLog(paths.state_dir / "activity.jsonl"),
-            aws=aws or BotoClientFactory(),
+            aws=aws or BotoClientFactory(clock),
             program=lambda: keyturn_program(environ),
             resolved_provider=resolved_provider,
             serves_others=serves_others,

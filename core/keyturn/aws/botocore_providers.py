@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from keyturn.aws.errors import exception_text, native_error
+from keyturn.aws.response_limit import limit_provider
 from keyturn.model.errors import ProfileBroken, Remedy, Unreachable
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
@@ -114,7 +115,7 @@ def _load_from_profile(session: Session) -> Any:
     """Return botocore's credentials for the session's own profile, never the identity of a container or
     instance.
     """
-    loaded = (provider.load() for provider in _profile_providers(session))
+    loaded = (limit_provider(provider).load() for provider in _profile_providers(session))
     return next((credentials for credentials in loaded if credentials is not None), None)
 
 

@@ -13,16 +13,20 @@ import re
 import threading
 import warnings
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keyturn.aws.api import Aws, CreatedKey, Identity, IssuedCredentials, LastUse, ListedKey, RoleRequest
 from keyturn.aws.botocore_providers import from_credential_source, from_profile
 from keyturn.aws.deadline import DEFAULT_SECONDS, EXTENDED_SECONDS, Deadline
-from keyturn.aws.errors import MalformedResponse, translate_errors
+from keyturn.aws.errors import MalformedResponse, UnacceptableResponse, translate_errors
+from keyturn.aws.response_limit import limit_responses, limit_session
 from keyturn.model.errors import NoResponse, ProfileBroken, Unreachable
+from keyturn.model.key_ids import is_temporary
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
+from keyturn.model.text import iso
+from keyturn.system.clock import Clock, system_clock
 from keyturn.system.timeout import DeadlineExceeded, run_with_timeout
 
 if TYPE_CHECKING:
@@ -46,12 +50,19 @@ class BotoClient:
     """AWS as one profile of the shared files sees it."""
 
     def __init__(
-        self, session: Session, region: str | None, deadline: Deadline, *, short_timeouts: bool = False
+        self,
+        session: Session,
+        region: str | None,
+        deadline: Deadline,
+        *,
+        short_timeouts: bool = False,
+        clock: Clock = system_clock,
     ) -> None:
         self._session = session
         self._region = region
         self._deadline = deadline
         self._short_timeouts = short_timeouts
+        self._clock = clock
 
     def get_session_token(
         self, signer: Credentials, *, duration_seconds: int, mfa_serial: str | None, mfa_code: str | None
@@ -63,7 +74,7 @@ class BotoClient:
             signer,
             "get_session_token",
             parameters,
-            lambda response: IssuedCredentials(_credentials_in(response)),
+            lambda response: IssuedCredentials(_credentials_in(response, self._clock(), duration_seconds)),
         )
 
     def assume_role(self, signer: Credentials, request: RoleRequest) -> IssuedCredentials:
@@ -88,7 +99,9 @@ class BotoClient:
             signer,
             "assume_role",
             parameters,
-            lambda response: IssuedCredentials(_credentials_in(response), _role_arn_in(response)),
+            lambda response: IssuedCredentials(
+                _credentials_in(response, self._clock(), request.duration_seconds), _role_arn_in(response)
+            ),
         )
 
     def get_caller_identity(self, signer: Credentials) -> Identity:
@@ -275,7 +288,8 @@ class BotoClientFactory:
     from a shared session is not thread-safe.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = system_clock) -> None:
+        self._clock = clock
         self._session_lock = threading.Lock()
         self._loader: Any = None
 
@@ -292,6 +306,7 @@ class BotoClientFactory:
         from botocore.session import Session
 
         _silence_botocore()
+        limit_responses()
         with self._session_lock:
             session = Session(profile=profile)
             try:
@@ -301,8 +316,16 @@ class BotoClientFactory:
             # Share the loaded service models, because loading them is most of the cost of a client.
             self._loader = self._loader or session.get_component("data_loader")
             session.register_component("data_loader", self._loader)
+            limit_session(session)
+            _require_verification(session)
             effective_region = region or session.get_config_variable("region") or None
-        return BotoClient(session, effective_region, deadline or Deadline(), short_timeouts=short_timeouts)
+        return BotoClient(
+            session,
+            effective_region,
+            deadline or Deadline(),
+            short_timeouts=short_timeouts,
+            clock=self._clock,
+        )
 
 
 def _bare_session() -> Session:
@@ -319,6 +342,14 @@ def _bare_session() -> Session:
     session.set_config_variable("profile", "default")
     session.full_config.setdefault("profiles", {}).setdefault("default", {})
     return session
+
+
+def _require_verification(session: Session) -> None:
+    """Make the clients of a session verify certificates. botocore would not with a variable for the CA bundle
+    that is set but empty.
+    """
+    bundle = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True
+    session.set_config_variable("ca_bundle", bundle)
 
 
 def warm_up() -> None:
@@ -344,15 +375,27 @@ _OPAQUE = re.compile(r"[!-~]{1,32768}", re.ASCII)
 _ARN = re.compile(r"arn:[!-~]{10,2044}", re.ASCII)
 
 
-def _credentials_in(response: Mapping[str, Any]) -> Credentials:
-    """Return the `Credentials` of an STS response.
+#: How much later than requested a session may expire, because the clocks of this machine and AWS may differ;
+#: AWS accepts a signature for as long.
+_EXPIRY_TOLERANCE = timedelta(minutes=15)
 
+
+def _credentials_in(response: Mapping[str, Any], now: datetime, seconds: int) -> Credentials:
+    """Return the `Credentials` of an STS response, which are temporary.
+
+    :param seconds: the requested duration.
     :raises MalformedResponse: if a field is missing or malformed.
+    :raises UnacceptableResponse: if the key is not temporary, or expires much later than requested.
     """
     fields = _structure(response, "Credentials")
     expires = _time(fields, "Expiration")
+    if expires > now + timedelta(seconds=seconds) + _EXPIRY_TOLERANCE:
+        raise UnacceptableResponse(f"the new session would last until {iso(expires)}, longer than requested")
+    key_id = _text(fields, "AccessKeyId", _KEY_ID)
+    if not is_temporary(key_id):
+        raise UnacceptableResponse("the response has an access key id that is not that of a session")
     return Credentials(
-        _text(fields, "AccessKeyId", _KEY_ID),
+        key_id,
         Secret(_text(fields, "SecretAccessKey", _OPAQUE)),
         Secret(_text(fields, "SessionToken", _OPAQUE)),
         expires,

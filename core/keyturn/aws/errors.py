@@ -33,6 +33,17 @@ class MalformedResponse(ValueError):
     """The response does not have the form of an AWS response."""
 
 
+class UnacceptableResponse(MalformedResponse):
+    """The response is in AWS's form, and refused for the reason that its text gives."""
+
+
+class ResponseTooLong(UnacceptableResponse):
+    """The response is longer than any of AWS."""
+
+    def __init__(self) -> None:
+        super().__init__("the response is longer than 1 MiB")
+
+
 @contextmanager
 def translate_errors(what: str) -> Iterator[None]:
     """Convert exceptions of botocore.
@@ -48,7 +59,8 @@ def translate_errors(what: str) -> Iterator[None]:
         raise error_from_response(what, error.response, system_clock()) from None
     except (boto.ParamValidationError, boto.InvalidRegionError, ValueError) as error:
         if isinstance(error, MalformedResponse) or _failed_while_reading(error):
-            raise NoResponse(what, _MALFORMED, "Try again; if it persists, check for a proxy") from None
+            why = str(error) if isinstance(error, UnacceptableResponse) else _MALFORMED
+            raise NoResponse(what, why, "Try again; if it persists, check for a proxy") from None
         raise AwsRefused(
             what, exception_text(error), "Correct the profile's definition", code="ValidationError"
         ) from None
@@ -164,8 +176,8 @@ def error_from_response(what: str, response: Mapping[str, Any], now: datetime) -
     :param now: time of this machine, which signs the requests; aware UTC.
     """
     body, metadata = response.get("Error", {}), response.get("ResponseMetadata", {})
-    code, message = redacted(str(body.get("Code", ""))), redacted(str(body.get("Message", "")))
-    request_id = str(metadata.get("RequestId", ""))
+    code, message = (redacted(_start(str(body.get(name, "")))) for name in ("Code", "Message"))
+    request_id = _start(str(metadata.get("RequestId", "")))
     skew = clock_skew(message, metadata.get("HTTPHeaders", {}), now)
     if code == "AccessDenied" and any(part in message.lower() for part in _MFA_INVALID):
         return _wrong_mfa_code(what, skew, code, request_id)
@@ -184,6 +196,17 @@ def error_from_response(what: str, response: Mapping[str, Any], now: datetime) -
     if skew is not None and abs(skew) > SKEW:
         hint = (*parts_of(hint), f". Also, {describe_skew(skew)}")
     return AwsRefused(what, why, hint, code=code, request_id=request_id)
+
+
+#: Longest text of AWS in an error line.
+_MAX_TEXT = 2000
+
+
+def _start(text: str) -> str:
+    """Return a text that fits an error line. It is cut between words, because half a secret could not be
+    recognized.
+    """
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT].rpartition(' ')[0]}…"
 
 
 def _wrong_mfa_code(what: str, skew: timedelta | None, code: str, request_id: str) -> WrongMfaCode:
@@ -250,6 +273,8 @@ def network_error_text(error: Exception) -> str:  # noqa: PLR0911  # one return 
     causes = list(_causes(error))
     for cause in causes:
         match cause:
+            case ResponseTooLong():
+                return str(cause)
             case ssl.SSLCertVerificationError():
                 return f"certificate of {host} is not trusted ({cause.verify_message})"
             case ssl.SSLError():

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -66,7 +67,9 @@ class Script:
             return 400, body.encode("utf-8", "surrogatepass")
         session = (
             "<Credentials><AccessKeyId>ASIAQQQQQQQQQQQQQQQQ</AccessKeyId><SecretAccessKey>wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY01</SecretAccessKey>"
-            "<SessionToken>FwoGZXIvYXdzEXAMPLETOKEN</SessionToken><Expiration>2036-01-01T00:00:00Z</Expiration></Credentials>"
+            "<SessionToken>FwoGZXIvYXdzEXAMPLETOKEN</SessionToken>"
+            f"<Expiration>{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}</Expiration>"
+            "</Credentials>"
         )
         inner = {
             "GetSessionToken": session,

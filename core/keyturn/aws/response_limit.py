@@ -1,0 +1,188 @@
+"""Limits on what botocore reads: responses, the output of a `credential_process`, and token files.
+
+botocore has no setting for this. Its clients, and its fetchers for containers and instances, create their
+HTTP sessions themselves, so the class of the connections in its pools is replaced, which is urllib3's
+extension point (`ConnectionCls`). All bytes of a response count, headers, chunk lengths and trailers too,
+because some of these lines are read whole whatever their length. botocore never decompresses a response.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import selectors
+import subprocess
+import time
+from collections.abc import Callable
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from keyturn.aws.errors import MalformedResponse, ResponseTooLong
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+    from botocore.session import Session
+
+#: Longest body of a response, and longest output of a `credential_process`. The answers of STS and IAM have a
+#: few KiB.
+MAX_BYTES = 1024 * 1024
+#: Longest response with its headers and framing.
+_MAX_MESSAGE = MAX_BYTES + 64 * 1024
+#: Longest time for one response, beyond the time limit of every operation. A read timeout starts anew with
+#: each byte.
+MAX_SECONDS = 60.0
+#: AWS accepts a web identity token of 20,000 characters.
+MAX_TOKEN_BYTES = 64 * 1024
+_CHUNK = 64 * 1024
+
+
+class LimitedStream(io.RawIOBase):
+    """The bytes of one response.
+
+    :raises ResponseTooLong: in a read beyond the limit.
+    :raises TimeoutError: in a read after `MAX_SECONDS`.
+    """
+
+    def __init__(self, raw: io.RawIOBase, clock: Callable[[], float] = time.monotonic) -> None:
+        self._raw = raw
+        self._clock = clock
+        self._left = _MAX_MESSAGE
+        self._deadline = clock() + MAX_SECONDS
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        if self._clock() > self._deadline:
+            raise TimeoutError("the response took too long")
+        count = self._raw.readinto(buffer)
+        self._left -= count or 0
+        if self._left < 0:
+            raise ResponseTooLong
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class LimitedResponse(HTTPResponse):
+    """A response that is refused while it is read, if it is too long."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fp = io.BufferedReader(LimitedStream(self.fp.detach()))
+
+    def begin(self) -> None:
+        super().begin()
+        if self.length is not None and self.length > MAX_BYTES:
+            raise ResponseTooLong
+
+
+def limit_responses() -> None:
+    """Make all HTTP connections of botocore in this process read limited responses."""
+    from botocore import awsrequest
+
+    pools: tuple[Any, ...] = (awsrequest.AWSHTTPConnectionPool, awsrequest.AWSHTTPSConnectionPool)
+    for pool in pools:
+        connection = pool.ConnectionCls
+        if connection.response_class is not LimitedResponse:
+            pool.ConnectionCls = type(
+                f"Limited{connection.__name__}", (connection,), {"response_class": LimitedResponse}
+            )
+
+
+def limit_session(session: Session) -> None:
+    """Make a botocore session refuse what its parsers would expand."""
+    session.register("before-parse", _check_body)
+
+
+_ENCODING = re.compile(rb"""^\s*<\?xml[^>]*?\sencoding\s*=\s*["']([^"']*)""")
+_PLAIN_ENCODINGS = (b"utf-8", b"utf8", b"us-ascii", b"iso-8859-1")
+#: Most elements, attributes and values in a response. Each costs a parser a hundred times its length; the
+#: answers that are asked for have a few hundred.
+_MAX_PARTS = 20_000
+
+
+def _check_body(**event: Any) -> None:
+    """Check the body of a response before it is parsed. Entities may expand it a hundredfold, and another
+    encoding may hide them; no response of AWS has either.
+
+    :raises ResponseTooLong: if it is longer than `MAX_BYTES`.
+    :raises MalformedResponse: if a parser would need far more memory than that.
+    """
+    body = event["response_dict"].get("body")
+    if not isinstance(body, bytes):
+        return
+    if len(body) > MAX_BYTES:
+        raise ResponseTooLong
+    encoding = _ENCODING.match(body)
+    is_hidden = b"\0" in body or (encoding is not None and encoding[1].lower() not in _PLAIN_ENCODINGS)
+    if is_hidden or b"<!ENTITY" in body or sum(map(body.count, (b"<", b"=", b","))) > _MAX_PARTS:
+        raise MalformedResponse("the response is not a valid AWS response")
+
+
+class LimitedProcess(subprocess.Popen[bytes]):
+    """A `credential_process` that is killed if it prints too much."""
+
+    def communicate(
+        self,
+        input: bytes | None = None,  # noqa: A002, ARG002  # the base class's own; botocore sends nothing
+        timeout: float | None = None,  # noqa: ARG002  # the time limit is that of the operation
+    ) -> tuple[bytes, bytes]:
+        """Return stdout and stderr.
+
+        :raises ValueError: if one of them is longer than `MAX_BYTES`.
+        """
+        assert self.stdout is not None  # noqa: S101  # botocore requests both pipes
+        assert self.stderr is not None  # noqa: S101  # see above
+        output: dict[IO[bytes], bytearray] = {self.stdout: bytearray(), self.stderr: bytearray()}
+        with self.stdout, self.stderr, selectors.DefaultSelector() as selector:
+            for pipe, text in output.items():
+                selector.register(pipe, selectors.EVENT_READ, text)
+            while selector.get_map():
+                for key, _ in selector.select():
+                    chunk = os.read(key.fd, _CHUNK)
+                    key.data.extend(chunk)
+                    if not chunk:
+                        selector.unregister(key.fileobj)
+                    if len(key.data) > MAX_BYTES:
+                        self.kill()
+                        self.wait()
+                        raise ValueError("its credential_process printed more than 1 MiB")
+        self.wait()
+        return bytes(output[self.stdout]), bytes(output[self.stderr])
+
+
+class LimitedTokenLoader:
+    """Reads a web identity token; see botocore's `FileWebIdentityTokenLoader`."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __call__(self) -> str:
+        """:raises ValueError: if the file is longer than `MAX_TOKEN_BYTES`."""
+        with Path(self._path).open("rb") as file:
+            token = file.read(MAX_TOKEN_BYTES + 1)
+        if len(token) > MAX_TOKEN_BYTES:
+            raise ValueError(f"its web_identity_token_file is longer than {MAX_TOKEN_BYTES} bytes")
+        return token.decode("utf-8")
+
+
+def limit_provider(provider: Any) -> Any:
+    """Return a credential provider of botocore, whose sources are limited now. Its constructor takes them,
+    but what creates it cannot pass them on.
+    """
+    if provider.METHOD == "custom-process":
+        provider._popen = LimitedProcess  # noqa: SLF001  # see above
+    elif provider.METHOD == "assume-role-with-web-identity":
+        provider._token_loader_cls = LimitedTokenLoader  # noqa: SLF001  # see above
+    builder = getattr(provider, "_profile_provider_builder", None)
+    if builder is not None:
+        providers = builder.providers
+        builder.providers = lambda *args, **kwargs: [
+            limit_provider(each) for each in providers(*args, **kwargs)
+        ]
+    return provider
