@@ -18,8 +18,9 @@ from keyturn.agent.protocol import Agent
 from keyturn.aws.api import AwsFactory
 from keyturn.aws.botocore_providers import resolved_provider
 from keyturn.aws.client import BotoClientFactory
+from keyturn.awsconfig.parser import FileKind
 from keyturn.awsconfig.process_line import is_keyturn_process_line
-from keyturn.awsconfig.writer import SharedFiles
+from keyturn.awsconfig.writer import SharedFiles, require_file
 from keyturn.model.errors import AgentHangs, AgentUnavailable, KeyturnError, NeedsVault, NotFound
 from keyturn.model.profile import (
     Delivery,
@@ -265,6 +266,7 @@ class CredentialService:
         """
         if to is not Delivery.CREDENTIALS_FILE:
             return deliver.deliver(self.context, name, to, as_name)
+        require_file(self.paths.aws_credentials, FileKind.CREDENTIALS)
         return self._run(deliver.deliver, name, to, as_name)
 
     def stop(self, name: str) -> str:

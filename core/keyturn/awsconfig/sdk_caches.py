@@ -16,9 +16,9 @@ from keyturn.model.profile import Session
 from keyturn.model.text import from_aws_time
 
 
-def _expand_home(path: str) -> str:
-    """Expand `~` in `path`; keep it for an unknown user, as AWS tools do."""
-    return os.path.expanduser(path)  # noqa: PTH111  # Path.expanduser raises there
+def _expand(path: str) -> str:
+    """Expand variables and `~` in `path`; keep those that are unknown, as AWS tools do."""
+    return os.path.expanduser(os.path.expandvars(path))  # noqa: PTH111  # Path.expanduser raises there
 
 
 class SdkCaches:
@@ -29,12 +29,12 @@ class SdkCaches:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         sandbox = environ.get("KEYTURN_SANDBOX")  # a shell that joins one keeps its own HOME
-        home = Path(sandbox) / "home" if sandbox else Path(_expand_home(environ.get("HOME") or "~"))
+        home = Path(sandbox) / "home" if sandbox else Path(environ.get("HOME") or _expand("~"))
         aws = home / ".aws"
         self._sso = aws / "sso" / "cache"
         self._cli = aws / "cli" / "cache"
         login_cache = environ.get("AWS_LOGIN_CACHE_DIRECTORY")
-        self._login = Path(_expand_home(login_cache)) if login_cache else aws / "login" / "cache"
+        self._login = aws / "login" / "cache" if login_cache is None else Path(_expand(login_cache))
         self._names: dict[Path, frozenset[str]] = {}
 
     def sso_token_expiry(self, session_or_url: str) -> datetime | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -22,6 +23,7 @@ from keyturn.model.errors import (
     KeyturnError,
     UnparsableFile,
     UnsafeFile,
+    UsageError,
     WriteNotConfirmed,
 )
 from keyturn.system.files import sync_dir, translate_os_errors
@@ -77,6 +79,20 @@ class Edit:
     after: bytes = field(repr=False)
 
 
+def require_file(path: Path, kind: FileKind) -> None:
+    """Check that a shared file can be written.
+
+    :raises UsageError: if AWS tools use no such file, because its variable is empty or `/dev/null`.
+    """
+    if str(path) == os.devnull:
+        variable = "AWS_CONFIG_FILE" if kind is FileKind.CONFIG else "AWS_SHARED_CREDENTIALS_FILE"
+        raise UsageError(
+            f"Could not write the {kind} file",
+            f"{variable} names no file, so AWS tools use none",
+            f"Set {variable} to a path, or unset it",
+        )
+
+
 class SharedFiles:
     """Reads and edits shared files. Any number of processes and threads may do so at once.
 
@@ -123,6 +139,7 @@ class SharedFiles:
 
         :param expect: the bytes that the change was planned on; None for no file.
         :param earlier: the file as it was read before; the same content is not parsed again.
+        :raises UsageError: if AWS tools use no such file.
         :raises FileChanged: if the file does not hold `expect`, or changes of others cannot be merged.
         :raises UnparsableFile: if AWS tools reject the file as it is.
         :raises UnsafeFile: if its owner, mode or type forbids writing.
@@ -130,6 +147,7 @@ class SharedFiles:
         :raises WriteNotConfirmed: if the file was written, but the disk did not confirm it.
         :raises KeyturnError: if the disk refuses, or `change` does. The file is then unchanged.
         """
+        require_file(path, kind)
         with _translate_os_error(path):
             return _WriteAttempt(self, path, change, kind, expect=expect, earlier=earlier).run()
 

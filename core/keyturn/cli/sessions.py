@@ -161,9 +161,11 @@ def refresh(
     service = unlocker.service
     names = profiles or ((service.due_profiles()) if due else ())
     if not names and not due:
-        current = os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
+        # A variable that is set but empty decides too, as it does for the AWS CLI.
+        current = os.environ.get("AWS_PROFILE", os.environ.get("AWS_DEFAULT_PROFILE"))
         if not current:
-            raise UsageError("Missing profile", "AWS_PROFILE is not set", "Give a profile")
+            why = "AWS_PROFILE is not set" if current is None else "AWS_PROFILE is empty"
+            raise UsageError("Missing profile", why, "Give a profile")
         names = (current,)
     results: list[dict[str, Any]] = []
     codes = [mfa_code] if mfa_code else []

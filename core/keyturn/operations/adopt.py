@@ -221,6 +221,7 @@ def _edits(inventory: Inventory, name: str, line: str) -> Iterator[tuple[FileKin
     is added.
     """
     line_file = inventory.process_line_file()
+    inventory.require_file(line_file)
     items = credential_items(inventory.shared, name)
     for kind in FileKind:
         keys = tuple(item.key for item in items if item.kind is kind)

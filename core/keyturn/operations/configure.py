@@ -43,6 +43,9 @@ def change(context: Context, name: str, values: Mapping[str, str]) -> SettingsCh
     if settings.REGION in values:
         newer_files.require_history(context, f"Could not set {name}")
     region = settings.check_region(values["region"]) if settings.REGION in values else None
+    if region:
+        for kind in _region_files(inventory, name, region):
+            inventory.require_file(kind)
     other_values = {key: value for key, value in values.items() if key != settings.REGION}
     keys: list[str] = []
     ended: tuple[str, ...] = ()
@@ -134,13 +137,8 @@ def _set_region(context: Context, name: str, region: str) -> bool:
     changed.
     """
     inventory = context.read()
-    # The credentials file takes precedence if both have a region (aws-facts 2.1); a new one goes into the
-    # config file.
-    kinds = [kind for kind in FileKind if _has_region(inventory.document(kind), kind, name)]
-    if region and not kinds:
-        kinds = [FileKind.CONFIG]
     is_changed = False
-    for kind in kinds:
+    for kind in _region_files(inventory, name, region):
         document = inventory.document(kind)
         target = inventory.header(kind, name)
 
@@ -155,6 +153,14 @@ def _set_region(context: Context, name: str, region: str) -> bool:
             context.files.edit(inventory.path(kind), edit, kind=kind, earlier=document)
             is_changed = True
     return is_changed
+
+
+def _region_files(inventory: Inventory, name: str, region: str) -> list[FileKind]:
+    """Return the files in which a profile's region is changed. The credentials file takes precedence if both
+    have one (aws-facts 2.1); a new one goes into the config file.
+    """
+    kinds = [kind for kind in FileKind if _has_region(inventory.document(kind), kind, name)]
+    return [FileKind.CONFIG] if region and not kinds else kinds
 
 
 def _has_region(document: Document | None, kind: FileKind, name: str) -> bool:

@@ -42,6 +42,7 @@ def deliver(context: Context, name: str, to: Delivery, as_name: str | None = Non
     :param as_name: section of the credentials file, if it differs from the profile's name.
     :raises NotFound: if the profile is not managed by keyturn.
     :raises NeedsMfa: if a session must be fetched for the credentials file first; nothing has changed.
+    :raises UsageError: if AWS tools use no file of the kind that is written.
     :raises ChangeRefused: if `as_name` belongs to another profile.
     """
     newer_files.require_index_and_history(context, f"Could not deliver {name}")
@@ -53,6 +54,10 @@ def deliver(context: Context, name: str, to: Delivery, as_name: str | None = Non
         if to is Delivery.NATIVE or (as_name and to is not Delivery.CREDENTIALS_FILE):
             raise UsageError(f"Could not deliver {name}", "--as requires --to credentials-file")
         new = managed_profiles.with_delivery(old, to, as_name)
+        if needs_process_line(new):
+            inventory.require_file(FileKind.CONFIG)
+        if to is Delivery.CREDENTIALS_FILE:
+            inventory.require_file(FileKind.CREDENTIALS)
         if new.deliver_as:
             credentials_file.check_name(new.deliver_as)
             _require_free_section(inventory, new)

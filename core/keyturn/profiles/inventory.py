@@ -13,6 +13,7 @@ from pathlib import Path
 from keyturn.awsconfig.document import Document, FileKind, header_for, parse, profile_of
 from keyturn.awsconfig.loader import SharedConfig, read_files
 from keyturn.awsconfig.native_profiles import NativeProfiles
+from keyturn.awsconfig.writer import require_file
 from keyturn.model.errors import KeyturnError, NotFound, Remedy, UnparsableFile, UnsafeFile
 from keyturn.model.profile import Credentials, FileProblem, Profile
 from keyturn.model.secret import Secret
@@ -101,11 +102,17 @@ class Inventory:
         """Return the header of a profile's section in a file, or the header that a new section gets."""
         return own_section(self.document(kind), kind, name) or header_for(kind, name)
 
+    def require_file(self, kind: FileKind) -> None:
+        """See :func:`keyturn.awsconfig.writer.require_file`."""
+        require_file(self.path(kind), kind)
+
     def require_parsable(self, kind: FileKind, paths: Paths) -> None:
         """Check that AWS tools accept a shared file before it is written.
 
-        :raises UnparsableFile: if they do not.
+        :raises UsageError: if they use no such file.
+        :raises UnparsableFile: if they reject it.
         """
+        self.require_file(kind)
         path = self.shared.path_of(kind)
         for problem in self.shared.problems:
             if problem.path == path:

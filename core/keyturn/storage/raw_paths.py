@@ -105,12 +105,13 @@ def data_folder(environ: Mapping[str, str]) -> str:
 
 def aws_file(environ: Mapping[str, str], variable: str, name: str) -> str:
     """Return the path of a shared file like botocore does: the value of `variable` with variables and `~`
-    expanded, else `~/.aws/NAME`.
+    expanded, else `~/.aws/NAME`. A variable that is set but empty means that there is no such file;
+    `/dev/null` stands for that.
     """
     value = environ.get(variable)
-    if not value:
+    if value is None:
         return f"{aws_home(environ)}/.aws/{name}"
-    return os.path.expanduser(os.path.expandvars(value))
+    return os.path.expanduser(os.path.expandvars(value)) or os.devnull
 
 
 def _xdg(environ: Mapping[str, str], variable: str, default: str) -> str:
