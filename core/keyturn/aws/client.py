@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keyturn.aws.api import Aws, CreatedKey, Identity, IssuedCredentials, LastUse, ListedKey, RoleRequest
@@ -22,10 +23,12 @@ from keyturn.aws.deadline import DEFAULT_SECONDS, EXTENDED_SECONDS, Deadline
 from keyturn.aws.errors import MalformedResponse, UnacceptableResponse, translate_errors
 from keyturn.aws.response_limit import limit_responses, limit_session
 from keyturn.model.errors import NoResponse, ProfileBroken, Unreachable
+from keyturn.model.file_limits import MAX_SHARED_BYTES, shared_file_excess
 from keyturn.model.key_ids import is_temporary
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 from keyturn.model.text import iso
+from keyturn.system import files
 from keyturn.system.clock import Clock, system_clock
 from keyturn.system.timeout import DeadlineExceeded, run_with_timeout
 
@@ -310,6 +313,8 @@ class BotoClientFactory:
         with self._session_lock:
             session = Session(profile=profile)
             try:
+                if any(_is_too_large(session, name) for name in ("config_file", "credentials_file")):
+                    session = _bare_session()
                 session.get_scoped_config()
             except BotoCoreError:
                 session = _bare_session()
@@ -326,6 +331,16 @@ class BotoClientFactory:
             short_timeouts=short_timeouts,
             clock=self._clock,
         )
+
+
+def _is_too_large(session: Session, variable: str) -> bool:
+    """Return True if botocore must not read a shared file, because it would read a file of any length."""
+    path = os.path.expanduser(os.path.expandvars(str(session.get_config_variable(variable))))  # noqa: PTH111  # as botocore does
+    try:
+        data = files.read_regular(Path(path), limit=MAX_SHARED_BYTES + 1)
+    except (OSError, ValueError):
+        return False
+    return shared_file_excess(data) is not None
 
 
 def _bare_session() -> Session:

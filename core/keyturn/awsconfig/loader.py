@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from keyturn.awsconfig.parser import DEFAULT, Document, FileKind, Item, Section, Settings, parse, settings_of
 from keyturn.awsconfig.section_names import duplicate_sections, entry_of
 from keyturn.model.errors import UnparsableFile
+from keyturn.model.file_limits import MAX_SHARED_BYTES, shared_file_excess
 from keyturn.model.profile import FileProblem, Origin
 from keyturn.system import files
 
@@ -153,12 +155,16 @@ def _read(
     path: Path, kind: FileKind, problems: list[FileProblem], earlier: Document | None
 ) -> Document | None:
     try:
-        data = read_regular(path)
+        data = read_regular(path, MAX_SHARED_BYTES + 1)
     except OSError as error:
         # botocore silently treats a file that it may not open as empty.
         problems.append(FileProblem(str(path), 0, f"cannot be read: {error.strerror}", unreadable=True))
         return None
     if data is None:
+        return None
+    excess = shared_file_excess(data)
+    if excess is not None:
+        problems.append(FileProblem(str(path), 0, f"cannot be read: {excess}", unreadable=True))
         return None
     try:
         return earlier.reparse(data) if earlier is not None else parse(data, str(path), kind)
@@ -167,14 +173,14 @@ def _read(
         return None
 
 
-def read_regular(path: Path) -> bytes | None:
-    """Return the bytes of a regular file; None if it is missing or not a regular file. Never blocks on a
-    FIFO.
+def read_regular(path: Path, limit: int = sys.maxsize) -> bytes | None:
+    """Return at most `limit` bytes of a regular file; None if it is missing or not a regular file. Never
+    blocks on a FIFO.
 
     :raises OSError: if it exists and cannot be read.
     """
     try:
-        return files.read_regular(path)
+        return files.read_regular(path, limit=limit)
     except OSError as error:
         if error.errno in _NO_FILE:
             return None

@@ -15,6 +15,9 @@ from keyturn.awsconfig.loader import read_regular
 from keyturn.model.profile import Session
 from keyturn.model.text import from_aws_time
 
+#: Beyond any token. What is longer is cut, and then no JSON.
+_MAX_BYTES = 1024 * 1024
+
 
 def _expand(path: str) -> str:
     """Expand variables and `~` in `path`; keep those that are unknown, as AWS tools do."""
@@ -81,7 +84,7 @@ class SdkCaches:
         if file not in self._names[folder]:
             return {}
         try:
-            table = json.loads(read_regular(folder / file) or b"")
+            table = json.loads(read_regular(folder / file, _MAX_BYTES) or b"")
         except (OSError, ValueError, RecursionError):
             return {}
         return table if isinstance(table, dict) else {}

@@ -26,6 +26,7 @@ from keyturn.model.errors import (
     UsageError,
     WriteNotConfirmed,
 )
+from keyturn.model.file_limits import shared_file_excess
 from keyturn.system.files import sync_dir, translate_os_errors
 from keyturn.system.shared_file import (
     QUIET,
@@ -408,6 +409,9 @@ class _WriteAttempt:
             return True
 
     def _parse(self, data: bytes) -> Document:
+        excess = shared_file_excess(data)
+        if excess is not None:
+            raise UnsafeFile(f"Could not write {self.path}", excess, "Remove what is not needed")
         if self.document is None:
             self.document = parse(data, str(self.path), self.kind)
         else:

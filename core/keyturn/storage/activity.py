@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -50,7 +51,7 @@ class ActivityLog:
 
     def read(self) -> Iterator[ActivityEntry]:
         """Yield all entries, oldest first. Invalid lines are skipped."""
-        for line in (files.read(self.path) or b"").splitlines():
+        for line in (files.read(self.path, sys.maxsize) or b"").splitlines():
             entry = _decode(line)
             if entry is not None:
                 yield entry
@@ -58,7 +59,7 @@ class ActivityLog:
     def _prune(self, size: int, now: datetime) -> None:
         if size <= MAX_SIZE:
             return
-        lines = (files.read(self.path) or b"").splitlines(keepends=True)
+        lines = (files.read(self.path, sys.maxsize) or b"").splitlines(keepends=True)
         recent = [line for line in lines if (entry := _decode(line)) and now - entry.at < RETENTION]
         files.replace(self.path, b"".join(recent))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.model.errors import UnparsableFile, UnsafeFile
+from keyturn.model.file_limits import MAX_OWN_BYTES
 
 Command = tuple[str, ...]
 """A program and its arguments; empty for none."""
@@ -79,7 +80,7 @@ def _read(path: Path) -> tuple[bytes, tuple[str, str] | None]:
     describe the same open file.
 
     :raises FileNotFoundError: if there is no file.
-    :raises UnsafeFile: if it is not a regular file.
+    :raises UnsafeFile: if it is not a regular file, or too long.
     """
     real_path = Path(os.path.realpath(path))
     folder = os.open(real_path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -96,7 +97,10 @@ def _read(path: Path) -> tuple[bytes, tuple[str, str] | None]:
                 _unsafe_reason(real_path.parent, "its folder", os.fstat(folder)),
                 _unsafe_reason(path.parent, "its folder", path.parent.stat()),
             )
-            return file.read(), next(filter(None, reasons), None)
+            content = file.read(MAX_OWN_BYTES + 1)
+            if len(content) > MAX_OWN_BYTES:
+                raise UnsafeFile(f"Could not read {path}", "it is too long", "Remove what is not needed")
+            return content, next(filter(None, reasons), None)
     finally:
         os.close(folder)
 

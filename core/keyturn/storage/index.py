@@ -8,6 +8,7 @@ keyturn wrote is read as far as possible and never written.
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from collections.abc import Callable
@@ -163,7 +164,7 @@ class IndexFile:
             if now - read_at < REUSE_SECONDS and fingerprint.is_unchanged():
                 return content
         fingerprint = FileFingerprint.of([str(self.path)])
-        content = files.read(self.path)
+        content = _read(self.path)
         self._last_read = (now, fingerprint, content) if fingerprint.is_reliable() else None
         return content
 
@@ -178,7 +179,7 @@ class IndexFile:
         what = f"Could not write {self.path}"
         lock = self.path.with_name(f".{self.path.name}.lock")
         with files.os_error_text(what), files.lock_for_change(lock, what=what):
-            old = files.read(self.path)
+            old = _read(self.path)
             index = _decode(old)
             if index is None:
                 self.path.replace(self.path.with_name(f"{self.path.name}.unreadable"))
@@ -190,6 +191,16 @@ class IndexFile:
             if new != old:
                 files.replace(self.path, new)
         return index
+
+
+def _read(path: Path) -> bytes | None:
+    """Return the content of the index, empty and so unreadable if it is too long."""
+    try:
+        return files.read(path)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            return b""
+        raise
 
 
 def _decode(content: bytes | None) -> Index | None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from keyturn.model.errors import FileBusy, KeyturnError
+from keyturn.model.file_limits import MAX_OWN_BYTES
 from keyturn.system.ownership import check_creatable
 
 _AT_FDCWD = -100
@@ -338,12 +339,19 @@ def change(path: Path, edit: Callable[[bytes | None], bytes], *, what: str) -> b
     return new
 
 
-def read(path: Path) -> bytes | None:
-    """Return the content of a file, or None if it does not exist."""
+def read(path: Path, limit: int = MAX_OWN_BYTES) -> bytes | None:
+    """Return the content of a file, or None if it does not exist.
+
+    :raises OSError: if it cannot be read. The error number is `EFBIG` if it is longer than `limit`.
+    """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(limit + 1) if limit < sys.maxsize else file.read()
     except FileNotFoundError:
         return None
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return content
 
 
 # -- guarded reading -----------------------------------------------------------------------------------------

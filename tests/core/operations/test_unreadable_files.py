@@ -32,10 +32,10 @@ def test_a_config_file_that_cannot_be_read_is_not_taken_for_one_without_our_line
     before = bench.files()
     real = loader.read_regular
 
-    def refused(path: Path) -> bytes | None:
+    def refused(path: Path, limit: int) -> bytes | None:
         if path == bench.config:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return real(path)
+        return real(path, limit)
 
     monkeypatch.setattr(loader, "read_regular", refused)
     with pytest.raises(UnsafeFile, match="cannot be read: Input/output error"):

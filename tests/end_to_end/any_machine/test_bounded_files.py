@@ -1,0 +1,76 @@
+"""Files of any length in any place that keyturn reads: one line, and a small agent."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.person import Person
+
+MIB = 1024 * 1024
+AGENT_MIB = 150
+
+
+@pytest.fixture(scope="module")
+def managed(person: Person) -> Person:
+    """A user who manages `ci-deploy`, with an agent."""
+    person.does("adopt", "ci-deploy", "--yes")
+    person.does("refresh", "ci-deploy")
+    return person
+
+
+def _agent_mib(person: Person) -> int:
+    process = json.loads(person.does("agent", "status", "--json"))["pid"]
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) // 1024
+
+
+def _place(person: Person, name: str) -> Path:
+    home = Path(person.environ["KEYTURN_HOME"])
+    return {
+        "config": person.config,
+        "credentials": person.credentials,
+        "profiles.toml": home / "config" / "profiles.toml",
+        "config.toml": home / "config" / "config.toml",
+        "index.json": home / "state" / "index.json",
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["config", "credentials", "profiles.toml", "config.toml", "index.json"])
+def test_a_file_of_200_mib_is_not_read(managed: Person, name: str) -> None:
+    place = _place(managed, name)
+    before = place.read_bytes() if place.exists() else None
+    try:
+        place.parent.mkdir(exist_ok=True)
+        with place.open("r+b" if before is not None else "wb") as file:
+            file.truncate(200 * MIB)  # a hole, which takes no room
+        place.chmod(0o600)
+        for words in (("refresh", "ci-deploy"), ("credential-process", "ci-deploy"), ("list",)):
+            done = managed.keyturn(*words)
+            assert done.stderr.count("\n") <= 2, done.stderr
+            assert "Traceback" not in done.stderr
+        assert _agent_mib(managed) < AGENT_MIB
+    finally:
+        if before is None:
+            place.unlink(missing_ok=True)
+        else:
+            place.write_bytes(before)
+    managed.does("refresh", "ci-deploy")
+
+
+def test_a_config_file_of_too_many_sections_is_a_problem_of_the_file(managed: Person) -> None:
+    before = managed.config.read_bytes()
+    try:
+        managed.config.write_bytes(before + b"".join(b"[%d]\n" % number for number in range(100_000)))
+        listed = managed.keyturn("list")
+        assert "it has more than 80000 lines" in listed.stderr + listed.stdout
+        refused = managed.keyturn("set", "ci-deploy", "region=eu-west-3")
+        assert refused.returncode == 5, refused.stderr
+        assert refused.stderr.count("\n") == 1
+        managed.keyturn("refresh", "ci-deploy")
+        assert _agent_mib(managed) < AGENT_MIB
+    finally:
+        managed.config.write_bytes(before)
