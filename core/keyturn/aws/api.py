@@ -12,6 +12,7 @@ from typing import Protocol
 from keyturn.aws.deadline import Deadline
 from keyturn.model.json_codec import stored
 from keyturn.model.profile import Credentials
+from keyturn.system.caller_environment import CallerEnvironment
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,9 @@ class AwsFactory(Protocol):
         *,
         deadline: Deadline | None = None,
         short_timeouts: bool = False,
+        caller: CallerEnvironment | None = None,
     ) -> Aws:
         """:param deadline: deadline of the whole operation; a new one by default.
         :param short_timeouts: for optional calls: one attempt within a few seconds.
+        :param caller: the environment of the process that asks; this process's own by default.
         """

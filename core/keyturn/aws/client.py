@@ -1,8 +1,8 @@
 """AWS client based on boto3, which is imported on the first call only.
 
 Regions, regional endpoints, `AWS_ENDPOINT_URL_*`, `services` sections, proxies, CA bundles, retries and
-timeouts are left to botocore: clients are created from a botocore session of the profile. Only the signing
-credentials come from keyturn.
+timeouts are left to botocore: clients are created from a botocore session of the profile, with the variables
+of the process that asks. Only the signing credentials come from keyturn.
 """
 
 from __future__ import annotations
@@ -29,11 +29,15 @@ from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 from keyturn.model.text import iso
 from keyturn.system import files
+from keyturn.system.ca_bundle import CaBundle
+from keyturn.system.caller_environment import CallerEnvironment, require_usable_proxies
 from keyturn.system.clock import Clock, system_clock
 from keyturn.system.timeout import DeadlineExceeded, run_with_timeout
 
 if TYPE_CHECKING:
     from botocore.session import Session
+
+    from keyturn.aws.request_session import RequestSession
 
 #: Signing region for the global endpoints of STS and IAM.
 GLOBAL_REGION = "us-east-1"
@@ -303,26 +307,34 @@ class BotoClientFactory:
         *,
         deadline: Deadline | None = None,
         short_timeouts: bool = False,
+        caller: CallerEnvironment | None = None,
     ) -> Aws:
-        """Return a client for `profile`, or for no profile if it is None or the shared files are unusable."""
+        """Return a client for `profile`, or for no profile if it is None or the shared files are unusable.
+
+        :param caller: the environment of the process that asks; this process's own by default.
+        :raises KeyturnError: if its CA bundle or proxy is unusable.
+        """
         from botocore.exceptions import BotoCoreError
-        from botocore.session import Session
+
+        from keyturn.aws.request_session import RequestSession
 
         _silence_botocore()
         limit_responses()
+        require_usable_proxies((caller or CallerEnvironment.of(os.environ)).proxies())
         with self._session_lock:
-            session = Session(profile=profile)
+            session = RequestSession(profile, caller)
             try:
                 if any(_is_too_large(session, name) for name in ("config_file", "credentials_file")):
-                    session = _bare_session()
+                    session = _bare_session(caller)
                 session.get_scoped_config()
             except BotoCoreError:
-                session = _bare_session()
+                session = _bare_session(caller)
+            ca_bundle = session.ca_bundle_file()
+            session.use_ca_bundle(CaBundle(ca_bundle) if ca_bundle else None)
             # Share the loaded service models, because loading them is most of the cost of a client.
             self._loader = self._loader or session.get_component("data_loader")
             session.register_component("data_loader", self._loader)
             limit_session(session)
-            _require_verification(session)
             effective_region = region or session.get_config_variable("region") or None
         return BotoClient(
             session,
@@ -333,7 +345,7 @@ class BotoClientFactory:
         )
 
 
-def _is_too_large(session: Session, variable: str) -> bool:
+def _is_too_large(session: RequestSession, variable: str) -> bool:
     """Return True if botocore must not read a shared file, because it would read a file of any length."""
     path = os.path.expanduser(os.path.expandvars(str(session.get_config_variable(variable))))  # noqa: PTH111  # as botocore does
     try:
@@ -343,28 +355,20 @@ def _is_too_large(session: Session, variable: str) -> bool:
     return shared_file_excess(data) is not None
 
 
-def _bare_session() -> Session:
+def _bare_session(caller: CallerEnvironment | None) -> RequestSession:
     """Return a session without shared config, for when AWS tools reject the file or do not know the
     profile.
 
     Endpoints, proxies and CA bundle of the environment still apply.
     """
-    from botocore.session import Session
+    from keyturn.aws.request_session import RequestSession
 
-    session = Session()
+    session = RequestSession(caller=caller)
     session.set_config_variable("config_file", "/dev/null")
     session.set_config_variable("credentials_file", "/dev/null")
     session.set_config_variable("profile", "default")
     session.full_config.setdefault("profiles", {}).setdefault("default", {})
     return session
-
-
-def _require_verification(session: Session) -> None:
-    """Make the clients of a session verify certificates. botocore would not with a variable for the CA bundle
-    that is set but empty.
-    """
-    bundle = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True
-    session.set_config_variable("ca_bundle", bundle)
 
 
 def warm_up() -> None:

@@ -38,6 +38,8 @@ _NAMED_SECRETS = tuple(
         r"(\b(?:bearer|basic)\s+)(?=\S*[0-9=._])[\w.~+/=-]{8,}",
     )
 )
+#: User and password of a URL, such as a proxy's. The password may hold a slash or another `@`.
+_URL_LOGIN = re.compile(r"(\b[a-z][a-z0-9+.-]{0,19}://)[^\s\"'<>]*@", re.IGNORECASE)
 _KNOWN_SECRETS = re.compile(r"(?i:age-secret-key-\w*)|(?<![\w+/])eyJ[\w-]{8,}(?:\.[\w-]+)*\.?")
 _WORD = re.compile(
     r"(?P<arn>\barn:aws[\w-]*:[\w-]*:[\w-]*:\d*:[\w+=,.@/:*-]+)"
@@ -57,12 +59,13 @@ _KEY = re.compile(r"(?=.*[a-z])(?=.*[A-Z])[A-Za-z0-9+/]{36,44}")
 
 
 def redacted(text: str) -> str:
-    """Return `text` with `***` in place of secret access keys, tokens, passwords, age identities, TOTP seeds
-    and the values of sensitive names.
+    """Return `text` with `***` in place of secret access keys, tokens, passwords, age identities, TOTP seeds,
+    logins in URLs and the values of sensitive names.
     """
     if len(text) > _MAX_CHARS:
         # Drop the last, truncated word, because a truncated secret may not be recognised.
         text = re.sub(r"\S*\Z", "…", text[:_MAX_CHARS])
+    text = _URL_LOGIN.sub(rf"\1{_MASK}@", text)
     for pattern in _NAMED_SECRETS:
         text = pattern.sub(rf"\1{_MASK}", text)
     return _WORD.sub(_mask_if_secret, _KNOWN_SECRETS.sub(_MASK, text))

@@ -126,5 +126,5 @@ def agent_environment(environ: Mapping[str, str], folder: Path) -> dict[str, str
     variables = {name: value for name, value in environ.items() if _ALLOWED.fullmatch(name)}
     for name in _PATH_VARIABLES & variables.keys():
         if variables[name] and not variables[name].startswith(("/", "~", "$")):
-            variables[name] = str(folder / variables[name])
+            variables[name] = os.path.join(folder, variables[name])  # noqa: PTH118  # as callers join it
     return variables

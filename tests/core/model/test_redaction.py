@@ -32,6 +32,8 @@ ARN = (
         ("X-Amz-Security-Token=hunter2%3D&X-Amz-Date=1", "X-Amz-Security-Token=***&X-Amz-Date=1"),
         ("Authorization: Bearer hunter2", "Authorization: ***"),
         ("sent bearer hunter2.hunter2", "sent bearer ***"),
+        ('proxy "http://jo:hunter2@proxy:3128" refused', 'proxy "http://***@proxy:3128" refused'),
+        ("Failed to parse: HTTPS://jo:hun/ter2@hunter2@[::1", "Failed to parse: HTTPS://***@[::1"),
         ("Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/1, Signature=hunter2",
          "Authorization: *** Credential=AKIAIOSFODNN7EXAMPLE/1, Signature=***"),
         ("SAMLResponse=hunter2", "SAMLResponse=***"),
@@ -67,6 +69,7 @@ def test_a_secret_goes_and_its_name_stays(text: str, left: str) -> None:
         "MultiFactorAuthentication failed with invalid MFA one time pass code. Please try again",
         f"AccessDenied: User: {ARN} is not authorized to perform: sts:AssumeRole",
         "on resource: arn:aws:iam::111122223333:role/teams/of/the/whole/company/DeployEverythingEverywhere2",
+        "could not connect to https://sts.eu-west-1.amazonaws.com/?x=1, ask jo@example.com",
         "Role AWSReservedSSO_ReadOnlyAccess_5d1f0c7e9a2b4c38 is gone",
         "the key AKIAIOSFODNN7EXAMPLE and the session ASIAQWERTYUIOP234567",
         "request 0a1b2c3d-0a1b-2c3d-4e5f-0a1b2c3d4e5f",
@@ -105,7 +108,7 @@ def test_a_key_or_token_goes_wherever_it_stands(kind: str, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["token", "a-", "secret=", "AKIA", "arn:aws:", "x", "code=", "--token ", "'\"", "eyJ"]
+    "part", ["token", "a-", "secret=", "AKIA", "arn:aws:", "x", "code=", "a://", "--token ", "'\"", "eyJ"]
 )
 def test_no_text_takes_long(part: str) -> None:
     began = time.process_time()

@@ -36,6 +36,7 @@ from keyturn.providers.assume_role import RECENT_CODE
 from keyturn.providers.base import FetchedSession, MfaDevice, Sources
 from keyturn.providers.refresher import Refresher, source_lock_name
 from keyturn.storage.managed_profiles import ManagedProfile
+from keyturn.system.caller_environment import CallerEnvironment
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -119,7 +120,9 @@ class Sts:
         *,
         deadline: Deadline | None = None,
         short_timeouts: bool = False,
+        caller: CallerEnvironment | None = None,
     ) -> StsOfProfile:
+        assert caller is None
         assert deadline is not None
         assert not short_timeouts
         self.deadlines.append(deadline)

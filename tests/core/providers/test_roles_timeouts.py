@@ -3,6 +3,7 @@ reported by size."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,8 @@ from keyturn.aws.errors import clock_skew, error_from_response
 from keyturn.model.errors import AwsRefused, ClockSkew, KeyturnError, Unreachable, WrongMfaCode
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
+from keyturn.system import caller_variables
+from keyturn.system.caller_environment import CallerEnvironment
 from keyturn.system.hardening import agent_environment
 from keyturn.system.timeout import DeadlineExceeded, run_with_timeout
 from tests.core.operations.conftest import Bench
@@ -48,8 +51,8 @@ CASES: list[tuple[str, Mapping[str, str]]] = [
     ("region = eu-west-1", {"AWS_ENDPOINT_URL_STS": "http://127.0.0.1:7", "AWS_ENDPOINT_URL_IAM": "http://127.0.0.1:6"}),
     ("region = eu-west-1", {"HTTPS_PROXY": "http://127.0.0.1:3128"}),
     ("region = eu-west-1", {"HTTPS_PROXY": "http://127.0.0.1:3128", "NO_PROXY": "amazonaws.com"}),
-    ("region = eu-west-1\nca_bundle = /etc/ssl/own.pem", {}),
-    ("region = eu-west-1", {"AWS_CA_BUNDLE": "/etc/ssl/other.pem"}),
+    ("region = eu-west-1\nca_bundle = FOLDER/own.pem", {}),
+    ("region = eu-west-1", {"AWS_CA_BUNDLE": "FOLDER/other.pem"}),
     ("region = eu-west-1\ntcp_keepalive = true", {}),
     ("region = eu-west-1\nmax_attempts = 7", {}),
     ("region = eu-west-1\nmax_attempts = 7", {"AWS_MAX_ATTEMPTS": "3"}),
@@ -78,8 +81,8 @@ def facts(client: Any) -> dict[str, Any]:
         "endpoint": client.meta.endpoint_url,
         "partition": client.meta.partition,
         "region": client.meta.region_name,
-        "proxies": http._proxy_config._proxies,
-        "verify": http._verify,
+        "proxies": {scheme: url for scheme, url in http._proxy_config._proxies.items() if scheme != "no"},
+        "verify": Path(http._verify).read_bytes() if isinstance(http._verify, str) else http._verify,
         "socket": http._socket_options,
         "retries": config.retries,
         "connect": config.connect_timeout,
@@ -91,28 +94,42 @@ LOADER = Loader()
 FACTORY = BotoClientFactory()
 
 
+def botocores(service: str) -> dict[str, Any]:
+    """Return the facts of a client that botocore makes for the profile in this process's environment."""
+    plain = Session(profile="p")
+    plain.register_component("data_loader", LOADER)
+    session: Any = boto3.Session(botocore_session=plain)
+    return facts(session.client(service, aws_access_key_id=KEY.access_key_id, aws_secret_access_key="x"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with two CA bundles. Nothing in the environment decides how AWS is reached."""
+    for name in caller_variables.NAMES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("own", "other"):
+        (tmp_path / f"{name}.pem").write_text(name)
+    return tmp_path
+
+
 @pytest.mark.parametrize(
     ("settings", "variables", "service"),
     [(*case, "sts") for case in CASES] + [(*case, "iam") for case in CASES[:18:3]],
 )
 def test_a_profiles_way_to_aws_is_botocores_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: str, variables: Mapping[str, str], service: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, settings: str, variables: Mapping[str, str], service: str
 ) -> None:
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_IAM", "NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "config").write_text(f"[profile p]\n{settings}\n{SERVICES}")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("HOME", str(tmp_path))
+    own_file = settings.replace("FOLDER", str(folder))
+    (folder / "config").write_text(f"[profile p]\n{own_file}\n{SERVICES}")
     for name, value in variables.items():
-        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name, value.replace("FOLDER", str(folder)))
     view = FACTORY("p", None)
     assert isinstance(view, BotoClient)
     ours = facts(view.client(service, KEY))
-    plain = Session(profile="p")
-    plain.register_component("data_loader", LOADER)
-    session: Any = boto3.Session(botocore_session=plain)
-    theirs = facts(session.client(service, aws_access_key_id=KEY.access_key_id, aws_secret_access_key="x"))
+    theirs = botocores(service)
     if not any(word in settings or word in variables for word in _OWN_SETTINGS):
         # Unset values are keyturn's, because no client of a credential_process should wait for minutes.
         assert ours.pop("connect") == CONNECT_SECONDS
@@ -123,6 +140,53 @@ def test_a_profiles_way_to_aws_is_botocores_own(
         theirs.pop("connect")
     assert ours == theirs
     assert view.client(service, KEY).meta.config.read_timeout == READ_SECONDS
+
+
+#: What an agent was started with, each different from that of every case.
+AGENTS_OWN = {
+    "AWS_DEFAULT_REGION": "eusc-de-east-1",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+    "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:2",
+    "AWS_CA_BUNDLE": "/nowhere/agent.pem",
+    "REQUESTS_CA_BUNDLE": "/nowhere/agents.pem",
+    "HTTPS_PROXY": "http://127.0.0.1:3",
+    "https_proxy": "http://127.0.0.1:4",
+    "NO_PROXY": "127.0.0.1",
+    "AWS_USE_DUALSTACK_ENDPOINT": "true",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+}
+
+
+@pytest.mark.parametrize(
+    ("settings", "variables"),
+    [
+        *(case for case in CASES if set(case[1]) <= set(caller_variables.NAMES)),
+        ("region = eu-west-1", {"REQUESTS_CA_BUNDLE": "FOLDER/other.pem"}),
+        ("region = eu-west-1\nca_bundle = FOLDER/own.pem", {"REQUESTS_CA_BUNDLE": "FOLDER/other.pem"}),
+        ("region = eu-west-1", {"HTTPS_PROXY": "http://127.0.0.1:3128", "https_proxy": ""}),
+        ("region = eu-west-1", {"HTTPS_PROXY": "http://127.0.0.1:3128", "NO_PROXY": "example.com"}),
+        ("region = eu-west-1", {"AWS_ENDPOINT_URL": "http://127.0.0.1:8", "http_proxy": "http://127.0.0.1:9",
+            "no_proxy": "127.0.0.1"}),
+    ],
+)  # fmt: skip
+def test_a_callers_way_to_aws_is_as_in_its_own_process(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, settings: str, variables: Mapping[str, str]
+) -> None:
+    own_file = settings.replace("FOLDER", str(folder))
+    (folder / "config").write_text(f"[profile p]\n{own_file}\n{SERVICES}")
+    callers = {name: value.replace("FOLDER", str(folder)) for name, value in variables.items()}
+    with monkeypatch.context() as process:
+        for name, value in callers.items():
+            process.setenv(name, value)
+        theirs = botocores("sts")
+    for name, value in AGENTS_OWN.items():
+        monkeypatch.setenv(name, value)
+    view = FACTORY("p", None, caller=CallerEnvironment.of(callers))
+    assert isinstance(view, BotoClient)
+    ours = facts(view.client("sts", KEY))
+    decided = ("endpoint", "partition", "region", "proxies", "verify")
+    assert {name: ours[name] for name in decided} == {name: theirs[name] for name in decided}
+    assert dict(os.environ).items() >= AGENTS_OWN.items()
 
 
 def test_what_the_person_set_in_the_environment_reaches_the_agent() -> None:

@@ -14,6 +14,7 @@ from keyturn.aws.errors import error_from_response
 from keyturn.model.errors import AwsRefused, NoResponse, Unreachable
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
+from keyturn.system.caller_environment import CallerEnvironment
 from keyturn_sandbox.aws_errors import Refusal, invalid_token
 from keyturn_sandbox.services import iam, sts
 from keyturn_sandbox.state import SandboxState
@@ -66,8 +67,9 @@ class FaultyAws:
         *,
         deadline: Deadline | None = None,
         short_timeouts: bool = False,
+        caller: CallerEnvironment | None = None,
     ) -> Aws:
-        del profile, region, deadline, short_timeouts
+        del profile, region, deadline, short_timeouts, caller
         return DirectIam(self)
 
     def call(self, api: Any, action: str, signer: Credentials, params: Mapping[str, str]) -> Any:
