@@ -58,6 +58,8 @@ from keyturn.storage.activity import ActivityLog
 from keyturn.storage.history import History
 from keyturn.storage.index import Index, IndexFile
 from keyturn.storage.paths import Paths, paths_for
+from keyturn.system.caller_environment import CallerEnvironment
+from keyturn.system.caller_variables import caller_variables
 from keyturn.system.clock import Clock, clock_for
 from keyturn.system.executable import keyturn_program
 from keyturn.vault.keyring import SystemKeyring
@@ -234,8 +236,14 @@ class CredentialService:
         """See :func:`keyturn.operations.credentials.refresh.refresh`."""
         return self._run(refresh.refresh, name, mfa_code)
 
-    def credential_process(self, name: str) -> str:
-        """See :func:`keyturn.operations.credentials.refresh.document`."""
+    def credential_process(self, name: str, caller: CallerEnvironment | None = None) -> str:
+        """See :func:`keyturn.operations.credentials.refresh.document`.
+
+        :param caller: the environment of the process that asks, in the agent.
+        """
+        service = self._for_caller(caller)
+        if service is not self:
+            return service.credential_process(name)
         document = self._from_forwarded_socket(name, None, also_native=True)
         if document is not None:
             return document
@@ -427,9 +435,19 @@ class CredentialService:
 
     # The agent.
 
-    def run_operation(self, op: str, args: Mapping[str, object]) -> object:
-        """Run an operation in this process, which holds the identity."""
-        return registry.dispatch(self.context, op, args)
+    def run_operation(
+        self, op: str, args: Mapping[str, object], caller: CallerEnvironment | None = None
+    ) -> object:
+        """Run an operation in this process, which holds the identity.
+
+        :param caller: the environment of the process that asks.
+        """
+        return registry.dispatch(self.context.for_caller(caller), op, args)
+
+    def _for_caller(self, caller: CallerEnvironment | None) -> CredentialService:
+        """Return the service for one request of a process with the environment `caller`."""
+        context = self.context.for_caller(caller)
+        return self if context is self.context else CredentialService(context, use_agent=self._use_agent)
 
     def pause(self, *, paused: bool) -> None:
         """Pause or resume automatic renewal in the agent.
@@ -488,6 +506,8 @@ class CredentialService:
                 operation.check(inventory.row(name))
             if inventory.caller_credential_source(name):
                 return operation.function(context, *args, **kwargs)
+            if self._use_agent and inventory.has_own_helper(name):
+                return operation.function(replace(context, runs_helper=True), *args, **kwargs)
         result = self._run_if_open(context, operation, *args, **kwargs)
         if result is None:
             state = self.context.vault.state()
@@ -509,7 +529,13 @@ class CredentialService:
             socket, files = context.paths.socket, registry.shared_files(context)
             arguments = {**operation.arguments(*args, **kwargs), "files": files}
             try:
-                result = rpc_client.run(socket, operation.name, arguments, OPERATION_SECONDS)
+                result = rpc_client.run(
+                    socket,
+                    operation.name,
+                    arguments,
+                    OPERATION_SECONDS,
+                    variables=caller_variables(context.environ),
+                )
             except AgentHangs:
                 raise
             except AgentUnavailable:

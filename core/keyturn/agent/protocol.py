@@ -12,8 +12,11 @@ A request is an object with `v`, `op` and the fields of that op::
                                                                remaining lifetime in seconds
     {"v": 1, "op": "run", "act": "NAME", "args": {...}}        an operation that needs the identity
 
+The last two may have `env`, an object with the caller's variables that decide how AWS is reached
+(:mod:`keyturn.system.caller_variables`). Without it the agent's own count, as an older client expects.
+
 The forwarded socket answers only `credential-process` and `status`, and there the status is the version
-alone.
+alone. `env` is not taken there, because another machine decides nothing about how AWS is reached from here.
 
 An answer is `{"ok":true,"result":...}` or `{"ok":false,"error":{...}}`, in exactly this order and without
 spaces, because the fast path cuts the document out of it by length. Field names and error names are a format:
@@ -47,6 +50,7 @@ from keyturn.model.errors import (
 from keyturn.model.json_codec import from_table, to_table
 from keyturn.model.secret import Secret
 from keyturn.model.text import from_iso
+from keyturn.system.caller_environment import CallerEnvironment
 from keyturn.system.clock import system_clock
 
 #: Prefix of the vault's identity. The identity enters the agent through a pipe and must not leave it in any
@@ -87,6 +91,8 @@ class Request:
     """Name of the operation. Of `run`."""
     args: Mapping[str, object] | None = None
     """Of `run`."""
+    caller: CallerEnvironment | None = None
+    """Of `credential-process` and `run`, None if the client sent none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +127,10 @@ def request_line(op: str, **fields: object) -> bytes:
     return line
 
 
-def parse_request(line: bytes) -> Request:
+def parse_request(line: bytes, *, is_remote: bool = False) -> Request:
     """Return the request in `line`.
 
+    :param is_remote: it came over the forwarded socket.
     :raises UsageError: if it is not a valid request.
     :raises AgentUnavailable: for another protocol version, so that an older or newer client continues without
         an agent.
@@ -139,13 +146,17 @@ def parse_request(line: bytes) -> Request:
         case {"op": "status" | "pause" | "resume" | "lock" as op}:
             return Request(op)
         case {"op": "credential-process", "profile": str(profile)} if 0 < len(profile) <= _MAX_NAME_LENGTH:
-            return Request(
-                "credential-process", profile=profile, least_seconds=_parse_seconds(record.get("least"))
-            )
+            least_seconds = _parse_seconds(record.get("least"))
+            caller = None if is_remote else _parse_caller(record)
+            return Request("credential-process", profile=profile, least_seconds=least_seconds, caller=caller)
         case {"op": "run", "act": str(act), "args": dict(args)} if act:
-            return Request("run", act=act, args=args)
+            return Request("run", act=act, args=args, caller=_parse_caller(record))
         case _:
             raise UsageError("Invalid request to the agent", "unknown operation or missing field")
+
+
+def _parse_caller(record: Mapping[str, Any]) -> CallerEnvironment | None:
+    return CallerEnvironment.parse(record["env"]) if "env" in record else None
 
 
 def _parse_seconds(value: object) -> int | None:

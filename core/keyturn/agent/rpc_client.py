@@ -11,6 +11,7 @@ import time
 
 from keyturn.agent import wire
 from keyturn.storage.raw_paths import config_folder, forwarded_path, socket_path
+from keyturn.system.caller_variables import caller_variables
 from keyturn.system.unix_peer import peer_pid, peer_uid
 
 TYPE_CHECKING = False
@@ -216,7 +217,8 @@ def credential_process(argv: Sequence[str], environ: Mapping[str, str]) -> int |
     if len(args) != 1 or (args is argv and args[0].startswith("-")):
         return None
     try:
-        answer = ask(socket_path(environ), wire.document_request(args[0]), TIMEOUT)
+        request = wire.document_request(args[0], caller_variables(environ))
+        answer = ask(socket_path(environ), request, TIMEOUT)
     except AgentNotRunning:
         return _answer_without_agent(args[0], environ)
     except NoAgent:
@@ -339,10 +341,21 @@ def get_forwarded_credentials(
     return temporary_document(answer)
 
 
-def run(socket: Path, operation: str, args: Mapping[str, object], timeout: float = TIMEOUT) -> Any:
+def run(
+    socket: Path,
+    operation: str,
+    args: Mapping[str, object],
+    timeout: float = TIMEOUT,
+    *,
+    variables: Mapping[str, str] | None = None,
+) -> Any:
     """Run an operation in the agent's service (:meth:`keyturn.service.CredentialService.run_operation`).
-    Raises as :func:`call`."""
-    return call(socket, {"op": "run", "act": operation, "args": dict(args)}, timeout)
+    Raises as :func:`call`.
+
+    :param variables: as for :func:`keyturn.agent.wire.document_request`.
+    """
+    env = {} if variables is None else {"env": dict(variables)}
+    return call(socket, {"op": "run", "act": operation, "args": dict(args), **env}, timeout)
 
 
 def is_answering(socket: Path, timeout: float = 1.0) -> bool:

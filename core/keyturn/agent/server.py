@@ -27,6 +27,7 @@ from keyturn.agent.protocol import (
 from keyturn.agent.wire import BUILD, REQUEST_LIMIT
 from keyturn.model.errors import AgentUnavailable, KeyturnError, Remedy, UsageError
 from keyturn.model.text import iso
+from keyturn.system.caller_environment import CallerEnvironment
 from keyturn.system.clock import Clock, system_clock
 from keyturn.system.unix_peer import peer_uid
 
@@ -34,11 +35,17 @@ from keyturn.system.unix_peer import peer_uid
 class ServicePort(Protocol):
     """The part of the service that the agent uses. Called from several threads at once."""
 
-    def run_operation(self, op: str, args: Mapping[str, object]) -> object:
-        """Run `op` and return a JSON value without long-term secrets."""
+    def run_operation(self, op: str, args: Mapping[str, object], caller: CallerEnvironment | None) -> object:
+        """Run `op` and return a JSON value without long-term secrets.
 
-    def credential_process(self, name: str) -> str:
-        """Return the credential document of a profile, one line."""
+        :param caller: the environment in which AWS is reached; this process's own if it is None.
+        """
+
+    def credential_process(self, name: str, caller: CallerEnvironment | None) -> str:
+        """Return the credential document of a profile, one line.
+
+        :param caller: as for :meth:`run_operation`.
+        """
 
     def get_forwarded_credentials(self, name: str, least_seconds: int | None) -> str:
         """Return the credential document for another machine: temporary credentials of a forwardable profile
@@ -312,7 +319,7 @@ class AgentServer:
 
     def _read_request(self, sock: socket.socket, line: bytes, *, is_remote: bool) -> None:
         try:
-            request = parse_request(line)
+            request = parse_request(line, is_remote=is_remote)
             if is_remote:
                 require_forwardable(request)
             if self._is_expired():
@@ -383,8 +390,10 @@ class AgentServer:
                         self._service.get_forwarded_credentials(request.profile, request.least_seconds)
                     )
                 if request.op == "credential-process":
-                    return document_line(self._service.credential_process(request.profile))
-                return result_line(self._service.run_operation(request.act, request.args or {}))
+                    return document_line(self._service.credential_process(request.profile, request.caller))
+                return result_line(
+                    self._service.run_operation(request.act, request.args or {}, request.caller)
+                )
             except KeyturnError as error:
                 return error_line(error)
         except Exception as error:  # noqa: BLE001 - the boundary of a worker: reported, never shown

@@ -3,6 +3,10 @@ because the import costs start-up time."""
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 VERSION = 1
 #: Number of this build in the status, so that an unlock replaces an agent of another one. Raise it with each
 #: release. The first release sent none, which counts as 0.
@@ -18,15 +22,27 @@ DOCUMENT_END = b"}\n"
 STATUS_REQUEST = f'{{"v":{VERSION},"op":"status"}}\n'.encode("ascii")
 
 
-def document_request(profile: str) -> bytes:
-    """Return the request line for the credential document of `profile`."""
-    if profile.isascii() and profile.isprintable() and '"' not in profile and "\\" not in profile:
-        quoted = f'"{profile}"'
-    else:
-        import json
+def document_request(profile: str, variables: Mapping[str, str] | None = None) -> bytes:
+    """Return the request line for the credential document of `profile`.
 
-        quoted = json.dumps(profile)
-    return f'{{"v":{VERSION},"op":"credential-process","profile":{quoted}}}\n'.encode("ascii")
+    :param variables: the caller's, see :func:`keyturn.system.caller_variables.caller_variables`. Without
+        them the agent's own count.
+    """
+    env = ""
+    if variables is not None:
+        env = ",".join(f"{_quoted(name)}:{_quoted(value)}" for name, value in variables.items())
+        env = f',"env":{{{env}}}'
+    line = f'{{"v":{VERSION},"op":"credential-process","profile":{_quoted(profile)}{env}}}\n'
+    return line.encode("ascii")
+
+
+def _quoted(text: str) -> str:
+    """Return `text` as an ASCII JSON string."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    import json
+
+    return json.dumps(text)
 
 
 def document_in(answer: bytes) -> bytes | None:

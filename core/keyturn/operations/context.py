@@ -11,7 +11,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from keyturn.aws.api import AwsFactory
 from keyturn.awsconfig.writer import SharedFiles
@@ -25,10 +26,11 @@ from keyturn.model.errors import (
     VaultCorrupt,
     WrongMfaCode,
 )
-from keyturn.model.profile import Credentials, Failure, VaultState
+from keyturn.model.profile import Credentials, Failure, Profile, VaultState
 from keyturn.model.redaction import redacted
 from keyturn.model.secret import Secret
 from keyturn.model.text import safe
+from keyturn.operations.credentials.caller_sessions import CallerSessions
 from keyturn.profiles import inventory
 from keyturn.providers.registry import require_known_kinds
 from keyturn.storage import managed_profiles
@@ -38,6 +40,7 @@ from keyturn.storage.index import Index, IndexFile, ProfileState
 from keyturn.storage.managed_profiles import ManagedProfile
 from keyturn.storage.paths import Paths
 from keyturn.system import files
+from keyturn.system.caller_environment import CallerEnvironment, require_known_host
 from keyturn.system.clock import Clock
 from keyturn.system.file_fingerprint import CachedDocument
 from keyturn.vault.vault import Vault
@@ -79,6 +82,12 @@ class Context:
     """Returns the botocore provider that resolves a profile, and the command if it is a process."""
     serves_others: bool = False
     """True in the agent, whose environment is not that of its callers."""
+    caller: CallerEnvironment | None = None
+    """Environment of the process that asks, None if it is this process's own or equals it."""
+    runs_helper: bool = False
+    """True if this process runs a native profile's own `credential_process`. The result is not stored."""
+    caller_sessions: CallerSessions = field(default_factory=CallerSessions)
+    """Sessions of callers with :attr:`foreign_names`."""
     known_sections: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Section names of each shared file when this process last read it. The writer uses them to detect a
     truncated file.
@@ -97,6 +106,32 @@ class Context:
     first_reading: inventory.Inventory | None = None
     """Inventory that the service read to decide where the operation runs; it begins with it."""
 
+    def for_caller(self, caller: CallerEnvironment | None) -> Context:
+        """Return the context for one request of a process with the environment `caller`."""
+        if caller is None or caller == self._start:
+            return self
+        return replace(self, caller=caller, aws=partial(self.aws, caller=caller))
+
+    @property
+    def _start(self) -> CallerEnvironment:
+        return CallerEnvironment.of(self.environ)
+
+    @property
+    def foreign_names(self) -> tuple[str, ...]:
+        """The caller's variables of endpoints and CA bundles that differ from this process's own. What is
+        obtained with them is kept in :attr:`caller_sessions` and changes nothing for others.
+        """
+        return self.caller.foreign_names(self._start) if self.caller is not None else ()
+
+    @property
+    def host_fingerprint(self) -> str:
+        """See :meth:`CallerEnvironment.host_fingerprint`."""
+        return (self.caller or self._start).host_fingerprint()
+
+    def require_known_host(self, what: str, why: str) -> None:
+        """See :func:`keyturn.system.caller_environment.require_known_host`."""
+        require_known_host(what, self.foreign_names, why)
+
     def begin(self) -> inventory.Inventory:
         """Return the inventory at the start of an operation. It is read unless the service has read it."""
         return self.first_reading or self.read()
@@ -108,7 +143,8 @@ class Context:
         :raises UnsafeFile: if a file of keyturn belongs to another user or can be used by one.
         """
         self.paths.check_private()
-        result = inventory.read(self.paths, self.environ, self.clock(), self.index, earlier)
+        environ = self.environ if self.caller is None else self.caller.over(self.environ)
+        result = inventory.read(self.paths, environ, self.clock(), self.index, earlier)
         for document in (result.shared.config, result.shared.credentials):
             if document is not None:
                 self.known_sections[document.path] = tuple(section.name for section in document.sections)
@@ -123,6 +159,13 @@ class Context:
         """
         if self.vault.state() is not VaultState.OPEN:
             self.vault.generation()
+
+    def require_open_for(self, row: Profile) -> None:
+        """Check that the vault is open, if sessions of a profile are signed or stored by it. Raises as
+        :meth:`require_open`.
+        """
+        if not row.credential_source and not self.runs_helper:
+            self.require_open()
 
     def source_lock(self, name: str, seconds: float = SOURCE_LOCK_SECONDS) -> AbstractContextManager[None]:
         """Hold the lock of one source across all processes of this user while AWS is called."""
@@ -197,9 +240,13 @@ class Context:
 
     def record_failure(self, profile: str, event: str, error: KeyturnError) -> None:
         """Store a failure with the profile. Add it to the activity log unless it repeats the previous
-        failure.
+        failure. A failure at an endpoint that only the caller names is not stored, because the profile did
+        not fail.
         """
         failure = Failure(self.clock(), redacted(error.line()), event)
+        if self.foreign_names:
+            self.activity.add(ActivityEntry(failure.at, profile, event, failure.line, ok=False))
+            return
         previous = self.profile_state(profile).failure
         self.update_index(lambda index: index.update(profile, failure=failure))
         is_repeated = previous is not None and previous.line == failure.line

@@ -191,7 +191,7 @@ def write_session(context: Context, session: UndeliveredSession) -> None:
         if previous and previous.section == section
         else not (document and document.section(section))
     )
-    region = inventory.natives[name].region if definition.deliver_as and name in inventory.natives else None
+    region = _region_to_write(context, inventory, name) if definition.deliver_as else None
     record = DeliveryRecord(
         str(context.paths.aws_credentials), section, (credentials.access_key_id, *sorted(own_key_ids)),
         credentials.expires, created, region if created else None,
@@ -210,6 +210,14 @@ def write_session(context: Context, session: UndeliveredSession) -> None:
     context.files.edit(context.paths.aws_credentials, change, kind=FileKind.CREDENTIALS, earlier=document)
     final = replace(record, key_ids=(credentials.access_key_id,))
     context.update_index(lambda index: index.update(name, delivered=final))
+
+
+def _region_to_write(context: Context, inventory: Inventory, name: str) -> str | None:
+    """Return the region of a profile, or that of this process's environment. The caller's is for its request
+    alone.
+    """
+    region = inventory.settings(name).get("region") or context.environ.get("AWS_DEFAULT_REGION")
+    return str(region) if region and name in inventory.natives else None
 
 
 def current_delivery(inventory: Inventory, name: str) -> DeliveryRecord | None:

@@ -31,7 +31,7 @@ def refresh_key_metadata(
     """Update the index entries of the profiles' access keys, as far as IAM permits.
 
     It runs in the background and waits for at most `wait` seconds. Failures are ignored, because the caller's
-    operation has succeeded already.
+    operation has succeeded already. Nothing is asked at an endpoint that only the caller names.
 
     :param profiles: definitions, each with a session of the same user, which may carry the MFA that a policy
         requires.
@@ -42,7 +42,7 @@ def refresh_key_metadata(
         for definition, session in profiles
         if definition.key and _is_due(inventory.index.keys.get(definition.key), now)
     ]
-    if not due:
+    if not due or context.foreign_names:
         return
 
     def task() -> None:

@@ -15,7 +15,7 @@ from keyturn.awsconfig.loader import SharedConfig, read_files
 from keyturn.awsconfig.native_profiles import NativeProfiles
 from keyturn.awsconfig.writer import require_file
 from keyturn.model.errors import KeyturnError, NotFound, Remedy, UnparsableFile, UnsafeFile
-from keyturn.model.profile import Credentials, FileProblem, Profile
+from keyturn.model.profile import Credentials, FileProblem, Kind, Profile
 from keyturn.model.secret import Secret
 from keyturn.profiles import status
 from keyturn.providers.registry import require_known_kinds
@@ -85,6 +85,13 @@ class Inventory:
     def caller_credential_source(self, name: str) -> str | None:
         """See :func:`keyturn.profiles.status.caller_credential_source`."""
         return status.caller_credential_source(name, self.natives, self.definitions)
+
+    def has_own_helper(self, name: str) -> bool:
+        """Return True for a native profile with a `credential_process` of its own. It belongs to the process
+        that asks, with its whole environment.
+        """
+        native = self.natives.get(name)
+        return native is not None and native.kind is Kind.PROCESS and name not in self.definitions
 
     def path(self, kind: FileKind) -> Path:
         """Return the path of a shared file."""

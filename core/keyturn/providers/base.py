@@ -179,6 +179,8 @@ class Sources:
         receive this one's identity.
     :param accepted: the duration in seconds that AWS accepts for a profile, if it refused a longer one.
     :param record_accepted_duration: stores such a duration.
+    :param host_fingerprint: digest of the endpoints and CA bundles by which AWS is reached.
+    :param foreign_names: the variables of them that only the caller has.
     """
 
     definitions: ManagedProfiles
@@ -193,6 +195,8 @@ class Sources:
     record_accepted_duration: Callable[[str, int], None]
     devices: MfaSessionStore
     codes: MfaCodeSource
+    host_fingerprint: str = ""
+    foreign_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+from collections.abc import Mapping
 from typing import Self
 
 from keyturn.aws.api import IssuedCredentials
 from keyturn.model.errors import NotFound, ProfileBroken, Remedy
 from keyturn.model.profile import Kind
 from keyturn.providers.base import CredentialProvider, RefresherPort, SessionRequest, Sources
+from keyturn.system.caller_environment import require_known_host
+
+#: What botocore sends for a profile of a kind, where no signature protects it.
+_UNSIGNED_SECRETS: Mapping[str, str] = {
+    Kind.WEB_IDENTITY: "its id token",
+    Kind.SSO_ROLE: "its portal token",
+    Kind.CONSOLE_LOGIN: "its refresh token",
+}
 
 
 class NativeProvider(CredentialProvider):
@@ -21,7 +32,9 @@ class NativeProvider(CredentialProvider):
     def fingerprint(self, _path: tuple[str, ...]) -> list[object]:
         """See :meth:`keyturn.providers.base.CredentialProvider.fingerprint`."""
         settings = self.sources.settings(self.name)
-        return ["native", sorted((key, str(value)) for key, value in settings.items())]
+        parts: list[object] = ["native", sorted((key, str(value)) for key, value in settings.items())]
+        line = settings.get("credential_process")
+        return [*parts, _program(line)] if isinstance(line, str) else parts
 
     def retrieve(self, request: SessionRequest) -> tuple[IssuedCredentials, str]:
         """See :meth:`keyturn.providers.base.CredentialProvider.retrieve`.
@@ -40,4 +53,21 @@ class NativeProvider(CredentialProvider):
             raise ProfileBroken(
                 f"Profile {self.name} is invalid", "it has no credentials", "Add credentials to it first"
             )
+        if native.kind in _UNSIGNED_SECRETS:
+            require_known_host(
+                f"Could not get credentials of {self.name}",
+                self.sources.foreign_names,
+                f"{_UNSIGNED_SECRETS[native.kind]} would be sent there",
+            )
         return IssuedCredentials(self.refresher.aws(self.name, request).native_credentials(self.name)), ""
+
+
+def _program(line: str) -> str | None:
+    """Return the path to which the program of a `credential_process` resolves now, because another program of
+    the same name is another source.
+    """
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return None
+    return shutil.which(words[0]) if words else None

@@ -90,14 +90,16 @@ class Refresher:
         )
 
     def fingerprint(self, name: str, path: tuple[str, ...] = ()) -> str:
-        """Return a digest of everything that a session of a profile depends on: its key, and each role and
-        source of its chain.
+        """Return a digest of everything that a session of a profile depends on: its key, each role and source
+        of its chain, and the endpoints and CA bundles by which AWS is reached.
 
         :param path: the profiles before this one in the chain.
         """
         if name in path or len(path) > MAX_CHAIN:
             return "endless"
         parts = self._provider(name).fingerprint((*path, name))
+        if self.sources.host_fingerprint:
+            parts = [*parts, self.sources.host_fingerprint]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def source_credentials(self, source: str, request: SessionRequest) -> Credentials:

@@ -18,6 +18,7 @@ from keyturn.agent import shutdown
 from keyturn.agent.listener import acquire, add_listener
 from keyturn.agent.server import AgentServer, Limits
 from keyturn.model.errors import NeedsMfa, NotFound
+from keyturn.system.caller_environment import CallerEnvironment
 from tests.core.agent.starter import Starter
 
 TEMPORARY = json.dumps(
@@ -35,6 +36,8 @@ class FakeService:
     results: dict[str, object] = field(default_factory=dict)
     errors: dict[str, Exception] = field(default_factory=dict)
     calls: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+    callers: list[CallerEnvironment | None] = field(default_factory=list)
+    """The environment that came with each request."""
     gate: threading.Event = field(default_factory=threading.Event)
     blocked: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     withdrawals: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
@@ -62,7 +65,7 @@ class FakeService:
         if self.forward_gate is not None:
             self.blocked.release()
             self.forward_gate.wait(30)
-        self.credential_process(name)
+        self.credential_process(name, None)
         return self.forwarded_document
 
     def withdraw_expired(self) -> object:
@@ -71,8 +74,9 @@ class FakeService:
             raise self.errors["withdraw"]
         return ()
 
-    def run_operation(self, op: str, args: Mapping[str, object]) -> object:
+    def run_operation(self, op: str, args: Mapping[str, object], caller: CallerEnvironment | None) -> object:
         self.calls.append((op, args))
+        self.callers.append(caller)
         if op == "wait":
             self.blocked.release()
             self.gate.wait(30)
@@ -80,7 +84,8 @@ class FakeService:
             raise self.errors[op]
         return self.results.get(op, {"did": op})
 
-    def credential_process(self, name: str) -> str:
+    def credential_process(self, name: str, caller: CallerEnvironment | None) -> str:
+        self.callers.append(caller)
         if name == "mfa":
             raise NeedsMfa("prod", "it wants a code", "Run keyturn refresh.", profile="mfa", serial="arn:x")
         if name not in self.documents:

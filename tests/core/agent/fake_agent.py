@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from keyturn.model.secret import Secret
+    from keyturn.system.caller_environment import CallerEnvironment
 
 
 class FakeService:
@@ -36,7 +37,8 @@ class FakeService:
     def withdraw_expired(self) -> object:
         return ()
 
-    def run_operation(self, op: str, args: Mapping[str, object]) -> object:
+    def run_operation(self, op: str, args: Mapping[str, object], caller: CallerEnvironment | None) -> object:
+        del caller
         if op == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         if op == "slow":
@@ -54,7 +56,8 @@ class FakeService:
             }
         return {"did": op, "args": dict(args)}
 
-    def credential_process(self, name: str) -> str:
+    def credential_process(self, name: str, caller: CallerEnvironment | None) -> str:
+        del caller
         return json.dumps({"Version": 1, "AccessKeyId": name})
 
 

@@ -29,6 +29,7 @@ from keyturn.model.errors import (
     UsageError,
 )
 from keyturn.service import CredentialService
+from keyturn.system.caller_environment import CallerEnvironment
 from tests.core.agent.conftest import DOCUMENT, TEMPORARY
 
 if TYPE_CHECKING:
@@ -327,3 +328,16 @@ def test_where_no_more_connections_are_taken_nobody_is_told_that_all_is_locked(
             rpc_client.connect(str(full), 5)
         for connection in connections:
             connection.close()
+
+
+def test_an_environment_is_taken_at_home_and_not_from_another_machine(serve: Serve) -> None:
+    agent = serve()
+    line = wire.document_request("prod", {"AWS_ENDPOINT_URL": "https://evil.example"})
+    assert request(agent.path, line)["ok"]
+    assert request(agent.forward_socket, line)["ok"]
+    rpc_client.run(agent.path, "refresh", {}, variables={"AWS_REGION": "eu-west-1"})
+    assert agent.service.callers == [
+        CallerEnvironment({"AWS_ENDPOINT_URL": "https://evil.example"}),
+        None,
+        CallerEnvironment({"AWS_REGION": "eu-west-1"}),
+    ]

@@ -21,6 +21,7 @@ from keyturn.agent import rpc_client
 from keyturn.agent.listener import acquire
 from keyturn.agent.server import AgentServer
 from keyturn.model.secret import Secret
+from keyturn.system.caller_environment import CallerEnvironment
 from keyturn.vault import passphrase
 from keyturn.vault.vault import Vault
 from tests.core.vault import weak_age
@@ -84,13 +85,13 @@ class _UnlockService:
     def __init__(self, opens: Callable[[], None]) -> None:
         self._unlock = opens
 
-    def run_operation(self, op: str, args: Mapping[str, object]) -> object:
-        del op, args
+    def run_operation(self, op: str, args: Mapping[str, object], caller: CallerEnvironment | None) -> object:
+        del op, args, caller
         self._unlock()
         return True
 
-    def credential_process(self, name: str) -> str:
-        del name
+    def credential_process(self, name: str, caller: CallerEnvironment | None) -> str:
+        del name, caller
         return DOCUMENT
 
     def wait_until_secrets_saved(self) -> None:

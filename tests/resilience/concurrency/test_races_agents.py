@@ -21,6 +21,7 @@ from keyturn.agent.listener import acquire
 from keyturn.agent.server import AgentServer
 from keyturn.model.errors import AgentUnavailable
 from keyturn.storage.paths import Paths, paths_for
+from keyturn.system.caller_environment import CallerEnvironment
 
 PROGRAM = Path(__file__).parents[2] / "core" / "agent" / "fake_agent.py"
 COMMAND = (sys.executable, "-I", str(PROGRAM))
@@ -45,10 +46,12 @@ class StubService:
     def withdraw_expired(self) -> object:
         return ()
 
-    def run_operation(self, op: str, args: Mapping[str, object]) -> object:
+    def run_operation(self, op: str, args: Mapping[str, object], caller: CallerEnvironment | None) -> object:
+        del caller
         return {"did": op, "args": dict(args)}
 
-    def credential_process(self, name: str) -> str:
+    def credential_process(self, name: str, caller: CallerEnvironment | None) -> str:
+        del caller
         return json.dumps({"Version": 1, "AccessKeyId": name})
 
 

@@ -52,7 +52,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OutageMachine]
         os.environ.update(sandbox.environ)
         try:
             with mock.patch.object(writer, "Timing", instant_timing):
-                service = CredentialService.from_environ(os.environ, use_agent=False)
+                # A copy, because a failure changes where the endpoint leads, not which one it is.
+                service = CredentialService.from_environ(dict(os.environ), use_agent=False)
             with mock.patch.object(passphrase, "seal", weak_age.seal):
                 recovery_key = plant_managed(sandbox, service)
             service.unlock_here(recovery_key=recovery_key)

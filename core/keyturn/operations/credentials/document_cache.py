@@ -25,11 +25,11 @@ from keyturn.vault.vault import STATE_FILES
 
 def document(context: Context, name: str, make: Callable[[], str]) -> str:
     """Return the credential document of a profile, cached if possible. Only the agent caches documents,
-    because other processes need one only once.
+    because other processes need one only once, and only those that depend on no caller.
 
     :param make: builds the document; its errors are raised.
     """
-    if not context.serves_others:
+    if not context.serves_others or context.foreign_names:
         return make()
     cached = context.documents.get(name)
     if cached is not None and context.vault.is_unlocked and cached.is_valid(context.clock()):

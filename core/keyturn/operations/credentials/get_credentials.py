@@ -48,8 +48,7 @@ def credential_document(
         definition = inventory.definitions.get(name)
         if definition is None:
             inventory.require_definitions()
-        if not row.credential_source:
-            context.require_open()
+        context.require_open_for(row)
         account = None if row.account_derived else row.account
         if definition is not None and hands_out_key(context, definition):
             refresh.record_use(context, name, inventory)

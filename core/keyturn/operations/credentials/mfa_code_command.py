@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from keyturn.aws.deadline import MAX_SECONDS, Deadline
@@ -40,6 +40,8 @@ class CommandMfaCodes:
     config_error: str | None = None
     """Error from reading `config.toml`. The commands are unknown then."""
     sleep: Callable[[float], None] = time.sleep
+    records_answers: bool = field(default=True, kw_only=True)
+    """False for an endpoint that only the caller names, because its answers could stop the command."""
 
     def has_command(self, profile: str, serial: str) -> bool:
         """Return True if a command shows the codes of a device, or if that is unknown because `config.toml`
@@ -85,6 +87,8 @@ class CommandMfaCodes:
 
     def record_refusal(self, profile: str, serial: str) -> None:
         """Record that AWS refused a code of the device."""
+        if not self.records_answers:
+            return
         command = self.config.code_command(profile, serial)
 
         def count(state: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +99,7 @@ class CommandMfaCodes:
 
     def record_acceptance(self, serial: str) -> None:
         """Reset the count of refusals, because AWS accepted a code of the device."""
-        if self._device_state(serial).get("refused"):
+        if self.records_answers and self._device_state(serial).get("refused"):
             self._try_update(serial, lambda state: state | {"refused": 0})
 
     def refuses_session_tokens(self, serial: str) -> bool:
@@ -108,6 +112,8 @@ class CommandMfaCodes:
 
     def record_session_token_refusal(self, serial: str) -> None:
         """Record that AWS denied GetSessionToken to the device's user."""
+        if not self.records_answers:
+            return
         now = int(self.context.clock().timestamp())
         self._try_update(serial, lambda state: state | {"alone": now})
 

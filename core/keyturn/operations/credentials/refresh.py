@@ -64,8 +64,7 @@ def _refresh(context: Context, inventory: Inventory, name: str, code: str | None
     if not row.managed:
         inventory.require_definitions()
     require_refreshable(row)
-    if not row.credential_source:
-        context.require_open()
+    context.require_open_for(row)
     started = time.monotonic()
     fetched = _fetch_and_deliver(context, inventory, name, code)
     seconds = time.monotonic() - started
@@ -76,6 +75,10 @@ def _refresh(context: Context, inventory: Inventory, name: str, code: str | None
     note, delivery = fetched.note, row.delivery
     if row.credential_source and delivery is not Delivery.CREDENTIALS_FILE:
         note = f"not cached: uses the caller's {row.credential_source} credentials"
+    elif context.runs_helper:
+        note = "not cached: its credential_process runs in the shell that asks"
+    elif context.foreign_names:
+        note = f"for callers with the same {', '.join(context.foreign_names)} only; it is not renewed"
     elif delivery is Delivery.NATIVE:
         note = "cached by keyturn only; adopt the profile to have its sessions delivered"
     elif row.lacks_consent:
@@ -144,8 +147,7 @@ def _document(context: Context, inventory: Inventory, name: str) -> str:
         inventory.row(name)
         raise NotFound(f"{name} is not managed by keyturn", "", _hint(inventory, name))
     row = inventory.row(name)
-    if not row.credential_source:
-        context.require_open()
+    context.require_open_for(row)
     record_use(context, name, inventory)
     account = None if row.account_derived else row.account
     if hands_out_key(context, definition):

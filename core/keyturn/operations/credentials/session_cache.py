@@ -1,5 +1,6 @@
 """The session cache: sessions of profiles and MFA sessions of IAM users in the vault, and the refresher that
-fills it.
+fills it. Sessions that a caller gets through an endpoint or CA bundle of its own are kept apart, in memory
+(:mod:`keyturn.operations.credentials.caller_sessions`).
 
 One MFA code serves all roles behind the same user for hours. MFA sessions are stored under names that no
 profile can have. One is valid only while the index lists it, because the index can be changed while the vault
@@ -56,6 +57,7 @@ def fetch_to_deliver(
     :param inventory: the inventory from before AWS is called.
     :raises FileChanged: if the profile or one of its sources has changed in between, or it was stopped.
     """
+    context.require_known_host(f"Could not refresh {name}", "its session is written to the credentials file")
     with ExitStack() as lock:
         store = VaultSessionStore(context, inventory, delivered=name, lock=lock)
         fetched = Refresher(_sources(context, inventory), store, context.source_lock).fetch(
@@ -73,11 +75,21 @@ def refresher(context: Context, inventory: Inventory, *, has_commands: bool = Tr
     :param has_commands: False if no `mfa_command` may be run.
     """
     sources = _sources(context, inventory, has_commands=has_commands)
-    return Refresher(sources, VaultSessionStore(context, inventory), context.source_lock)
+    if context.runs_helper:
+        return Refresher(sources, CallerSessionStore(context), context.source_lock)
+    if not context.foreign_names:
+        return Refresher(sources, VaultSessionStore(context, inventory), context.source_lock)
+    suffix = f"-{context.host_fingerprint[:16]}"
+    return Refresher(
+        sources,
+        CallerSessionStore(context),
+        lambda lock, seconds: context.source_lock(lock + suffix, seconds),
+    )
 
 
 def _sources(context: Context, inventory: Inventory, *, has_commands: bool = True) -> Sources:
-    codes = CommandMfaCodes(context, inventory.config, inventory.config_error)
+    is_foreign = bool(context.foreign_names)
+    codes = CommandMfaCodes(context, inventory.config, inventory.config_error, records_answers=not is_foreign)
     accepted = {
         name: state.accepted_seconds
         for name, state in inventory.index.profiles.items()
@@ -93,11 +105,15 @@ def _sources(context: Context, inventory: Inventory, *, has_commands: bool = Tru
         factory=context.aws,
         clock=context.clock,
         accepted=accepted,
-        record_accepted_duration=lambda name, seconds: context.update_index(
-            lambda index: index.update(name, accepted_seconds=seconds)
+        record_accepted_duration=lambda name, seconds: (
+            None
+            if is_foreign
+            else context.update_index(lambda index: index.update(name, accepted_seconds=seconds))
         ),
-        devices=VaultMfaSessionStore(context, inventory),
+        devices=(CallerMfaSessionStore if is_foreign else VaultMfaSessionStore)(context, inventory),
         codes=codes if has_commands else replace(codes, config=Config(), config_error=None),
+        host_fingerprint=context.host_fingerprint,
+        foreign_names=context.foreign_names,
     )
 
 
@@ -161,6 +177,25 @@ class VaultSessionStore:
                 self.context.update_index(edit_index)
 
 
+@dataclass(frozen=True)
+class CallerSessionStore:
+    """Sessions of callers that name the same endpoints and CA bundles, in memory. The index does not list
+    them."""
+
+    context: Context
+
+    def get(self, name: str) -> FetchedSession | None:
+        """See :meth:`keyturn.providers.base.SessionStore.get`."""
+        fetched = self.context.caller_sessions.get(self.context.host_fingerprint, name)
+        if fetched is None or _is_stopped(fetched.obtained, self.context.profile_state(name).stopped):
+            return None
+        return fetched
+
+    def put(self, name: str, fetched: FetchedSession) -> None:
+        """See :meth:`keyturn.providers.base.SessionStore.put`."""
+        self.context.caller_sessions.put(self.context.host_fingerprint, name, fetched)
+
+
 def _is_stopped(obtained: datetime, stopped: datetime | None) -> bool:
     """Return True if a session was obtained before its profile was stopped."""
     return stopped is not None and obtained <= stopped
@@ -208,11 +243,10 @@ class VaultMfaSessionStore:
         fetched = _decode(self.context.vault.session(_mfa_name(device))) if ref else None
         if ref is None or fetched is None:
             return None
-        credentials = fetched.issued.credentials
-        is_expired = (
-            credentials.expires is None or credentials.expires - self.context.clock() < MFA_SESSION_MIN_LEFT
-        )
-        return None if is_expired or credentials.access_key_id != ref.key_id else fetched
+        if fetched.source_fingerprint != self.context.host_fingerprint:
+            return None
+        is_listed = fetched.issued.credentials.access_key_id == ref.key_id
+        return fetched if is_listed and _lasts(fetched, self.context.clock()) else None
 
     def put(self, device: MfaDevice, fetched: FetchedSession) -> None:
         """See :meth:`keyturn.providers.base.MfaSessionStore.put`."""
@@ -220,6 +254,7 @@ class VaultMfaSessionStore:
         if credentials.expires is None:
             return
         new = MfaSessionRef(credentials.access_key_id, credentials.expires)
+        own = replace(fetched, source_fingerprint=self.context.host_fingerprint)
         with (
             contextlib.suppress(KeyturnError, OSError),
             self.context.state_lock(),
@@ -231,11 +266,44 @@ class VaultMfaSessionStore:
             if previous is not None and previous.expires > new.expires and self.get(device) is not None:
                 return
             self.context.vault.change_sessions(
-                lambda sessions: _store_mfa_session(sessions, index, device, fetched)
+                lambda sessions: _store_mfa_session(sessions, index, device, own)
             )
             self.context.index.change(
                 lambda index: _list_mfa_session(index, device, new, self.context.clock())
             )
+
+
+@dataclass(frozen=True)
+class CallerMfaSessionStore:
+    """MFA sessions of callers that name the same endpoints and CA bundles, in memory.
+
+    :param inventory: the inventory from before AWS is called.
+    """
+
+    context: Context
+    inventory: Inventory
+
+    def get(self, device: MfaDevice) -> FetchedSession | None:
+        """See :meth:`keyturn.providers.base.MfaSessionStore.get`."""
+        name = self._name(device, self.context.index.load())
+        fetched = self.context.caller_sessions.get(self.context.host_fingerprint, name)
+        return fetched if fetched is not None and _lasts(fetched, self.context.clock()) else None
+
+    def put(self, device: MfaDevice, fetched: FetchedSession) -> None:
+        """See :meth:`keyturn.providers.base.MfaSessionStore.put`."""
+        name = self._name(device, self.inventory.index)
+        self.context.caller_sessions.put(self.context.host_fingerprint, name, fetched)
+
+    @staticmethod
+    def _name(device: MfaDevice, index: Index) -> str:
+        """Return a name that changes when the sessions of the device are stopped."""
+        return f"{_mfa_name(device)}\0{index.device(device.serial).stops}"
+
+
+def _lasts(fetched: FetchedSession, now: datetime) -> bool:
+    """Return True if an MFA session is valid for a while."""
+    expires = fetched.issued.credentials.expires
+    return expires is not None and expires - now >= MFA_SESSION_MIN_LEFT
 
 
 def _mfa_session_ref(index: Index, device: MfaDevice) -> MfaSessionRef | None:

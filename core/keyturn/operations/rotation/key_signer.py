@@ -49,7 +49,14 @@ class KeySigner:
     _mfa_sessions: list[Credentials] = field(default_factory=list)
 
     def aws(self) -> Aws:
-        """Return the profile's AWS client. Each call has a timeout of its own."""
+        """Return the profile's AWS client. Each call has a timeout of its own.
+
+        :raises ChangeRefused: if only the caller names the endpoint, because its answers decide which key is
+            kept.
+        """
+        self.context.require_known_host(
+            f"Could not rotate {self.profile}", "its answers would decide which key is kept"
+        )
         native = self.context.read().natives.get(self.profile)
         return self.context.aws(self.profile, native.region if native else None)
 
