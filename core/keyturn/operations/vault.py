@@ -114,8 +114,7 @@ def open_vault(context: Context, passphrase: Secret | None, recovery_key: Secret
     if context.index.load().vault_recipient not in ("", recipient):
         # This is another vault than the recorded one, so the recorded generation does not apply to it.
         context.update_index(lambda index: replace(index, vault_generation=0, vault_recipient=recipient))
-    with contextlib.suppress(KeyturnError):
-        context.vault.expect_generation(record_store.journal_of(context).newest_generation())
+    _expect_journal_generation(context)
     generation = context.vault.generation()
     context.vault.record_generation()
     stored = context.index.load()
@@ -131,6 +130,12 @@ def open_vault(context: Context, passphrase: Secret | None, recovery_key: Secret
         key_delivery.synchronize(context, context.read())
 
 
+def _expect_journal_generation(context: Context) -> None:
+    """Let the open vault refuse an older generation than the rotation journal knows."""
+    with contextlib.suppress(KeyturnError):
+        context.vault.expect_generation(record_store.journal_of(context).newest_generation())
+
+
 def restore(context: Context, passphrase: Secret | None, recovery_key: Secret | None) -> tuple[str, ...]:
     """Restore the newest readable generation of a damaged vault and lock the vault.
 
@@ -143,6 +148,7 @@ def restore(context: Context, passphrase: Secret | None, recovery_key: Secret | 
         vault.unlock(passphrase=passphrase)
     else:
         _open_with_recovery_key(context, recovery_key)
+    _expect_journal_generation(context)
     restored = vault.restore_newest_good()
     unreadable = record_store.journal_of(context).set_aside()
     reinstated = vault_keys.restore_rotated_keys(context) if restored is not None else ()

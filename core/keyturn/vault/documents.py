@@ -18,6 +18,7 @@ EXPORT = "export"
 #: Upper limit of the generation. No vault has that many changes, so a larger number is not from keyturn, and
 #: could grow too long to write.
 LAST_GENERATION = 2**53
+_LAST_BELIEVED = 2**40
 
 Entries = dict[str, Any]
 _KEYS = frozenset({"version", "kind", "generation", "entries", "identity", "definitions"})
@@ -98,10 +99,16 @@ def decode(data: bytes, kind: str, what: str) -> Document:
     return Document(kind, generation, entries, identity, definitions, others)
 
 
+def has_successor(generation: int) -> bool:
+    """Return True if a document of this generation can be changed."""
+    return generation < LAST_GENERATION
+
+
 def believable(generation: int) -> int:
-    """Return a generation that some file names, or 0 if no vault gets that far: it could have no
-    successor."""
-    return generation if 0 < generation < LAST_GENERATION else 0
+    """Return a generation that some file names, or 0 if no vault gets that far. The limit leaves room above
+    it, so that a vault which is restored because of a forged number can still be changed.
+    """
+    return generation if 0 < generation <= _LAST_BELIEVED else 0
 
 
 def _is_number(value: Any) -> TypeGuard[int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from keyturn.model.errors import VaultCorrupt
 from keyturn.vault import age, files, passphrase, slots
-from keyturn.vault.documents import believable
+from keyturn.vault.documents import believable, has_successor
 from keyturn.vault.files import RecipientFile
 from keyturn.vault.slots import PASSPHRASE
 
@@ -41,12 +41,11 @@ def restore_keys(folder: Path, identity: age.Identity, floor: int) -> Restored |
     """
     with contextlib.suppress(VaultCorrupt):
         _, current = files.read_keys(folder, identity, floor)
-        if believable(current.generation):
+        if has_successor(current.generation):
             return None
+    # A forged generation that is too high to be believed must not win over a genuine one.
     readable = [
-        (file, document)
-        for file, document in files.readable_generations(folder, identity)
-        if believable(document.generation)
+        pair for pair in files.readable_generations(folder, identity) if believable(pair[1].generation)
     ]
     if not readable:
         raise VaultCorrupt(

@@ -230,7 +230,7 @@ class Vault:
             change(entries)
             if entries == old.entries:
                 return old.generation
-            if not documents.believable(old.generation):
+            if not documents.has_successor(old.generation):
                 raise VaultCorrupt(files.KEYS_FILE, "its generation has no successor", age.RESTORE_HINT)
             new = replace(old, generation=old.generation + 1, entries=entries)
             files.write_keys(self.folder, identity, new, before)

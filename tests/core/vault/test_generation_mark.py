@@ -154,3 +154,19 @@ def test_forged_keys_without_a_possible_successor_are_repaired(
     assert restored.aside is not None
     vault.change_keys(edit)
     assert set(vault.keys()) == {"a", "c"}
+
+
+@pytest.mark.parametrize("known", [2**40, 2**53 - 1])
+def test_a_forged_mark_costs_no_key_and_the_vault_can_be_changed_again(
+    tmp_path: Path, keyring: MemoryKeyring, known: int
+) -> None:
+    vault = Vault(tmp_path / "vault", keyring)
+    vault.create("keyring")
+    vault.change_keys(lambda entries: entries.update(a={}))
+    (vault.folder / GENERATION_FILE).write_bytes(GenerationMark(vault.recipient(), known).encode())
+    vault.restore_newest_good()
+    vault.change_keys(lambda entries: entries.update(b={}))
+    other = Vault(vault.folder, keyring)
+    other.unlock()
+    other.change_keys(lambda entries: entries.update(c={}))
+    assert set(other.keys()) == {"a", "b", "c"}
