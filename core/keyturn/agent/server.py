@@ -28,7 +28,7 @@ from keyturn.agent.wire import BUILD, REQUEST_LIMIT
 from keyturn.model.errors import AgentUnavailable, KeyturnError, Remedy, UsageError
 from keyturn.model.text import iso
 from keyturn.system.caller_environment import CallerEnvironment
-from keyturn.system.clock import Clock, system_clock
+from keyturn.system.clock import Clock, boot_seconds, system_clock
 from keyturn.system.unix_peer import peer_uid
 
 
@@ -69,7 +69,8 @@ class Limits:
     """Limits on what clients can use of the agent."""
 
     life: timedelta = timedelta(hours=12)
-    """Time that the identity is held, by the wall clock."""
+    """Time that the identity is held, by the wall clock or by the clock since the system's start, whichever
+    shows the end first. The wall clock can be set back."""
     connections: int = 256
     """Concurrent connections. One more drops the oldest connection with an incomplete request."""
     remote: int = 16
@@ -121,11 +122,14 @@ class AgentServer:
         *,
         forward: Listener | None = None,
         clock: Clock = system_clock,
+        boot_seconds: Callable[[], float] = boot_seconds,
         limits: Limits | None = None,
         report: Callable[[BaseException], None] = lambda _error: None,
         paused: bool = False,
     ) -> None:
         """:param forward: the socket that SSH forwards to other machines.
+        :param boot_seconds: seconds since an arbitrary moment, with suspended time; see
+            :func:`keyturn.system.clock.boot_seconds`.
         :param report: called with unexpected errors; must not raise.
         :param paused: begin with auto-renewal paused.
         """
@@ -135,7 +139,8 @@ class AgentServer:
         self._clock = clock
         self._limits = limits or Limits()
         self._report = report
-        self._since: datetime = clock()
+        self._boot_seconds = boot_seconds
+        self._since, self._since_boot = clock(), boot_seconds()
         self._callers: dict[int, _Caller] = {}
         self._lock_requests: list[socket.socket] = []
         self._selector = selectors.DefaultSelector()
@@ -198,10 +203,24 @@ class AgentServer:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _is_expired(self) -> bool:
-        return self._is_stopping or self._clock() - self._since >= self._limits.life
+        return self._is_stopping or self._life_left() <= timedelta(0)
+
+    def _life_left(self) -> timedelta:
+        elapsed = max(self._clock() - self._since, self._elapsed_since_boot())
+        return self._limits.life - elapsed
+
+    def _elapsed_since_boot(self) -> timedelta:
+        return timedelta(seconds=self._boot_seconds() - self._since_boot)
+
+    def _open_until(self) -> datetime:
+        """Return the end by the wall clock as it is set now. The two clocks tick a little apart, which is not
+        to show."""
+        end, now = self._since + self._limits.life, self._clock()
+        is_set_back = self._elapsed_since_boot() - (now - self._since) > timedelta(seconds=self._limits.tick)
+        return now + self._life_left() if is_set_back else end
 
     def _select_timeout(self) -> float:
-        life_left = (self._since + self._limits.life - self._clock()).total_seconds()
+        life_left = self._life_left().total_seconds()
         poll = self._limits.tick
         if self._forward is not None and not self._reads_forward_socket:
             poll = self._next_remote_accept - time.monotonic()
@@ -346,7 +365,7 @@ class AgentServer:
             "version": __version__,
             "build": BUILD,
             "open_since": iso(self._since),
-            "open_until": iso(self._since + self._limits.life),
+            "open_until": iso(self._open_until()),
             "generation": generation,
             "paused": self._is_paused,
         }

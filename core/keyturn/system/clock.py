@@ -1,4 +1,4 @@
-"""Wall clock. No other module reads it."""
+"""Wall clock, and the clock since the start of the system. No other module reads them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ OFFSET_FILE = "clock-offset"
 def system_clock() -> datetime:
     """Return the current time, aware UTC."""
     return datetime.fromtimestamp(time.time(), UTC)
+
+
+def boot_seconds() -> float:
+    """Return the seconds since an arbitrary moment, with the time that the machine was suspended. Nobody can
+    set this clock, and it does not follow the wall clock."""
+    # macOS has no CLOCK_BOOTTIME, and its CLOCK_MONOTONIC counts the time of a suspension.
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def clock_for(environ: Mapping[str, str]) -> Clock:

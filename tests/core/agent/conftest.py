@@ -104,9 +104,16 @@ class Agent:
     errors: list[BaseException]
     time: list[datetime]
     """One element: the time that the agent's clock shows."""
+    boot: list[float]
+    """One element: the seconds since the system's start."""
 
     def move_clock(self, by: timedelta) -> None:
         self.time[0] += by
+
+    def pass_time(self, by: timedelta) -> None:
+        """Let both clocks go on."""
+        self.boot[0] += by.total_seconds()
+        self.move_clock(by)
 
     @property
     def forward_socket(self) -> Path:
@@ -141,13 +148,20 @@ def serve(folder: Path) -> Iterator[Serve]:
         service = FakeService(renew_gate=renewing)
         reported: list[BaseException] = []
         time = [datetime(2026, 11, 23, 12, tzinfo=UTC)]
+        boot = [4711.5]
         forward = add_listener(listener, path.with_name("forward.sock"))
         server = AgentServer(
-            service, listener, forward=forward, clock=lambda: time[0], limits=limits, report=reported.append
+            service,
+            listener,
+            forward=forward,
+            clock=lambda: time[0],
+            boot_seconds=lambda: boot[0],
+            limits=limits,
+            report=reported.append,
         )
         thread = threading.Thread(target=server.serve, daemon=True)
         thread.start()
-        agent = Agent(path, service, server, thread, reported, time)
+        agent = Agent(path, service, server, thread, reported, time, boot)
         started.append(agent)
         return agent
 

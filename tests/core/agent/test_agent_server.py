@@ -20,6 +20,7 @@ from keyturn.agent import protocol, rpc_client, wire
 from keyturn.agent.server import Limits
 from keyturn.model.errors import AgentUnavailable, KeyturnError, NeedsMfa, NotFound, UsageError
 from keyturn.model.secret import Secret
+from keyturn.model.text import iso
 
 if TYPE_CHECKING:
     from tests.core.agent.conftest import Agent, Serve
@@ -230,6 +231,34 @@ def test_it_serves_until_twelve_hours_have_passed_on_the_wall_clock(serve: Serve
     assert agent.has_ended()
     with pytest.raises(AgentUnavailable):
         rpc_client.document(agent.path, "prod")
+
+
+@pytest.mark.parametrize("moved", [timedelta(days=-1), timedelta(seconds=-2), timedelta(0)])
+def test_a_wall_clock_that_was_set_back_does_not_prolong_its_twelve_hours(
+    serve: Serve, moved: timedelta
+) -> None:
+    agent = serve(Limits(tick=0.01))
+    agent.pass_time(timedelta(hours=1))
+    agent.move_clock(moved)
+    status = rpc_client.call(agent.path, {"op": "status"})
+    assert status["open_until"] == iso(agent.time[0] + timedelta(hours=11))
+    agent.pass_time(timedelta(hours=11, seconds=-1))
+    assert rpc_client.is_answering(agent.path)
+    agent.pass_time(timedelta(seconds=1))
+    assert agent.has_ended()
+
+
+def test_time_that_the_wall_clock_does_not_show_counts(serve: Serve) -> None:
+    agent = serve(Limits(tick=0.01))
+    agent.boot[0] += timedelta(hours=12).total_seconds()
+    assert agent.has_ended()
+
+
+def test_clocks_that_tick_a_little_apart_do_not_move_its_end(serve: Serve) -> None:
+    agent = serve()
+    agent.pass_time(timedelta(hours=3))
+    agent.boot[0] += 0.4
+    assert rpc_client.call(agent.path, {"op": "status"})["open_until"] == "2026-11-24T00:00:00Z"
 
 
 def test_a_request_that_comes_after_its_time_gets_nothing_even_if_it_was_connected_before(
