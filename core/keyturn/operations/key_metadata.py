@@ -72,7 +72,9 @@ def refresh_due_key_metadata(context: Context, attempts: dict[str, datetime]) ->
 
 
 def _is_due(key: Key | None, now: datetime) -> bool:
-    return key is None or key.checked is None or now - key.checked >= REFRESH_EVERY
+    """Return True if a key's metadata is too old. A check in the future was made before the clock was set
+    back."""
+    return key is None or key.checked is None or not timedelta(0) <= now - key.checked < REFRESH_EVERY
 
 
 def _refresh_key(
