@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -69,6 +70,9 @@ from keyturn.vault.vault import Vault
 STATUS_SECONDS = 0.5
 #: Timeout of an operation, which may wait for AWS and for another process that calls AWS.
 OPERATION_SECONDS = 110.0
+#: Timeout of an operation that opens the passphrase slot, which takes long on a busy machine and has limits
+#: of its own.
+PASSPHRASE_OPERATION_SECONDS = 660.0
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -366,11 +370,20 @@ class CredentialService:
         """Record that the user has saved the recovery key."""
         self.context.update_index(lambda index: replace(index, recovery_key_seen=True))
 
-    def unlock(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
+    def unlock(
+        self,
+        passphrase: Secret | None = None,
+        recovery_key: Secret | None = None,
+        *,
+        cancelled: threading.Event | None = None,
+    ) -> None:
         """Open the vault in the agent, or in this process if no agent can be started.
 
         Without arguments the system keyring opens it.
 
+        :param cancelled: set by another thread to end the wait. The vault then stays locked, unless it was
+            open a moment before.
+        :raises WaitCancelled: if it was cancelled.
         :raises WrongPassphrase: if the passphrase or key is not this vault's.
         :raises AgentHangs: if the agent exists but does not respond.
         :raises KeyturnError: if the keyring is locked, denied or absent, or the vault is unreadable.
@@ -378,7 +391,11 @@ class CredentialService:
         if self._use_agent:
             try:
                 rpc_client.start(
-                    self.paths, self.context.environ, passphrase=passphrase, recovery_key=recovery_key
+                    self.paths,
+                    self.context.environ,
+                    passphrase=passphrase,
+                    recovery_key=recovery_key,
+                    cancelled=cancelled,
                 )
             except AgentHangs:
                 raise
@@ -386,11 +403,17 @@ class CredentialService:
                 pass
             else:
                 return
-        self.unlock_here(passphrase, recovery_key)
+        self.unlock_here(passphrase, recovery_key, cancelled=cancelled)
 
-    def unlock_here(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
+    def unlock_here(
+        self,
+        passphrase: Secret | None = None,
+        recovery_key: Secret | None = None,
+        *,
+        cancelled: threading.Event | None = None,
+    ) -> None:
         """Open the vault in this process; errors as :meth:`unlock`."""
-        vault.open_vault(self.context, passphrase, recovery_key)
+        vault.open_vault(self.context, passphrase, recovery_key, cancelled)
 
     def lock(self) -> None:
         """Stop the agent and forget the identity in this process too."""
@@ -528,6 +551,8 @@ class CredentialService:
         if self._use_agent:
             socket, files = context.paths.socket, registry.shared_files(context)
             arguments = {**operation.arguments(*args, **kwargs), "files": files}
+            has_passphrase = arguments.get("passphrase") is not None
+            seconds = PASSPHRASE_OPERATION_SECONDS if has_passphrase else OPERATION_SECONDS
             try:
                 result = rpc_client.run(
                     socket,
@@ -536,6 +561,7 @@ class CredentialService:
                     OPERATION_SECONDS,
                     variables=caller_variables(context.environ),
                 )
+                result = rpc_client.run(socket, operation.name, arguments, seconds)
             except AgentHangs:
                 raise
             except AgentUnavailable:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keyturn.agent.protocol import parse_answer
 from keyturn.model.errors import AgentUnavailable
 from keyturn.model.secret import Secret
+from keyturn.model.text import wait_text
 from keyturn.storage.paths import Paths
 from keyturn.system.background_process import python_command, start_process
 from keyturn.system.hardening import agent_environment
 
-#: Seconds. Opening with a passphrase takes more than one; a keyring may prompt the user.
-TIMEOUT = 30.0
+#: Seconds. The vault's own limits end an attempt to open it that hangs, and name the reason. On a machine
+#: that gives next to no CPU time, the start of the interpreter takes long as well.
+TIMEOUT = 600.0
 
 
 def start_agent(
@@ -24,22 +27,28 @@ def start_agent(
     recovery_key: Secret | None = None,
     command: Sequence[str] | None = None,
     timeout: float = TIMEOUT,
+    cancelled: threading.Event | None = None,
 ) -> None:
     """Start the agent, see :func:`keyturn.agent.rpc_client.start`.
 
     :param command: another program that follows the same protocol.
     :param timeout: seconds.
+    :param cancelled: set by another thread to end the agent before it has opened the vault.
     """
     secrets = {"passphrase": passphrase} if passphrase is not None else {"recovery_key": recovery_key}
     request = {name: secret for name, secret in secrets.items() if secret is not None}
     try:
         channel, answer = start_process(
-            command or python_command("keyturn.agent"), environment(paths, environ), request, timeout
+            command or python_command("keyturn.agent"),
+            environment(paths, environ),
+            request,
+            timeout,
+            cancelled=cancelled,
         )
     except EOFError:
         raise _unavailable("it exited before it opened the vault") from None
     except TimeoutError:
-        raise _unavailable(f"it did not open the vault within {timeout:g} s") from None
+        raise _unavailable(f"it did not open the vault within {wait_text(timeout)}") from None
     except OSError as error:
         raise _unavailable(f"{error}") from error
     channel.close()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from threading import Event
     from typing import Any
 
     from keyturn.agent.protocol import Agent
@@ -420,13 +421,16 @@ def start(
     *,
     passphrase: Secret | None = None,
     recovery_key: Secret | None = None,
+    cancelled: Event | None = None,
 ) -> None:
     """Start the agent. Wait until it has opened the vault (with the keyring if no secret is given) and
     answers. It replaces a running agent of another build; one of this build goes on.
 
-    :raises AgentUnavailable: if it did not start within 30 s.
+    :param cancelled: set by another thread to end the agent before it has opened the vault.
+    :raises AgentUnavailable: if it did not start within some minutes.
+    :raises WaitCancelled: if it was cancelled.
     :raises KeyturnError: if it could not open the vault.
     """
     from keyturn.agent.launcher import start_agent
 
-    start_agent(paths, environ, passphrase=passphrase, recovery_key=recovery_key)
+    start_agent(paths, environ, passphrase=passphrase, recovery_key=recovery_key, cancelled=cancelled)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -13,6 +16,8 @@ from keyturn.model.text import cells, safe
 
 #: Version of every `--json` output.
 VERSION = 1
+#: Seconds. Opening the vault usually takes less than one.
+SLOW_SECONDS = 3.0
 #: Maximum width of a table cell in characters. `--json` does not truncate.
 MAX_CELL_WIDTH = 72
 
@@ -34,6 +39,25 @@ def unconfirmed_line(name: str) -> str:
         f"{name}: session = none in profiles.toml is not confirmed, so it gets temporary sessions. "
         f"Run: keyturn set {name} session=none"
     )
+
+
+@contextmanager
+def tell_if_slow(what: str) -> Iterator[None]:
+    """Print one line on a terminal's stderr if the block takes longer than :data:`SLOW_SECONDS`.
+
+    :param what: the work that CPU time is needed for, as in `Opening the vault`.
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield
+        return
+    text = f"{what} takes longer than usual, because this machine is busy or slow. Ctrl+C cancels."
+    timer = threading.Timer(SLOW_SECONDS, warn, (text,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def emit(table: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from typing import TypeVar
 import click
 
 from keyturn.agent import rpc_client
+from keyturn.cli.output import tell_if_slow
 from keyturn.model.errors import (
     RUN,
     KeyringAbsent,
@@ -189,9 +190,13 @@ class VaultUnlocker:
         """
         rpc_client.require_responsive(self.service.paths.socket)
         if self.recovery_key_fd is not None:
-            self.service.unlock(recovery_key=self.recovery_key())
+            recovery_key = self.recovery_key()
+            with tell_if_slow("Opening the vault"):
+                self.service.unlock(recovery_key=recovery_key)
         elif self.passphrase_fd is not None:
-            self.service.unlock(self.passphrase(""))
+            passphrase = self.passphrase("")
+            with tell_if_slow("Opening the vault"):
+                self.service.unlock(passphrase)
         elif on_terminal():
             self._unlock_by_prompt()
         else:
@@ -203,7 +208,8 @@ class VaultUnlocker:
         :raises KeyturnError: if the keyring fails and there is no terminal or no passphrase slot.
         """
         try:
-            self.service.unlock()
+            with tell_if_slow("Opening the vault"):
+                self.service.unlock()
         except (KeyringAbsent, KeyringLocked, KeyringDenied) as error:
             if not on_terminal() or "passphrase" not in self.service.context.vault.slots():
                 raise
@@ -212,8 +218,10 @@ class VaultUnlocker:
 
     def _unlock_by_prompt(self) -> None:
         for tries_left in range(TRIES - 1, -1, -1):
+            passphrase = ask_secret("Passphrase of the keyturn vault")
             try:
-                self.service.unlock(ask_secret("Passphrase of the keyturn vault"))
+                with tell_if_slow("Opening the vault"):
+                    self.service.unlock(passphrase)
             except WrongPassphrase as error:
                 if not tries_left:
                     raise
@@ -279,7 +287,8 @@ def create_vault(
     service: CredentialService, slot: str, passphrase: Secret | None, *, anew: bool = False
 ) -> None:
     """Create a vault, show the recovery key on the terminal, and have its last characters typed."""
-    recovery_key = service.create_vault(slot, passphrase, anew=anew)
+    with tell_if_slow("Creating the vault"):
+        recovery_key = service.create_vault(slot, passphrase, anew=anew)
     click.echo(
         "The recovery key unlocks the vault if all else is lost. Write it down, and keep it off this "
         "machine:",

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from keyturn.cli.options import as_json, opens_vault, yes
-from keyturn.cli.output import emit, for_each, say, warn
+from keyturn.cli.output import emit, for_each, say, tell_if_slow, warn
 from keyturn.cli.prompts import VaultUnlocker, ask_line, confirm, on_terminal
 from keyturn.model.errors import KeyturnError, UsageError
 from keyturn.model.profile import Delivery, Plan, Refreshed
@@ -144,7 +144,9 @@ def release(
             "A secret leaves the vault in plaintext. To confirm, type the text in the brackets.", err=True
         )
         words = ask_line(f"[release {' '.join(plan.names)}]")
-    for name in service.release(plan, passphrase, words, recovery_key=recovery_key):
+    with tell_if_slow("Opening the vault"):
+        released = service.release(plan, passphrase, words, recovery_key=recovery_key)
+    for name in released:
         say(f"released {name}")
 
 

@@ -10,7 +10,7 @@ import click
 
 from keyturn.agent import rpc_client
 from keyturn.cli.options import as_json, credential_service, opens_vault, yes
-from keyturn.cli.output import emit, say, warn
+from keyturn.cli.output import emit, say, tell_if_slow, warn
 from keyturn.cli.prompts import (
     VaultUnlocker,
     ask_new_passphrase,
@@ -87,7 +87,8 @@ def _init_without_prompt(
 ) -> None:
     if out_fd is not None:
         _require_writable(out_fd)
-    recovery_key = service.create_vault(slot, passphrase, anew=anew)
+    with tell_if_slow("Creating the vault"):
+        recovery_key = service.create_vault(slot, passphrase, anew=anew)
     if out_fd is None:
         warn("The recovery key has not been shown yet. Run: keyturn vault recovery-key")
         return
@@ -194,7 +195,9 @@ def recovery_key(unlocker: VaultUnlocker, *, yes: bool) -> None:
 def passphrase(unlocker: VaultUnlocker, *, new_passphrase_fd: int | None) -> None:
     """Set or change the passphrase. Unlocks the vault with the old passphrase or the keyring first."""
     service = _open_here(unlocker)
-    service.context.vault.set_passphrase(_new_passphrase(new_passphrase_fd))
+    new = _new_passphrase(new_passphrase_fd)
+    with tell_if_slow("Setting the passphrase"):
+        service.context.vault.set_passphrase(new)
     say("Passphrase set.")
 
 
@@ -213,7 +216,9 @@ def reset_passphrase(*, recovery_key_fd: int | None, new_passphrase_fd: int | No
     )
     prompt = partial(ask_secret, "Recovery key (AGE-SECRET-KEY-1…)")
     key = given_or_asked(recovery_key_fd, "the recovery key", prompt, unanswerable)
-    service.context.vault.reset_passphrase(key, _new_passphrase(new_passphrase_fd))
+    new = _new_passphrase(new_passphrase_fd)
+    with tell_if_slow("Setting the passphrase"):
+        service.context.vault.reset_passphrase(key, new)
     say("Passphrase set.")
 
 
@@ -234,12 +239,14 @@ def _open_here(unlocker: VaultUnlocker) -> CredentialService:
     if unlocker.recovery_key_fd is not None:
         service.unlock_here(recovery_key=unlocker.recovery_key())
     elif state is VaultState.CLOSED and unlocker.passphrase_fd is None:
-        service.unlock_here()
+        with tell_if_slow("Opening the vault"):
+            service.unlock_here()
     elif state is not VaultState.ABSENT:
         given_passphrase = unlocker.passphrase("Passphrase of the keyturn vault")
         if given_passphrase is None:
             raise NeedsUnlock("Passphrase required", "there is no terminal", "Use --passphrase-fd N")
-        service.unlock_here(given_passphrase)
+        with tell_if_slow("Opening the vault"):
+            service.unlock_here(given_passphrase)
     service.context.require_open()
     return service
 
@@ -260,7 +267,9 @@ def restore(unlocker: VaultUnlocker) -> None:
                 "it needs the passphrase or the recovery key",
                 "Use --passphrase-fd N",
             )
-    say(*service.restore_vault(passphrase, recovery_key))
+    with tell_if_slow("Opening the vault"):
+        messages = service.restore_vault(passphrase, recovery_key)
+    say(*messages)
 
 
 @vault.command("export")
@@ -287,7 +296,9 @@ def export(unlocker: VaultUnlocker, *, file: Path, new_passphrase_fd: int | None
     confirm("Export all long-term keys", yes=yes)
     if new_passphrase_fd is None and on_terminal():
         click.echo("The export needs a new passphrase.", err=True)
-    sealed = service.export_vault(_new_passphrase(new_passphrase_fd))
+    new = _new_passphrase(new_passphrase_fd)
+    with tell_if_slow("Encrypting the export"):
+        sealed = service.export_vault(new)
     with os_error_text(f"Could not write {file}"):
         try:
             create_file(file.absolute(), sealed)
@@ -331,7 +342,8 @@ def import_(*, file: Path, slot: str, passphrase_fd: int | None, new_passphrase_
     prompt = partial(ask_secret, "Passphrase of the export")
     export_passphrase = given_or_asked(passphrase_fd, "the passphrase of the export", prompt, unanswerable)
     new_passphrase = _new_passphrase(new_passphrase_fd) if slot == "passphrase" and is_absent else None
-    lines = service.import_vault(exported, export_passphrase, slot, new_passphrase)
+    with tell_if_slow("Opening the export"):
+        lines = service.import_vault(exported, export_passphrase, slot, new_passphrase)
     say("Vault created." if is_absent else "The vault already existed; its keys are not changed.", *lines)
 
 

@@ -122,6 +122,11 @@ def countdown(remaining: timedelta) -> str:
     return f"{days}d {hour}h"
 
 
+def wait_text(seconds: float) -> str:
+    """Return the limit of a wait as an error names it: `3 s`, `5 min`."""
+    return f"{seconds:g} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
 def span(duration: timedelta) -> str:
     """Return a duration in its two largest units: `12h`, `1h 30m`, `15m`, `90d`."""
     seconds = max(0, int(duration.total_seconds()))

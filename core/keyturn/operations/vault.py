@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -35,6 +36,8 @@ from keyturn.storage.managed_profiles import ManagedProfile
 from keyturn.system import files
 from keyturn.vault.create import Export, read_export
 from keyturn.vault.restore import Restored
+from keyturn.vault.slots import OutdatedSeal
+from keyturn.vault.vault import Vault
 
 
 def create(context: Context, slot: str, passphrase: Secret | None, *, anew: bool = False) -> Secret:
@@ -100,16 +103,30 @@ def _who_needs(names: Sequence[str]) -> str:
     return f"{names[0]} needs" if len(names) == 1 else f"{len(names)} managed profiles need"
 
 
-def open_vault(context: Context, passphrase: Secret | None, recovery_key: Secret | None) -> None:
+def open_vault(
+    context: Context,
+    passphrase: Secret | None,
+    recovery_key: Secret | None,
+    cancelled: threading.Event | None = None,
+) -> None:
     """Open the vault in this process with the passphrase, the recovery key or the system keyring, and record
     its recipient and generation in the index.
 
+    An `identity.age` with another work factor than new ones have is sealed anew in a thread, so that nobody
+    waits for it.
+
+    :param cancelled: set by another thread to end the work of the passphrase.
     :raises UnsafeFile: if a file of keyturn belongs to another user or can be used by one.
+    :raises WaitCancelled: if it was cancelled; the vault stays as it was.
     :raises WrongPassphrase: if the passphrase or key is not this vault's.
     :raises KeyturnError: if the keyring is locked, denied or absent, or the vault is unreadable.
     """
     context.paths.check_private()
-    context.vault.unlock(passphrase=passphrase, recovery_key=recovery_key)
+    outdated = context.vault.unlock(passphrase=passphrase, recovery_key=recovery_key, cancelled=cancelled)
+    if outdated is not None:
+        threading.Thread(
+            target=_renew_seal, args=(context.vault, outdated), name="keyturn-renew-seal"
+        ).start()
     recipient = context.vault.recipient()
     if context.index.load().vault_recipient not in ("", recipient):
         # This is another vault than the recorded one, so the recorded generation does not apply to it.
@@ -134,6 +151,13 @@ def _expect_journal_generation(context: Context) -> None:
     """Let the open vault refuse an older generation than the rotation journal knows."""
     with contextlib.suppress(KeyturnError):
         context.vault.expect_generation(record_store.journal_of(context).newest_generation())
+
+
+def _renew_seal(vault: Vault, outdated: OutdatedSeal) -> None:
+    """Renew the passphrase slot. The present one still opens the vault if that fails, for instance because
+    the disk is full or the vault was locked again; the next unlock tries again."""
+    with contextlib.suppress(KeyturnError):
+        vault.renew_seal(outdated)
 
 
 def restore(context: Context, passphrase: Secret | None, recovery_key: Secret | None) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import site
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -33,16 +34,24 @@ def python_command(module: str) -> tuple[str, ...]:
 
 
 def start_process(
-    command: Sequence[str], variables: Mapping[str, str], request: Mapping[str, object], timeout: float
+    command: Sequence[str],
+    variables: Mapping[str, str],
+    request: Mapping[str, object],
+    timeout: float,
+    *,
+    cancelled: threading.Event | None = None,
 ) -> tuple[socket.socket, bytes]:
     """Start a keyturn process in a session of its own. Send it `request` over the channel of
     :mod:`keyturn.system.secret_channel`.
 
     :param request: becomes JSON; a value may be a :class:`Secret`, which is revealed only to be sent.
     :param timeout: seconds until the reply.
+    :param cancelled: set by another thread to end the process before it replies.
     :returns: the channel and the reply, one line.
     :raises EOFError: if the process exited before it replied.
-    :raises TimeoutError: if there was no reply in time. The session is then killed.
+    :raises TimeoutError: if there was no reply in time. The session is then killed, as it is if another
+        exception ends the wait.
+    :raises WaitCancelled: if it was cancelled. A process that has replied is not affected.
     :raises OSError: if the process cannot be started.
     """
     if not sys.executable:
@@ -61,20 +70,20 @@ def start_process(
         theirs.close()
         with process, contextlib.ExitStack() as on_failure:
             deadline = time.monotonic() + timeout
-            ours.settimeout(timeout)
+            channel = None
             try:
+                secret_channel.wait_readable(ours, deadline, cancelled)
                 channel = secret_channel.accept(ours, process.pid)
                 if channel is None:
                     raise EOFError
                 on_failure.enter_context(channel)
                 reply = read_reply(
-                    channel, json.dumps(request, default=Secret.reveal).encode() + b"\n", deadline
+                    channel, json.dumps(request, default=Secret.reveal).encode() + b"\n", deadline, cancelled
                 )
-            except TimeoutError:
-                # The other end of the socket is still open, so the session is alive and its id cannot have
-                # been reused.
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+            except EOFError:
+                raise
+            except BaseException:
+                _kill_session(process.pid, channel or ours)
                 raise
             if not reply.endswith(b"\n"):
                 raise EOFError
@@ -82,11 +91,26 @@ def start_process(
             return channel, reply
 
 
-def read_reply(channel: socket.socket, request: bytes, deadline: float) -> bytes:
+def _kill_session(session: int, channel: socket.socket) -> None:
+    """Kill a started session that has not replied. If the other end of the socket is open, the session is
+    alive and its id cannot have been reused."""
+    channel.settimeout(0)
+    with contextlib.suppress(OSError):
+        try:
+            channel.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            os.killpg(session, signal.SIGKILL)
+
+
+def read_reply(
+    channel: socket.socket, request: bytes, deadline: float, cancelled: threading.Event | None = None
+) -> bytes:
     """Send `request` to a keyturn process. Return its reply: one line, or less if it exited early.
 
     :param deadline: on the monotonic clock.
+    :param cancelled: set by another thread to end the wait.
     :raises TimeoutError: if the deadline passes.
+    :raises WaitCancelled: if it was cancelled.
     """
     reply = b""
     with contextlib.suppress(ConnectionError):
@@ -96,7 +120,7 @@ def read_reply(channel: socket.socket, request: bytes, deadline: float) -> bytes
         finally:
             del request  # or an error would keep it in its traceback
         while not reply.endswith(b"\n") and len(reply) <= _REPLY_LIMIT:
-            channel.settimeout(max(0.001, deadline - time.monotonic()))
+            secret_channel.wait_readable(channel, deadline, cancelled)
             chunk = channel.recv(65536)
             if not chunk:
                 break

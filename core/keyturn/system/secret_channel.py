@@ -10,14 +10,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import struct
 import sys
+import threading
+import time
 
 _CREDENTIALS = struct.Struct("3i")
 #: <sys/socket.h>; Python's socket module does not define it on every system.
 _SCM_CREDENTIALS = 2
 _ONE_DESCRIPTOR = struct.Struct("i")
+
+
+#: Seconds between two looks at a request to cancel.
+_CANCEL_SECONDS = 0.1
+
+
+class WaitCancelled(Exception):
+    """Another thread cancelled the wait for a process."""
 
 
 def create() -> tuple[socket.socket, socket.socket]:
@@ -56,6 +67,25 @@ def accept(parent_end: socket.socket, pid: int) -> socket.socket | None:
         channel.close()
         return None
     return channel
+
+
+def wait_readable(sock: socket.socket, deadline: float, cancelled: threading.Event | None) -> None:
+    """Wait until `sock` has data or its other end is closed.
+
+    :param deadline: on the monotonic clock.
+    :param cancelled: ends the wait. It is not looked at once there is data.
+    :raises TimeoutError: if the deadline passes.
+    :raises WaitCancelled: if it was cancelled.
+    """
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    while not poll.poll(0):
+        left = deadline - time.monotonic()
+        if cancelled is not None and cancelled.is_set():
+            raise WaitCancelled
+        if left <= 0:
+            raise TimeoutError
+        poll.poll(1000 * (left if cancelled is None else min(left, _CANCEL_SECONDS)))
 
 
 def connect() -> None:

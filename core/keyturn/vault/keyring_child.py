@@ -10,6 +10,7 @@ libsecret, which uses the same Secret Service but opens a prompt if it is locked
 from __future__ import annotations
 
 import configparser
+import contextlib
 import json
 import os
 import secrets
@@ -268,12 +269,21 @@ def _secret_service_errors() -> tuple[type[Exception], ...]:
     return (secretstorage.SecretStorageException, jeepney.DBusErrorResponse)
 
 
+def _load_libraries() -> None:
+    """Import what the candidates need. It takes most of the CPU time of an operation, and a busy machine may
+    take longer for it than the limit that ends a keyring with a prompt."""
+    import_module("keyring.errors")
+    with contextlib.suppress(Refusal):
+        for name in candidates():
+            with contextlib.suppress(ImportError):
+                import_module(name.rpartition(".")[0])
+
+
 def child_main() -> None:
     """Read one request as JSON and write one answer as JSON. Runs in the child."""
     request = json.loads(child_process.read_request())
-    from keyring import errors  # noqa: F401  # its import is not to count against the limit
-
-    child_process.limit(request["seconds"])
+    _load_libraries()
+    child_process.limit(seconds=request["seconds"])
     try:
         reply = perform(request)
     except Refusal as refusal:

@@ -1,8 +1,8 @@
 """Encryption with a passphrase (age's scrypt), in a child process, after the header was checked in this one.
 
-The library holds the interpreter lock during scrypt and accepts any work factor in a file: 22 takes a quarter
-of a minute and gigabytes. Therefore it gets only headers with a single scrypt stanza and a factor of at most
-20, and runs in a process that can be killed.
+scrypt takes hundreds of megabytes, so it runs in a short-lived process with a limit of memory. The time limit
+is one of CPU time, because a busy machine only delays the work; the limit of wall time ends a process that
+hangs. Files are sealed with a work factor of 17. Earlier releases and `age -p` use others.
 
 A passphrase is encoded in Unicode's composed form (NFC), so that the same keys give the same passphrase on
 any keyboard or system; `age -d` needs the same text. To open a file, the composed form is tried first and
@@ -12,101 +12,127 @@ is not changed: spaces count.
 
 from __future__ import annotations
 
-import re
+import threading
 import unicodedata
-from typing import Any
+from dataclasses import dataclass, field
 
-from keyturn.model.errors import RUN, Remedy, UsageError, VaultCorrupt, VaultError, WrongPassphrase
+from keyturn.model.errors import RUN, Hint, Remedy, UsageError, VaultCorrupt, VaultError, WrongPassphrase
 from keyturn.model.secret import Secret
 from keyturn.system import child_process
+from keyturn.system.child_process import Cause
+from keyturn.vault import age_passphrase
+from keyturn.vault.age_passphrase import MAX_FACTOR
 
 #: Bytes. An identity encrypted by age takes 256.
 IDENTITY_LIMIT = 4096
 EXPORT_LIMIT = 64 * 1024 * 1024
-#: 2^20 takes 1 GiB and a few seconds.
-MAX_FACTOR = 20
-SECONDS = 20.0
+#: The work factor of what is sealed here: 128 MiB, and about half a second of CPU time. age programs choose
+#: one that takes a second on the machine that seals; a vault must also open where that would take minutes.
+FACTOR = 17
+#: age programs choose at least this. Only tests seal with less, to save the work.
+_LOWEST_USUAL_FACTOR = 10
+#: CPU time of one child, eight times the work of :data:`FACTOR` on a machine thirty times slower than most.
+CPU_SECONDS = 120
+#: Wall time of one child after its start. It only ends a process that hangs.
+SECONDS = 240.0
+#: The highest factor takes 1 GiB.
 MEMORY = 1536 * 1024 * 1024
 
-_HEADER = re.compile(
-    rb"age-encryption\.org/v1\n"
-    rb"-> scrypt [A-Za-z0-9+/]{22} (?P<factor>[1-9][0-9]?)\n"
-    rb"[A-Za-z0-9+/]{43}\n"
-    rb"--- [A-Za-z0-9+/]{43}\n"
-)
-#: Bytes: a nonce and the tag of an empty last chunk.
-_SHORTEST_BODY = 32
 RESET_HINT = ("Use the recovery key to set a new passphrase. ", RUN, Remedy("vault reset-passphrase"))
 
 _SEAL, _OPEN = b"S", b"O"
-_DONE, _WRONG, _DAMAGED, _BUSY = b"+", b"-", b"!", b"~"
-#: The library benchmarks the machine before it opens a file, and rejects work that would take 16 times its
-#: target. Beside other load a benchmark is unreliable, and the next may give another result, so it is
-#: repeated up to this often.
-_MAX_ATTEMPTS = 200
+_DONE, _WRONG, _DAMAGED, _NO_MEMORY = b"+", b"-", b"!", b"m"
+_FREE_MEMORY = "Free some memory, then try again"
+_HINTS: dict[Cause, Hint] = {
+    Cause.NO_ANSWER: "Try again when the machine is less busy",
+    Cause.CPU_LIMIT: "Use a faster machine",
+    Cause.KILLED: _FREE_MEMORY,
+    Cause.EXITED: "Try again",
+}
 
 
-def check_header(data: bytes, what: str, limit: int) -> None:
-    """Check that `data` is an age file that one passphrase opens at an acceptable cost.
+def check_header(data: bytes, what: str, limit: int) -> int:
+    """Check that `data` is an age file that one passphrase opens at an acceptable cost. Return its work
+    factor.
 
     :raises VaultCorrupt: if it is longer than `limit` bytes, has anything but exactly one scrypt stanza, or a
         work factor over 20.
     """
     if len(data) > limit:
         raise VaultCorrupt(what, f"longer than {limit} bytes", RESET_HINT)
-    header = _HEADER.match(data)
-    if header is None or len(data) < header.end() + _SHORTEST_BODY:
-        raise VaultCorrupt(what, "not an age file encrypted with a single passphrase", RESET_HINT)
-    if int(header["factor"]) > MAX_FACTOR:
+    try:
+        factor = age_passphrase.parse_header(data).factor
+    except age_passphrase.DamagedError as error:
+        raise VaultCorrupt(what, str(error), RESET_HINT) from None
+    if factor > MAX_FACTOR:
         raise VaultCorrupt(
-            what,
-            f"work factor {int(header['factor'])}; keyturn never uses more than {MAX_FACTOR}",
-            RESET_HINT,
+            what, f"work factor {factor}; keyturn never uses more than {MAX_FACTOR}", RESET_HINT
         )
+    return factor
 
 
 def seal(data: bytes, passphrase: Secret, what: str) -> bytes:
-    """Encrypt `data` with `passphrase`, and verify that it opens again. Takes a few seconds.
+    """Encrypt `data` with `passphrase`, and verify that it opens again. Takes about a second of CPU time.
 
     :raises UsageError: if the passphrase is empty or not valid text.
     :raises VaultError: if the limits of time or memory do not suffice.
     """
-    composed = _forms(passphrase)[0]
-    _, sealed = _ask(_SEAL, composed, data, what)
-    header = _HEADER.match(sealed)
-    if header is None or int(header["factor"]) > MAX_FACTOR:
-        raise VaultError(
-            f"Could not encrypt {what}",
-            f"the age library chose a work factor above {MAX_FACTOR} on this machine",
-            "Use the system keyring, or try again while the machine is busy",
-        )
-    if _ask(_OPEN, composed, sealed, what) != (_DONE, data):
+    return seal_unchanged(data, _forms(passphrase)[0], what)
+
+
+def seal_unchanged(data: bytes, form: Secret, what: str) -> bytes:
+    """Encrypt `data` like :func:`seal`, with the passphrase in exactly this Unicode form."""
+    _, sealed = _ask(_SEAL, form, data, what)
+    if _ask(_OPEN, form, sealed, what) != (_DONE, data):
         raise VaultError(f"Could not encrypt {what}", "the result does not decrypt", "Try again")
     return sealed
 
 
-def unseal(data: bytes, passphrase: Secret, what: str, limit: int = IDENTITY_LIMIT) -> bytes:
-    """Decrypt `data` with `passphrase`. Takes a second or more.
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file that a passphrase opened."""
 
+    plain: bytes = field(repr=False)
+    form: Secret
+    """The Unicode form of the passphrase that opened it."""
+    factor: int
+
+    @property
+    def is_outdated(self) -> bool:
+        """True if it is to be sealed anew with :data:`FACTOR`."""
+        return self.factor != FACTOR and self.factor >= _LOWEST_USUAL_FACTOR
+
+
+def open_sealed(
+    data: bytes,
+    passphrase: Secret,
+    what: str,
+    limit: int = IDENTITY_LIMIT,
+    *,
+    cancelled: threading.Event | None = None,
+) -> Opened:
+    """Decrypt `data` with `passphrase`. Takes half a second of CPU time or more.
+
+    :param cancelled: set by another thread to end the work.
     :raises VaultCorrupt: see :func:`check_header`; also if the passphrase is right but the contents are
         damaged.
     :raises WrongPassphrase: if the passphrase does not open the file.
-    :raises VaultError: if the limits of time or memory do not suffice, or the machine is too busy.
+    :raises VaultError: if the limits of time or memory do not suffice.
+    :raises WaitCancelled: if it was cancelled.
     """
-    check_header(data, what, limit)
+    factor = check_header(data, what, limit)
     for form in _forms(passphrase):
-        status, plain = _ask(_OPEN, form, data, what)
+        status, plain = _ask(_OPEN, form, data, what, cancelled)
         if status == _DONE:
-            return plain
+            return Opened(plain, form, factor)
         if status == _DAMAGED:
             raise VaultCorrupt(what, "damaged", RESET_HINT)
-        if status == _BUSY:
-            raise VaultError(
-                f"Could not decrypt {what}",
-                "this machine is too busy or too slow for scrypt",
-                "Try again; the recovery key opens the vault without scrypt",
-            )
     raise WrongPassphrase(what, "wrong passphrase", "Try again, or use the recovery key")
+
+
+def unseal(data: bytes, passphrase: Secret, what: str, limit: int = IDENTITY_LIMIT) -> bytes:
+    """Return the contents of :func:`open_sealed`. Raises like it."""
+    return open_sealed(data, passphrase, what, limit).plain
 
 
 def _forms(passphrase: Secret) -> list[Secret]:
@@ -120,57 +146,45 @@ def _forms(passphrase: Secret) -> list[Secret]:
     return [passphrase] if composed == typed else [Secret(composed), passphrase]
 
 
-def _ask(op: bytes, passphrase: Secret, data: bytes, what: str) -> tuple[bytes, bytes]:
+def _ask(
+    op: bytes, passphrase: Secret, data: bytes, what: str, cancelled: threading.Event | None = None
+) -> tuple[bytes, bytes]:
     secret = passphrase.reveal().encode()
     request = op + len(secret).to_bytes(4, "big") + secret + data
+    what = f"Could not use the passphrase of {what}"
     try:
-        answer = child_process.run(__name__, request, SECONDS, child_process.library_paths())
+        answer = child_process.run(
+            __name__, request, SECONDS, child_process.library_paths(), cancelled=cancelled
+        )
     except child_process.ChildFailed as failure:
-        raise VaultError(
-            f"Could not use the passphrase of {what}",
-            str(failure),
-            "Free some memory, then try again; the recovery key opens the vault without scrypt",
-        ) from None
-    return answer[:1], answer[1:]
+        raise VaultError(what, str(failure), _HINTS[failure.cause]) from None
+    status, result = answer[:1], answer[1:]
+    if status == _NO_MEMORY:
+        raise VaultError(what, "not enough memory for scrypt", _FREE_MEMORY)
+    return status, result
 
 
 def child_main() -> None:
     """Handle one request to seal or open. Runs in the child."""
-    child_process.limit(SECONDS, MEMORY)
-    import pyrage
+    child_process.limit(cpu_seconds=CPU_SECONDS, memory=MEMORY)
+    try:
+        answer = _handle(child_process.read_request())
+    except MemoryError:
+        answer = _NO_MEMORY
+    child_process.answer(answer)
 
-    request = child_process.read_request()
+
+def _handle(request: bytes) -> bytes:
     op, size = request[:1], int.from_bytes(request[1:5], "big")
-    passphrase, data = request[5 : 5 + size].decode(), request[5 + size :]
-    child_process.answer(
-        _DONE + pyrage.passphrase.encrypt(data, passphrase)
-        if op == _SEAL
-        else _open_with_retries(pyrage, data, passphrase)
-    )
-
-
-def _open_with_retries(pyrage: Any, data: bytes, passphrase: str) -> bytes:
-    for _ in range(_MAX_ATTEMPTS):
-        try:
-            plain: bytes = pyrage.passphrase.decrypt(data, passphrase)
-        except pyrage.DecryptError as error:
-            status = _status_of(str(error))
-            if status != _BUSY:
-                return status
-        else:
-            return _DONE + plain
-    return _BUSY
-
-
-def _status_of(message: str) -> bytes:
-    """Return the status for an error message of the library.
-
-    A file key that does not decrypt means a wrong passphrase, and excessive work means a busy machine. Any
-    other error concerns the contents after the header.
-    """
-    if message == "Decryption failed":
+    passphrase, data = request[5 : 5 + size], request[5 + size :]
+    if op == _SEAL:
+        return _DONE + age_passphrase.seal(data, passphrase, FACTOR)
+    try:
+        return _DONE + age_passphrase.open_sealed(data, passphrase)
+    except age_passphrase.PassphraseError:
         return _WRONG
-    return _BUSY if message.startswith("Excessive work parameter") else _DAMAGED
+    except age_passphrase.DamagedError:
+        return _DAMAGED
 
 
 #: Minimum length in characters. A shorter passphrase can be found by brute force from a stolen file, despite

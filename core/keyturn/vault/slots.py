@@ -6,7 +6,8 @@ The recovery key, which the user keeps, is that identity itself.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
+import threading
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keyturn.model.errors import (
@@ -107,9 +108,23 @@ def _opens_keys(folder: Path, identity: age.Identity) -> bool:
     return next(readable_generations(folder, identity), None) is not None
 
 
-def by_passphrase(folder: Path, current: RecipientFile, passphrase: Secret) -> age.Identity:
-    """Return the identity in `identity.age`.
+@dataclass(frozen=True, slots=True)
+class OutdatedSeal:
+    """An `identity.age` that its passphrase opened, with another work factor than new files have."""
 
+    digest: str
+    """As :func:`keyturn.vault.files.identity_digest` returns it."""
+    form: Secret
+    """The Unicode form of the passphrase that opened it. It is kept, so that `age -d` opens the new file with
+    the same keys."""
+
+
+def by_passphrase(
+    folder: Path, current: RecipientFile, passphrase: Secret, cancelled: threading.Event | None = None
+) -> tuple[age.Identity, OutdatedSeal | None]:
+    """Return the identity in `identity.age`, and the seal of that file if it is to be renewed.
+
+    :param cancelled: set by another thread to end the work.
     :raises WrongPassphrase: if the passphrase does not open it.
     :raises VaultCorrupt: if the file is damaged, or its identity is not that of `recipient.txt`.
     :raises UsageError: if the vault has no passphrase slot.
@@ -119,8 +134,16 @@ def by_passphrase(folder: Path, current: RecipientFile, passphrase: Secret) -> a
             "Vault has no passphrase", "", "Unlock it with the system keyring or the recovery key"
         )
     sealed = read_sealed_identity(folder, current)
-    plain = passphrase_seal.unseal(sealed, passphrase, IDENTITY_FILE)
-    return _require_match(age.Identity.parse(Secret(plain.decode("ascii", errors="replace"))), current)
+    try:
+        opened = passphrase_seal.open_sealed(sealed, passphrase, IDENTITY_FILE, cancelled=cancelled)
+    except (VaultCorrupt, WrongPassphrase):
+        raise
+    except VaultError as error:
+        error.add_hint("The recovery key opens the vault without scrypt")
+        raise
+    text = Secret(opened.plain.decode("ascii", errors="replace"))
+    outdated = OutdatedSeal(identity_digest(sealed), opened.form) if opened.is_outdated else None
+    return _require_match(age.Identity.parse(text), current), outdated
 
 
 def by_recovery_key(folder: Path, current: RecipientFile, recovery_key: Secret) -> age.Identity:
@@ -149,7 +172,16 @@ def wrong_recovery_key_error() -> WrongPassphrase:
 def seal_identity(identity: age.Identity, passphrase: Secret) -> bytes:
     """Return the bytes of `identity.age`. Inside is an identity file as `age-keygen` writes it, so `age -d`
     returns a usable one."""
-    return passphrase_seal.seal(identity.reveal().reveal().encode("ascii") + b"\n", passphrase, IDENTITY_FILE)
+    return passphrase_seal.seal(_identity_text(identity), passphrase, IDENTITY_FILE)
+
+
+def renew_seal(identity: age.Identity, outdated: OutdatedSeal) -> bytes:
+    """Return the bytes of an `identity.age` that the passphrase of `outdated` opens."""
+    return passphrase_seal.seal_unchanged(_identity_text(identity), outdated.form, IDENTITY_FILE)
+
+
+def _identity_text(identity: age.Identity) -> bytes:
+    return identity.reveal().reveal().encode("ascii") + b"\n"
 
 
 def put_sealed_identity(folder: Path, current: RecipientFile, sealed: bytes) -> None:

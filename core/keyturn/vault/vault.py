@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,7 +24,7 @@ from keyturn.vault.documents import Document
 from keyturn.vault.files import RECIPIENT_FILE, RecipientFile
 from keyturn.vault.keyring import KeyringPort
 from keyturn.vault.restore import Restored
-from keyturn.vault.slots import KEYRING, PASSPHRASE
+from keyturn.vault.slots import KEYRING, PASSPHRASE, OutdatedSeal
 
 LOCK_FILE = "lock"
 #: The contents of the vault, and how it opens, depend on these files.
@@ -149,26 +150,36 @@ class Vault:
         """Return identity, keys and their definitions as one age file that `passphrase` opens (`age -d`)."""
         return vault_create.write_export(self._require_identity(), self._keys(), definitions, passphrase)
 
-    def unlock(self, *, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
+    def unlock(
+        self,
+        *,
+        passphrase: Secret | None = None,
+        recovery_key: Secret | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> OutdatedSeal | None:
         """Load the identity into memory with the passphrase or the recovery key, or from the keyring if
         neither is given.
 
+        :param cancelled: set by another thread to end the work of the passphrase.
+        :returns: the seal of the passphrase slot if :meth:`renew_seal` should renew it.
+        :raises WaitCancelled: if it was cancelled.
         :raises WrongPassphrase: if the passphrase or the recovery key is not this vault's.
         :raises VaultCorrupt: if `identity.age` is damaged, or `recipient.txt` names another identity.
         :raises KeyringAbsent: if there is no keyring, or no entry for this vault. Other errors of the keyring
             are passed on.
         """
-        current = self._recipient_file()
+        current, outdated = self._recipient_file(), None
         if recovery_key is not None:
             identity = vault_slots.by_recovery_key(self.folder, current, recovery_key)
         elif passphrase is not None:
             # The recipient by which the vault is known is not checked, because only its owner can seal an
             # identity with this passphrase.
-            identity = vault_slots.by_passphrase(self.folder, current, passphrase)
+            identity, outdated = vault_slots.by_passphrase(self.folder, current, passphrase, cancelled)
         else:
             vault_slots.require_known(current, self._expected_recipient())
             identity = vault_slots.by_keyring(self.folder, current, self._keyring)
         self._set_identity(identity, 0)
+        return outdated
 
     def forget(self) -> None:
         """Drop the identity from memory."""
@@ -279,6 +290,21 @@ class Vault:
         sealed = vault_slots.seal_identity(identity, new)
         with self._lock(files.IDENTITY_FILE):
             vault_slots.put_sealed_identity(self.folder, self._own_recipient_file(identity), sealed)
+
+    def renew_seal(self, outdated: OutdatedSeal) -> None:
+        """Seal the passphrase slot anew, with the same passphrase and the work factor of new files. Needs the
+        identity; takes about a second of CPU time. Nothing is written if the slot has changed since.
+
+        After a crash the slot opens with the same passphrase.
+        """
+        identity = self._require_identity()
+        if not os.access(self.folder, os.W_OK):
+            return
+        new = vault_slots.renew_seal(identity, outdated)
+        with self._lock(files.IDENTITY_FILE):
+            current = self._own_recipient_file(identity)
+            if files.identity_digest(files.read_sealed_identity(self.folder, current)) == outdated.digest:
+                vault_slots.put_sealed_identity(self.folder, current, new)
 
     def reset_passphrase(self, recovery_key: Secret, new: Secret) -> None:
         """Set a new passphrase with the recovery key; leaves the vault unlocked.

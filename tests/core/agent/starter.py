@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class Starter:
         *,
         command: tuple[str, ...] = COMMAND,
         timeout: float = 30,
+        cancelled: threading.Event | None = None,
     ) -> None:
         launcher.start_agent(
             self.paths,
@@ -52,6 +54,7 @@ class Starter:
             recovery_key=recovery_key,
             command=command,
             timeout=timeout,
+            cancelled=cancelled,
         )
 
     def pid(self) -> int:

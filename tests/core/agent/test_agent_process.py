@@ -17,6 +17,7 @@ from keyturn.agent import launcher, rpc_client, shutdown
 from keyturn.model.errors import AgentUnavailable, KeyturnError, UsageError, WrongPassphrase
 from keyturn.model.secret import Secret
 from keyturn.system import background_process
+from keyturn.system.secret_channel import WaitCancelled
 from tests.core.agent.starter import COMMAND, PASSPHRASE, Starter, wait_for_end
 
 
@@ -89,12 +90,32 @@ def test_one_that_does_not_open_the_vault_in_time_is_ended(starter: Starter) -> 
     assert wait_for_end(int(pid_file.read_text()))
 
 
+def test_one_that_is_cancelled_before_it_opens_the_vault_is_ended(starter: Starter) -> None:
+    pid_file = starter.paths.home / "pid"
+    starter.environ["KEYTURN_TEST_SLOW"] = str(pid_file)
+    cancelled = threading.Event()
+    timer = threading.Timer(1.0, cancelled.set)
+    timer.start()
+    with pytest.raises(WaitCancelled):
+        starter.start(cancelled=cancelled)
+    timer.join()
+    assert wait_for_end(int(pid_file.read_text()))
+
+
+def test_one_that_is_cancelled_at_its_start_is_ended(starter: Starter) -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(WaitCancelled):
+        starter.start(cancelled=cancelled)
+    assert not rpc_client.is_answering(starter.socket)
+
+
 def test_what_opens_nothing_is_refused(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
     start_process = background_process.start_process
 
-    def start_with_another_request(*arguments: Any) -> object:
+    def start_with_another_request(*arguments: Any, **options: Any) -> object:
         command, variables, _, timeout = arguments
-        return start_process(command, variables, {"password": "x"}, timeout)
+        return start_process(command, variables, {"password": "x"}, timeout, **options)
 
     monkeypatch.setattr(launcher, "start_process", start_with_another_request)
     with pytest.raises(UsageError):

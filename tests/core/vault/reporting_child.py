@@ -15,7 +15,7 @@ MEMORY = 512 * 1024 * 1024
 def child_main() -> None:
     """Reply with the dumpable flag, the core limit, and True if a gigabyte was allocated."""
     child_process.read_request()
-    child_process.limit(20, MEMORY)
+    child_process.limit(seconds=20, memory=MEMORY)
     try:
         got = len(bytearray(1024 * 1024 * 1024)) > 0
     except MemoryError:

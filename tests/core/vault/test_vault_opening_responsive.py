@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import pyrage
 import pytest
 from textual.app import App
 
@@ -32,7 +31,7 @@ DOCUMENT = "{}"
 VECTOR = Path(__file__).with_name("vectors") / "format-1"
 
 
-async def _longest_gap(operation: Callable[[], None]) -> tuple[float, float]:
+async def _longest_gap(operation: Callable[[], object]) -> tuple[float, float]:
     """Return the longest pause of this loop during `operation` in a thread, and its duration, in seconds."""
     working = asyncio.create_task(asyncio.to_thread(operation))
     start = last = time.monotonic()
@@ -53,7 +52,7 @@ def sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sample:
     return Sample(vault.folder, vault.create("passphrase", Secret(PASSPHRASE)))
 
 
-def _unlock(sealed: Sample) -> Callable[[], None]:
+def _unlock(sealed: Sample) -> Callable[[], object]:
     return lambda: Vault(sealed.folder).unlock(passphrase=Secret(PASSPHRASE))
 
 
@@ -68,21 +67,10 @@ async def test_the_app_s_loop_ticks_on_too(sealed: Sample) -> None:
     assert longest < whole / 2
 
 
-async def test_the_library_in_this_process_would_freeze_it(sealed: Sample) -> None:
-    """Control: shows the reason for the child."""
-    data = (sealed.folder / "identity.age").read_bytes()
-    longest, whole = await _longest_gap(lambda: _decrypt(data))
-    assert longest > whole / 2
-
-
-def _decrypt(data: bytes) -> None:
-    pyrage.passphrase.decrypt(data, PASSPHRASE)
-
-
 class _UnlockService:
     """A service whose only operation opens the vault with its passphrase, as a release does in the agent."""
 
-    def __init__(self, opens: Callable[[], None]) -> None:
+    def __init__(self, opens: Callable[[], object]) -> None:
         self._unlock = opens
 
     def run_operation(self, op: str, args: Mapping[str, object], caller: CallerEnvironment | None) -> object:
@@ -157,7 +145,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, round(time.monoton
 def test_the_dearest_file_that_is_let_through_costs_bounded_time_and_memory(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """The header's check accepts a work factor of 20 at most; a busy machine ends it at its time limit."""
+    """The header's check accepts a work factor of 20 at most."""
     sealed = (VECTOR / "vault" / "identity.age").read_bytes()
     dear = tmp_path / "identity.age"
     dear.write_bytes(sealed.replace(b" 19\n", b" 20\n", 1))
@@ -166,8 +154,8 @@ def test_the_dearest_file_that_is_let_through_costs_bounded_time_and_memory(
         [sys.executable, "-c", _MAX_WORK_FACTOR, dear], capture_output=True, text=True, check=True
     )
     error, peak, seconds = done.stdout.split()
-    assert error in ("WrongPassphrase", "VaultError")
+    assert error == "WrongPassphrase"
     assert int(peak) * 1024 < passphrase.MEMORY
-    assert float(seconds) < 2 * passphrase.SECONDS + 20
+    assert float(seconds) < passphrase.SECONDS
     record_property("vault: peak of the dearest passphrase file, MiB", int(peak) // 1024)
     record_property("vault: time of the dearest passphrase file, s", seconds)

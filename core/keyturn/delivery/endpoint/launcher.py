@@ -18,8 +18,8 @@ from keyturn.storage.paths import Paths
 from keyturn.system.background_process import python_command, start_process
 from keyturn.system.prctl import is_subreaper
 
-#: Seconds; the endpoint usually starts in a fraction of one.
-TIMEOUT = 30.0
+#: Seconds. The endpoint usually starts in a fraction of one; a busy machine gives the CPU time for it slowly.
+TIMEOUT = 120.0
 #: Seconds for the endpoint to exit on request.
 _SHUTDOWN_SECONDS = 5.0
 #: File descriptors that the endpoint needs for a few concurrent clients; it fails with fewer than eleven.

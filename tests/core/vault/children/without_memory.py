@@ -1,4 +1,4 @@
-"""The child of `keyturn.vault.passphrase` with a time limit of 0.1 s."""
+"""The child of `keyturn.vault.passphrase` with too little memory for scrypt."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from keyturn.vault import passphrase
 
 def child_main() -> None:
     """Run the real child with that limit."""
-    passphrase.SECONDS = 0.1
+    passphrase.MEMORY = 120 * 1024 * 1024
     passphrase.child_main()
