@@ -89,6 +89,10 @@ class Terminal:
                 raise AssertionError(f"waited {SECONDS:.0f} s for {what}; the screen:\n{screen}")
             time.sleep(0.05)
 
+    def pid(self) -> int:
+        """Return the process id of the shell that runs the line."""
+        return int(self._run_start("display-message", "-p", "-t", "main", "#{pane_pid}"))
+
     def line(self, part: str) -> str:
         """Return the first line that contains `part`."""
         return next(line for line in self.screen().splitlines() if part in line)

@@ -54,6 +54,7 @@ from keyturn.model.secret import Secret
 from keyturn.model.text import masked_key_id
 from keyturn.profiles.status import why_not_adoptable
 from keyturn.storage.paths import Paths, paths_for
+from keyturn.system.secret_channel import WaitCancelled
 from tests.tui.memory_rotation import MemoryRotation
 from tests.tui.sample_profiles import NOW
 
@@ -96,6 +97,8 @@ class MemoryService:
         self.fail_refresh: dict[str, KeyturnError] = {}
         self.changed_under_plan = 0
         self.gate: threading.Event | None = None
+        self.unlock_gate: threading.Event | None = None
+        """An unlock waits for this event, as on a busy machine."""
         self._withdrawn: set[str] = set()
         self._sessions_made = 0
         self._files_version = 1
@@ -172,8 +175,17 @@ class MemoryService:
         self._record_call("confirm_recovery_key", "")
         self.recovery_seen = True
 
-    def unlock(self, passphrase: Secret | None = None, recovery_key: Secret | None = None) -> None:
+    def unlock(
+        self,
+        passphrase: Secret | None = None,
+        recovery_key: Secret | None = None,
+        *,
+        cancelled: threading.Event | None = None,
+    ) -> None:
         self._record_call("unlock", "recovery" if recovery_key else "passphrase" if passphrase else "keyring")
+        while self.unlock_gate is not None and not self.unlock_gate.wait(0.01):
+            if cancelled is not None and cancelled.is_set():
+                raise WaitCancelled
         if self.vault is VaultState.ABSENT:
             raise NeedsVault("No vault yet", "", "Run: keyturn vault init")
         if passphrase is None and recovery_key is None and self.slot != "keyring":

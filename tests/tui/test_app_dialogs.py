@@ -11,7 +11,7 @@ from textual import events
 from textual.message import Message
 
 from keyturn.model.profile import DiffLine, Plan, Renew, Session, VaultState
-from keyturn_tui.dialogs.create_vault import CreateVaultScreen
+from keyturn_tui.dialogs.create_vault import CreateVaultScreen, Step
 from keyturn_tui.dialogs.mfa import MfaScreen, seconds_to_next
 from keyturn_tui.dialogs.review_changes import ReviewScreen, review_lines
 from keyturn_tui.dialogs.unlock import UnlockScreen
@@ -64,6 +64,19 @@ async def test_first_refresh_makes_the_vault_by_passphrase_and_goes_on(
         assert service.refreshed == ["terraform", "terraform"], "the refresh was repeated"
         assert "refreshed terraform" in driver.message
         assert "vault unlocked" in driver.text or size == NARROW
+
+
+async def test_a_slow_creation_shows_that_it_works(drive: Drive) -> None:
+    async with drive(service_with(VaultState.ABSENT)) as driver:
+        await driver.go("terraform")
+        await driver.press("r")
+        screen = driver.app.screen
+        assert isinstance(screen, CreateVaultScreen)
+        screen._step = Step.CREATE
+        for _ in range(5):
+            screen._tick()
+        await driver.pilot.pause()
+        assert "Creating the vault… 5 s; this machine is busy or slow." in driver.text
 
 
 async def test_a_working_keyring_is_offered_first(drive: Drive) -> None:
@@ -121,6 +134,64 @@ async def test_the_recovery_key_opens_it_in_the_same_field(drive: Drive) -> None
         await driver.press("enter")
         assert service.named("unlock") == ["recovery"]
         assert on_main(driver)
+
+
+async def test_escape_while_it_unlocks_ends_the_unlock_and_changes_nothing(drive: Drive) -> None:
+    service = service_with(VaultState.LOCKED)
+    service.unlock_gate = threading.Event()
+    async with drive(service) as driver:
+        await driver.go("terraform")
+        await driver.press("r")
+        await driver.type(PASSPHRASE)
+        await driver.pilot.press("enter")
+        await driver.pilot.press("escape")
+        await driver.settle()
+        assert on_main(driver)
+        assert "refresh of terraform: cancelled, nothing changed" in driver.message
+        service.unlock_gate.set()
+        await driver.settle()
+        assert service.vault is VaultState.LOCKED
+        assert service.refreshed == ["terraform"], "only the attempt that found it locked"
+
+
+async def test_an_unlock_that_succeeds_as_it_is_cancelled_is_no_surprise(drive: Drive) -> None:
+    service = service_with(VaultState.LOCKED)
+    service.unlock_gate = threading.Event()
+    async with drive(service) as driver:
+        await driver.go("terraform")
+        await driver.press("r")
+        screen = driver.app.screen
+        assert isinstance(screen, UnlockScreen)
+        await driver.type(PASSPHRASE)
+        await driver.pilot.press("enter")
+        screen._cancel = lambda: None  # the vault was open before the cancellation arrived
+        await driver.pilot.press("escape")
+        await driver.pilot.pause()
+        assert "Cancelling…" in driver.text
+        service.unlock_gate.set()
+        await driver.settle()
+        assert service.vault is VaultState.OPEN
+        assert "refreshed terraform" in driver.message
+
+
+async def test_a_slow_unlock_shows_that_it_works(drive: Drive) -> None:
+    service = service_with(VaultState.LOCKED)
+    service.unlock_gate = threading.Event()
+    async with drive(service) as driver:
+        await driver.go("terraform")
+        await driver.press("r")
+        screen = driver.app.screen
+        assert isinstance(screen, UnlockScreen)
+        await driver.type(PASSPHRASE)
+        await driver.pilot.press("enter")
+        assert "takes about a second by design" in driver.text
+        for _ in range(4):
+            screen._tick()
+        await driver.pilot.pause()
+        assert "Unlocking… 4 s; this machine is busy or slow. Esc cancels." in driver.text
+        service.unlock_gate.set()
+        await driver.settle()
+        assert "refreshed terraform" in driver.message
 
 
 async def test_a_closed_vault_is_opened_by_the_keyring_without_a_question(drive: Drive) -> None:

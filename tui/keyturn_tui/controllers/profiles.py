@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -265,16 +266,17 @@ class ProfileController:
                 self._ui.show_message(error.line(), "error")
             else:
                 return True
-        service = self._state.service
+        service, cancelled = self._state.service, threading.Event()
 
         def unlock(entered: Secret) -> bool:
             if is_recovery_key(entered):
-                service.unlock(recovery_key=entered)
+                service.unlock(recovery_key=entered, cancelled=cancelled)
             else:
-                service.unlock(passphrase=entered)
+                service.unlock(passphrase=entered, cancelled=cancelled)
             return True
 
-        answer: bool | Exception | None = await self._ui.show_dialog(UnlockScreen(self._state, what, unlock))
+        screen = UnlockScreen(self._state, what, unlock, cancel=cancelled.set)
+        answer: bool | Exception | None = await self._ui.show_dialog(screen)
         if isinstance(answer, Exception):
             raise answer
         return answer is True

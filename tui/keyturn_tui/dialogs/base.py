@@ -16,6 +16,7 @@ from textual.screen import ModalScreen
 from keyturn.model.errors import KeyturnError
 from keyturn.model.text import safe
 from keyturn.system import log
+from keyturn.system.secret_channel import WaitCancelled
 from keyturn_tui.rendering.layout import TOO_SMALL, frame_for
 from keyturn_tui.rendering.profile_cells import Line, line_width, paragraph, wrap
 from keyturn_tui.state import AppState
@@ -26,6 +27,8 @@ from keyturn_tui.workers import Queue
 E = TypeVar("E")
 T = TypeVar("T")
 
+#: Seconds. What the vault does with a passphrase usually takes about one.
+SLOW_SECONDS = 3
 #: Columns taken by border and padding, and rows taken by the border.
 _FRAME = 4
 _BORDERS = 2
@@ -152,9 +155,11 @@ class EntryDialog(Dialog[T | Exception], Generic[E, T]):
     """Runs an operation with what the user typed. Closes with its result, the error that ended it, or None.
     If it closes with None while `is_busy`, the operation continues and its result is discarded.
 
-    :param operation: takes the entry.
+    :param operation: takes the entry. Raises `WaitCancelled` after `cancel`.
     :param queue: where the operation runs.
     :param must_finish: the dialog stays open while the operation runs, because the user must see its result.
+    :param cancel: ends the operation soon. The dialog then stays open until it has ended, because it may
+        succeed at the same moment.
     """
 
     #: Error that means another entry may work; every other error ends the dialog.
@@ -168,8 +173,11 @@ class EntryDialog(Dialog[T | Exception], Generic[E, T]):
         queue: Queue = Queue.DIALOG,
         *,
         must_finish: bool = False,
+        cancel: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(state, title)
+        self._cancel = cancel
+        self.is_cancelling = False
         self._operation = operation
         self._queue = queue
         self._must_finish = must_finish
@@ -178,6 +186,10 @@ class EntryDialog(Dialog[T | Exception], Generic[E, T]):
     def action_cancel(self) -> None:
         if self.is_busy and self._must_finish:
             self.set_status("It is running and can no longer be cancelled.", "soon")
+        elif self.is_busy and self._cancel is not None:
+            self.is_cancelling = True
+            self.set_status("Cancelling…", "working")
+            self._cancel()
         else:
             super().action_cancel()
 
@@ -203,6 +215,9 @@ class EntryDialog(Dialog[T | Exception], Generic[E, T]):
         except self.REFUSAL:
             self.is_busy = False
             self.refuse()
+        except WaitCancelled:
+            self.is_busy = False
+            self.dismiss(None)
         except Exception as error:  # noqa: BLE001  # passed to the caller, which handles it at its own boundary
             self.dismiss(error)
         else:

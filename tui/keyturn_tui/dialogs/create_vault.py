@@ -15,7 +15,7 @@ from textual.widgets import Input
 from keyturn.model.errors import UsageError
 from keyturn.model.secret import Secret
 from keyturn.vault import passphrase as passphrases
-from keyturn_tui.dialogs.base import Dialog, error_text, field_row, key_line
+from keyturn_tui.dialogs.base import SLOW_SECONDS, Dialog, error_text, field_row, key_line
 from keyturn_tui.messages import SecretTyped
 from keyturn_tui.rendering.profile_cells import Line, paragraph
 from keyturn_tui.state import AppState
@@ -54,6 +54,8 @@ class CreateVaultScreen(Dialog[bool]):
         self._keyring: str | None = None
         self._first_entry: Secret | None = None
         self._recovery: Secret | None = None
+        self._seconds = 0
+        """Since the creation began."""
 
     def compose_fields(self) -> ComposeResult:
         """Yield the passphrase field and the field for the last characters of the recovery key."""
@@ -62,6 +64,15 @@ class CreateVaultScreen(Dialog[bool]):
 
     def on_mount(self) -> None:
         self._detect_keyring()
+        self.set_interval(1.0, self._tick)
+
+    def _tick(self) -> None:
+        """Show that a busy machine still works on it."""
+        if self._step is Step.CREATE:
+            self._seconds += 1
+            if self._seconds >= SLOW_SECONDS:
+                text = f"Creating the vault… {self._seconds} s; this machine is busy or slow."
+                self.set_status(text, "working")
 
     @work
     async def _detect_keyring(self) -> None:
@@ -178,6 +189,7 @@ class CreateVaultScreen(Dialog[bool]):
     @work
     async def _create(self, slot: str, passphrase: Secret | None) -> None:
         self._set_step(Step.CREATE)
+        self._seconds = 0
         self.set_status("Creating the vault…", "working")
         try:
             create = partial(self.state.service.create_vault, slot, passphrase)

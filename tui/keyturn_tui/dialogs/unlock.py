@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 
 from keyturn.model.errors import WrongPassphrase
 from keyturn.model.secret import Secret
-from keyturn_tui.dialogs.base import EntryDialog, field_row, key_line
+from keyturn_tui.dialogs.base import SLOW_SECONDS, EntryDialog, field_row, key_line
 from keyturn_tui.messages import SecretTyped
 from keyturn_tui.rendering.profile_cells import Line, paragraph
 from keyturn_tui.state import AppState
@@ -24,19 +24,28 @@ class UnlockScreen(EntryDialog[Secret, T]):
     :param requester: the operation that needs the vault, as a noun phrase ("refresh of ci-deploy").
     :param operation: its result is the dialog's result, as is an error other than a wrong passphrase.
     :param why: reason that the passphrase is needed although the vault is unlocked.
+    :param cancel: see :class:`EntryDialog`.
     """
 
     REFUSAL = WrongPassphrase
     WIDTH = 66
 
     def __init__(
-        self, state: AppState, requester: str, operation: Callable[[Secret], T], *, why: str = ""
+        self,
+        state: AppState,
+        requester: str,
+        operation: Callable[[Secret], T],
+        *,
+        why: str = "",
+        cancel: Callable[[], None] | None = None,
     ) -> None:
         # With a reason it is for a release, which gives keys out of the vault.
         title = "Passphrase" if why else "Unlock the vault"
-        super().__init__(state, title, operation, must_finish=bool(why))
+        super().__init__(state, title, operation, must_finish=bool(why), cancel=cancel)
         self._requester = requester
         self._why = why
+        self._seconds = 0
+        """Since the operation began."""
 
     def compose_fields(self) -> ComposeResult:
         yield field_row("Passphrase", SecretField(id="secret"), 44)
@@ -64,7 +73,21 @@ class UnlockScreen(EntryDialog[Secret, T]):
             self.set_status("Enter the passphrase.", "soon")
             return
         self.set_status("Unlocking… (takes about a second by design)", "working")
+        self._seconds = 0
         self.submit(secret)
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.set_interval(1.0, self._tick)
+
+    def _tick(self) -> None:
+        """Show that a busy machine still works on it."""
+        if not self.is_busy or self.is_cancelling:
+            return
+        self._seconds += 1
+        if self._seconds >= SLOW_SECONDS:
+            note = "" if self._why else " Esc cancels."
+            self.set_status(f"Unlocking… {self._seconds} s; this machine is busy or slow.{note}", "working")
 
     def refuse(self) -> None:
         self.set_status("Wrong passphrase. Try again; attempts are not limited.", "error")
