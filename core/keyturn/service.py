@@ -558,10 +558,9 @@ class CredentialService:
                     socket,
                     operation.name,
                     arguments,
-                    OPERATION_SECONDS,
+                    seconds,
                     variables=caller_variables(context.environ),
                 )
-                result = rpc_client.run(socket, operation.name, arguments, seconds)
             except AgentHangs:
                 raise
             except AgentUnavailable:
