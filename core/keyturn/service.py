@@ -555,11 +555,7 @@ class CredentialService:
             seconds = PASSPHRASE_OPERATION_SECONDS if has_passphrase else OPERATION_SECONDS
             try:
                 result = rpc_client.run(
-                    socket,
-                    operation.name,
-                    arguments,
-                    seconds,
-                    variables=caller_variables(context.environ),
+                    socket, operation.name, arguments, seconds, variables=caller_variables(context.environ)
                 )
             except AgentHangs:
                 raise

@@ -153,13 +153,21 @@ def test_documents_of_the_vault(unknown: dict[str, Any], kind: str) -> None:
     assert missing(unknown, changed, changed["entries"]["a"]) == []
 
 
+#: A rotation record without its keys.
+RECORD = {
+    "nonce": "1", "step": "intent", "profile": "ci", "entries": ["ci"], "user": "arn:aws:iam::1:user/ci",
+    "began": "2026-11-23T14:05:10+00:00", "created": None, "listed": [], "undoing": False,
+    "reactivated": False, "at": {}, "new": None,
+}  # fmt: skip
+
+
 @given(unknown=UNKNOWN)
 def test_record_of_a_rotation(unknown: dict[str, Any]) -> None:
     key, new_key = {"key_id": "AKIAOLD", "secret": "s"}, {"key_id": "AKIANEW", "secret": "n"}
-    record = {**unknown, "nonce": "1", "step": "intent", "old": {**key, **unknown}, "new": None}
+    record = {**unknown, **RECORD, "old": {**key, **unknown}, "new": None}
     stored = {**unknown, "version": 1, "kind": "rotation", "serial": 4, "record": record}
     content = journal._decode(json.dumps(stored).encode(), "r")
-    next_record = {"nonce": "1", "step": "created", "old": {**key, "secret": ""}, "new": new_key}
+    next_record = {**RECORD, "step": "created", "old": {**key, "secret": ""}, "new": new_key}
     changed = json.loads(journal._encode(content.successor(next_record, 7)))
     assert (changed["serial"], changed["generation"]) == (5, 7)
     assert missing(unknown, changed, changed["record"], changed["record"]["old"]) == []

@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore import awsrequest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -114,3 +115,16 @@ def aws() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def unlimited_responses() -> Iterator[None]:
+    """Let botocore read responses of any length, as in a program of its own. keyturn limits them in its
+    process, which is this one if another test has called AWS in it."""
+    pools: tuple[Any, ...] = (awsrequest.AWSHTTPConnectionPool, awsrequest.AWSHTTPSConnectionPool)
+    limited = [pool.ConnectionCls for pool in pools]
+    for pool, plain in zip(pools, (awsrequest.AWSHTTPConnection, awsrequest.AWSHTTPSConnection), strict=True):
+        pool.ConnectionCls = plain
+    yield
+    for pool, connection in zip(pools, limited, strict=True):
+        pool.ConnectionCls = connection

@@ -20,11 +20,13 @@
     ├── VaultError              1
     │   ├── VaultCorrupt           unreadable; never overwritten
     │   ├── VaultNewer             written by a later version; neither read nor written
+    │   ├── VaultReadOnly          its folder cannot be written
     │   ├── VaultExists            there is a vault already
     │   ├── WrongPassphrase        the passphrase or recovery key does not open it
     │   ├── KeyringAbsent          no system keyring that can be trusted
     │   ├── KeyringLocked          the keyring is locked
     │   └── KeyringDenied          the keyring, or the user at its prompt, refused
+    ├── NotWritable             1  a folder of keyturn is read-only, or its disk is full
     ├── WriteNotConfirmed       1  a file was written, but flushing it to disk failed
     ├── ProfileBroken           1  the definition cannot work
     ├── AgentUnavailable        1  no agent answers
@@ -237,6 +239,10 @@ class VaultNewer(VaultError):
     pass
 
 
+class VaultReadOnly(VaultError):
+    pass
+
+
 class VaultExists(VaultError):
     pass
 
@@ -254,6 +260,10 @@ class KeyringLocked(VaultError):
 
 
 class KeyringDenied(VaultError):
+    pass
+
+
+class NotWritable(KeyturnError):
     pass
 
 

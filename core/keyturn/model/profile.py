@@ -316,7 +316,7 @@ class Plan:
     needs_vault: bool = field(default=True, metadata=stored(local=True))
     session_none: bool = field(default=False, metadata=stored(local=True))
     """Adopted IAM users deliver their key itself."""
-    group_write: tuple[GroupWrite, ...] = ()
+    group_write: tuple[GroupWrite, ...] = field(default=(), metadata=stored(omit=True))
     """Files and folders whose group write permission is removed first."""
 
 

@@ -21,6 +21,7 @@ from keyturn.model.errors import (
     KeyturnError,
     NeedsInteraction,
     NotFound,
+    NotWritable,
     Remedy,
     UsageError,
     VaultCorrupt,
@@ -191,7 +192,7 @@ class Context:
                 try:
                     stack.enter_context(files.hold_lock(folder / name, what=what, seconds=seconds))
                     break
-                except files.NotWritable:
+                except NotWritable:
                     continue
             yield
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.model.errors import UnsafeFile, UsageError
+from keyturn.model.errors import UsageError
 from keyturn.storage.raw_paths import (
     aws_file,
     aws_home,
@@ -130,10 +130,8 @@ def _age_files(folder: Path) -> list[Path]:
     """Return the encrypted files of a folder, and its `recipient.txt`."""
     try:
         files = list(folder.iterdir())
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise UnsafeFile(f"Could not read {folder}", error.strerror or "unknown error") from None
+    except OSError:
+        return []  # whatever needs the folder reports the error
     return [
         file
         for file in files

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from keyturn.model.errors import FileBusy, KeyturnError
+from keyturn.model.errors import FileBusy, KeyturnError, NotWritable
 from keyturn.model.file_limits import MAX_OWN_BYTES
 from keyturn.system.ownership import check_creatable
 
@@ -126,12 +126,10 @@ def open_lock_file(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
-class NotWritable(KeyturnError):
-    """A folder of keyturn cannot be written: it is read-only, or its disk is full."""
-
-
+#: Errors of a folder that is read-only.
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 #: Errors of a file system that refuses to create a file.
-_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
+_NOT_WRITABLE = (*READ_ONLY, errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from keyturn.model.errors import RUN, THEN_RUN, UPGRADE, Remedy, VaultCorrupt, VaultError, VaultNewer
+from keyturn.model.errors import (
+    RUN,
+    THEN_RUN,
+    UPGRADE,
+    Remedy,
+    VaultCorrupt,
+    VaultError,
+    VaultNewer,
+    VaultReadOnly,
+)
 from keyturn.system import files
 from keyturn.system.files import private_dir, sync_dir
 from keyturn.system.ownership import check_own
@@ -489,11 +498,15 @@ def move_aside(path: Path) -> Path:
 
 
 def vault_write_errors(what: str) -> contextlib.AbstractContextManager[None]:
-    """Turn an `OSError` (disk full, read-only, no permission) into a `VaultError`."""
-    return files.translate_os_errors(
-        lambda error: VaultError(
+    """Turn an `OSError` (disk full, no permission) into a `VaultError`, of a read-only folder into
+    `VaultReadOnly`."""
+
+    def translate(error: OSError) -> VaultError:
+        kind = VaultReadOnly if error.errno in files.READ_ONLY else VaultError
+        return kind(
             f"Could not write {what}",
             f"{error.strerror or error}; the previous contents are unchanged",
             "Free some space or fix the permissions, then try again",
         )
-    )
+
+    return files.translate_os_errors(translate)

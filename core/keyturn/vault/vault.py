@@ -11,7 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from keyturn.model.errors import RUN, KeyturnError, NeedsUnlock, NeedsVault, Remedy, VaultCorrupt, VaultError
+from keyturn.model.errors import (
+    RUN,
+    KeyturnError,
+    NeedsUnlock,
+    NeedsVault,
+    Remedy,
+    VaultCorrupt,
+    VaultError,
+    VaultReadOnly,
+)
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.system.files import lock_for_change
@@ -67,6 +76,7 @@ class Vault:
         self._expected_recipient = expected_recipient
         self._identity_lock = threading.RLock()
         self._identity: age.Identity | None = None
+        self._unsaved_sessions: tuple[int, dict[str, Any]] | None = None
         self._newest_generation, self._newest_recipient = 0, ""
 
     def __repr__(self) -> str:
@@ -185,6 +195,7 @@ class Vault:
         """Drop the identity from memory."""
         with self._identity_lock:
             self._identity = None
+            self._unsaved_sessions = None
 
     def recovery_key(self) -> Secret:
         """Return the identity itself, as any age program accepts it."""
@@ -251,25 +262,46 @@ class Vault:
 
     def session(self, name: str) -> dict[str, Any] | None:
         """Return an entry of `sessions.age`; None if there is none. A damaged cache counts as empty."""
-        entry: dict[str, Any] | None = files.read_sessions(self.folder, self._require_identity()).entries.get(
-            name
-        )
+        with self._identity_lock:
+            stored = files.read_sessions(self.folder, self._require_identity())
+            entry: dict[str, Any] | None = self._sessions(stored).get(name)
         return entry
 
     def change_sessions(self, change: Change) -> None:
         """Let `change` edit the entries of `sessions.age`; see :meth:`change_keys`.
 
         The file is a cache without generations: an unreadable one, or one that a later keyturn wrote, is
-        moved aside and started again.
+        moved aside and started again. If the folder is read-only, this process keeps the changed entries in
+        memory, because credentials do not depend on the cache.
         """
         identity = self._require_identity()
-        with self._lock(files.SESSIONS_FILE):
-            old = files.read_sessions(self.folder, identity)
-            entries = copy.deepcopy(old.entries)
-            change(entries)
-            if entries == old.entries:
-                return
-            files.write_sessions(self.folder, identity, old, entries)
+        try:
+            with self._lock(files.SESSIONS_FILE):
+                stored = files.read_sessions(self.folder, identity)
+                entries = self._changed_sessions(stored, change)
+                if entries != stored.entries:
+                    files.write_sessions(self.folder, identity, stored, entries)
+                self._unsaved_sessions = None
+        except VaultReadOnly:
+            with self._identity_lock:
+                stored = files.read_sessions(self.folder, identity)
+                self._unsaved_sessions = (stored.generation, self._changed_sessions(stored, change))
+
+    @property
+    def has_unsaved_sessions(self) -> bool:
+        """True if sessions are only in this process's memory."""
+        return self._unsaved_sessions is not None
+
+    def _sessions(self, stored: Document) -> dict[str, Any]:
+        """Return the sessions of the cache, or those in memory if the cache has not changed since."""
+        if self._unsaved_sessions is not None and self._unsaved_sessions[0] == stored.generation:
+            return self._unsaved_sessions[1]
+        return stored.entries
+
+    def _changed_sessions(self, stored: Document, change: Change) -> dict[str, Any]:
+        entries = copy.deepcopy(self._sessions(stored))
+        change(entries)
+        return entries
 
     def seal(self, data: bytes) -> bytes:
         """Encrypt `data` for this vault. Does not need the identity."""

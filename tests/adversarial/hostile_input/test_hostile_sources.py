@@ -57,9 +57,10 @@ KNOWN = {
     ("vault.py", "service.context.vault.recovery_key().reveal()"): "the same",
     ("vault.py", "recovery_key.reveal().encode() + b'\\n'"): "the same, to a descriptor that was asked for",
     ("main.py", "text"): "encoded by `_write_stderr`, whose callers are checked",
-    ("exec.py",
-    "environment.render(_change(unlocker, profile, min_left, mfa_code), language)"): ("refuses what is not "
-                                                                                     "harmless"),
+    (
+        "exec.py",
+        "environment.render(_change(unlocker, profile, region, min_left, mfa_code), language)",
+    ): "refuses what is not harmless",
     ("agent.py", "install.systemd_unit(program)"): "the same, of the one word in it",
     ("agent.py", "install.launchd_plist(program)"): "the same",
     ("agent.py",

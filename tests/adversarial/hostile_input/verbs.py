@@ -141,7 +141,7 @@ MARK_OF_THE_CORPUS = b"Traceback (most recent call last):"
 _OWN_NAMES = frozenset(
     {
         "index.json", "profiles.toml", "activity.jsonl", "keyturn.log", "keyturn.log.1", "acts",
-        "recipient.txt", "identity.age",
+        "recipient.txt", "identity.age", "generation.txt",
         "keys.age", "sessions.age", "lock", "index.json.unreadable", "agent.sock", "forward.sock",
         "agent.lock", "config.toml", "label.json", "vault.json",
     }

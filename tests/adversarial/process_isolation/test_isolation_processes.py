@@ -52,11 +52,9 @@ def start_prompt(owner: Owner, *words: str) -> Iterator[int]:
 def start_app_prompt(owner: Owner) -> Iterator[int]:
     """Start the app with half a passphrase typed into its dialog."""
     user = owner.user
-    # A program in the temporary folder does not offer to adopt.
-    elsewhere = {"TMPDIR": str(user.home)}
     owner.lock()
     try:
-        app = user.start(user.installation.keyturn, "--filter", "work", extra=elsewhere)
+        app = user.start(user.installation.keyturn, "--filter", "work")
         with on_terminal(app, b"Adopt") as running:
             running.type_keys(b"m")
             running.wait_for(b"write nothing")

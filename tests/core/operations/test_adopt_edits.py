@@ -243,7 +243,13 @@ def test_the_current_key_goes_back_after_a_rotation(now: str, after: str) -> Non
 CLEARED: list[tuple[str, str, set[str], str]] = [
     ("our line", f"[ci]\n{OURS}a = 1\n", set(), "[ci]\na = 1\n"),
     ("another's line", "[ci]\ncredential_process = tool\n", set(), "[ci]\ncredential_process = tool\n"),
-    ("our keys", f"[ci]\naws_access_key_id = ASIA1\naws_secret_access_key = s\n{OURS}", {"ASIA1"}, "[ci]\n"),
+    (
+        "our keys",
+        ("[ci]\naws_access_key_id = ASIA1\naws_secret_access_key = s\naws_session_token = t\n"
+        f"aws_expiration = 2026-11-23T15:00:00Z\n{OURS}"),
+        {"ASIA1"},
+        "[ci]\n",
+    ),
     ("keys that are not ours", f"[ci]\n{OURS}{ID}", {"ASIA1"}, f"[ci]\n{ID}"),
     ("our keys, of which nobody told", "[ci]\naws_access_key_id = ASIA1\n", set(),
      "[ci]\naws_access_key_id = ASIA1\n"),

@@ -150,7 +150,7 @@ def test_without_its_index_a_delivery_is_still_known_renewed_withdrawn_and_relea
     before = bench.files()
     bench.adopt("ci-deploy")
     bench.service.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
-    for damage in (b"", b"{", b'{"version": 2}'):
+    for damage in (b"", b"{", b'{"version": "2"}'):
         bench.service.paths.index_file.write_bytes(damage)
         bench.service.refresh("ci-deploy")
     assert bench.section("ci-deploy").count("aws_session_token") == 1

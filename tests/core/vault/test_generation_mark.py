@@ -56,7 +56,15 @@ def test_a_record_of_a_rotation_alone_tells_of_an_old_copy(
     with pytest.raises(VaultCorrupt, match=OLD):
         opened.generation()
     opened.expect_generation(2)
-    journal.write("user", {"nonce": "1", "step": "intent", "profile": "ci"})
+    journal.write(
+        "user",
+        {
+            "nonce": "1", "step": "intent", "profile": "ci", "entries": ["ci"],
+            "user": "arn:aws:iam::1:user/ci",
+            "began": "2026-11-23T14:05:10+00:00", "old": {"key_id": "AKIAOLD", "secret": "s"},
+            "new": None, "created": None, "listed": [], "undoing": False, "reactivated": False, "at": {},
+        },
+    )  # fmt: skip
     (opened.folder / GENERATION_FILE).unlink()
     other = Vault(opened.folder, keyring)
     other.unlock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shlex
@@ -110,3 +111,43 @@ def read_only(account: Account) -> tuple[str, ...]:
     home = shlex.quote(str(account.home))
     script = f'mount --bind {home} {home} && mount -o remount,bind,ro {home} && exec "$@"'
     return (needs("unshare"), "--mount", "/bin/sh", "-c", script, "sh")
+
+
+@pytest.mark.parametrize("has_runtime_folder", [True, False])
+def test_a_read_only_home_refreshes_and_hands_out_but_edits_nothing(
+    account: Account, has_runtime_folder: bool
+) -> None:
+    account.makes_vault()
+    assert account.keyturn("adopt", "ci-deploy", "--yes").returncode == 0
+    account.keyturn("agent", "stop")
+    environ = account.environ
+    runtime = Path("/opt") / f"kt-run-{account.uid}"
+    if has_runtime_folder:
+        runtime.mkdir(mode=0o700)
+        os.chown(runtime, account.uid, account.uid)
+        environ["XDG_RUNTIME_DIR"] = str(runtime)
+    prefix, before = read_only(account), account.shared_files()
+    try:
+        done = account.keyturn("vault", "unlock", environ=environ, fds=PASSPHRASE_FD, prefix=prefix)
+        assert done.returncode == 0, done.stderr
+        key_ids = set()
+        for words in (
+            ("refresh", "ci-deploy"),
+            ("exec", "ci-deploy", "--", "/bin/true"),
+            ("credential-process", "ci-deploy"),
+            ("credential-process", "ci-deploy"),
+            ("list",),
+        ):
+            done = account.keyturn(*words, environ=environ, prefix=prefix)
+            assert done.returncode == 0, (words, done.stderr)
+            if words[0] == "credential-process":
+                key_ids.add(json.loads(done.stdout)["AccessKeyId"])
+        assert len(key_ids) == 1, "the agent keeps the session in memory"
+        for edit in (("adopt", "personal", "--yes"), ("release", "ci-deploy", "--yes")):
+            done = account.keyturn(*edit, environ=environ, prefix=prefix, fds=PASSPHRASE_FD)
+            assert done.returncode == 5, (edit, done.stderr)
+            assert "read-only file system" in done.stderr
+        assert account.shared_files() == before
+    finally:
+        account.keyturn("agent", "stop", environ=environ, prefix=prefix)
+        shutil.rmtree(runtime, ignore_errors=True)

@@ -109,7 +109,7 @@ def test_a_read_only_folder_is_refused_and_nothing_is_changed(home: Home) -> Non
         home, f"mount --bind {home.aws} {home.aws}; mount -o remount,ro,bind {home.aws}"
     )
     assert code == 5
-    assert "Read-only file system" in line
+    assert "read-only file system" in line
     assert there[:2] == ["True", "True"]
 
 
@@ -297,7 +297,7 @@ def test_names_that_another_user_planted_in_a_shared_folder_are_not_written_thro
     home.aws.chmod(0o1777)
     if os.geteuid() == 0:
         os.lchown(planted, OTHER, OTHER)
-    assert "writable by others" in _check_refused_with(home, planted)
+    assert "everybody may write" in _check_refused_with(home, planted)
     home.aws.chmod(0o700)
 
     def guessed(of: Home) -> int:

@@ -83,6 +83,8 @@ def _refresh(context: Context, inventory: Inventory, name: str, code: str | None
         note = "cached by keyturn only; adopt the profile to have its sessions delivered"
     elif row.lacks_consent:
         note = f"session = none is not confirmed. To deliver the key, run: keyturn set {name} session=none"
+    elif context.vault.has_unsaved_sessions:
+        note = "the vault's folder is read-only, so the session is kept in memory only"
     elif accepted_seconds := context.profile_state(name).accepted_seconds:
         note = note or f"AWS allows at most {span(timedelta(seconds=accepted_seconds))} for this role"
     return Refreshed(profile=name, session=session, seconds=seconds, delivered=delivery, note=note)
