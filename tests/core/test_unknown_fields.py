@@ -154,7 +154,7 @@ def test_documents_of_the_vault(unknown: dict[str, Any], kind: str) -> None:
 
 
 #: A rotation record without its keys.
-RECORD = {
+RECORD: dict[str, Any] = {
     "nonce": "1", "step": "intent", "profile": "ci", "entries": ["ci"], "user": "arn:aws:iam::1:user/ci",
     "began": "2026-11-23T14:05:10+00:00", "created": None, "listed": [], "undoing": False,
     "reactivated": False, "at": {}, "new": None,

@@ -39,6 +39,8 @@ WIRE_NAMES: dict[type[KeyturnError], str] = {
     errors.VaultError: "VaultError",
     errors.VaultCorrupt: "VaultCorrupt",
     errors.VaultNewer: "VaultNewer",
+    errors.VaultReadOnly: "VaultReadOnly",
+    errors.NotWritable: "NotWritable",
     errors.VaultExists: "VaultExists",
     errors.WrongPassphrase: "WrongPassphrase",
     errors.KeyringAbsent: "KeyringAbsent",
