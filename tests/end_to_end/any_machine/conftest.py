@@ -21,6 +21,50 @@ SECONDS = 60
 _VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_IAM", "AWS_EC2_METADATA_DISABLED")
 
 
+#: Tests that run every day, at least one for each promise. The others have the mark `campaign`, because all of
+#: them take several minutes: `.ci/run matrix machine` runs all.
+DAILY = frozenset(
+    {
+        "test_a_config_file_of_too_many_sections_is_a_problem_of_the_file",
+        "test_a_confirmed_set_hands_out_the_key_and_temporary_ends_it",
+        "test_a_false_session_is_refused",
+        "test_a_hostile_endpoint_gets_no_cached_session_and_leaves_none_behind",
+        "test_a_line_in_profiles_toml_alone_gives_sessions_and_a_warning",
+        "test_a_long_answer_is_refused_while_it_is_read[with its length]",
+        "test_a_newer_history_stops_adopt_before_the_vault_is_written",
+        "test_a_read_only_home_refreshes_and_hands_out_but_edits_nothing[True]",
+        "test_an_agent_of_another_build_serves_until_the_next_unlock_replaces_it",
+        "test_an_old_copy_of_the_keys_is_noticed_though_the_index_was_lost",
+        "test_an_undo_ends_after_the_new_key_was_deleted_and_the_old_one_reactivated_at_aws",
+        "test_few_open_files_are_one_line_at_once",
+        "test_fields_of_a_later_version_survive_every_writer",
+        "test_no_entry_of_the_index_lets_a_delivery_replace_a_native_key",
+        "test_no_entry_of_the_index_removes_a_native_key[list]",
+        "test_nothing_of_it_is_taken_over_the_forwarded_socket",
+        "test_own_files_that_others_may_write_are_not_believed[state]",
+        "test_pythons_variables_do_not_reach_the_process_that_reads_a_passphrase[PYTHONPATH]",
+        "test_region_sets_both",
+        "test_sudo_with_the_users_environment_leaves_no_file[True-words0]",
+        "test_the_last_four_characters_do_not_override_the_grace_period",
+        "test_the_list_of_a_long_chain_is_printed_soon",
+        "test_the_region_is_the_callers_and_not_that_of_the_agents_start",
+        "test_the_vault_opens_where_its_child_gets_a_twentieth_of_the_time",
+        "test_umask_002_and_a_private_group_need_no_chmod",
+        "test_without_a_config_file_nothing_is_written",
+        "test_without_a_home_nothing_is_created_in_the_working_folder",
+    }
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of this folder that do not run every day."""
+    own = [item for item in items if Path(__file__).parent in item.path.parents]
+    for item in own:
+        if item.name not in DAILY:
+            item.add_marker(pytest.mark.campaign)
+
+
 @dataclass
 class Account:
     """An account with a home. Programs run as it with nothing but the given environment."""

@@ -196,6 +196,7 @@ def test_a_newer_rotation_record_stops_the_rotation_before_aws_is_asked(home: Ho
     home.paths.rotation_dir.mkdir(mode=0o700)
     record = home.paths.rotation_dir / name
     content = home.seal(record, {"version": 2, "kind": "rotation", "record": {}})
+    record.chmod(0o600)
     # An index that the newer version wrote in its own way must not hide the record.
     rotation = {
         "profile": "other", "entries": ["other"], "old_id": "AKIAX", "new_id": None, "step": "intent",
