@@ -22,6 +22,7 @@ from keyturn.cli.prompts import (
 )
 from keyturn.model.errors import (
     ChangeRefused,
+    KeyturnError,
     NeedsInteraction,
     NeedsUnlock,
     NeedsVault,
@@ -61,7 +62,8 @@ def init(*, slot: str | None, passphrase_fd: int | None, recovery_out_fd: int | 
     service = credential_service()
     if service.context.vault.state() is not VaultState.ABSENT:
         raise VaultExists("Vault already exists", "", Remedy("vault status"))
-    error = None if anew else vault_operations.missing_error(service.context)
+    error: KeyturnError | None = None if anew else vault_operations.missing_error(service.context)
+    error = error or vault_operations.read_only_error(service.context)
     if error is not None:
         raise error
     chosen_slot = slot or (

@@ -22,7 +22,7 @@ from keyturn.model.errors import (
 )
 from keyturn.model.profile import Delivery, VaultState
 from keyturn.model.text import from_iso
-from keyturn.operations import newer_files
+from keyturn.operations import newer_files, write_check
 from keyturn.operations.adopt_edits import LINE_KEY
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import session_cache
@@ -61,6 +61,8 @@ def deliver(context: Context, name: str, to: Delivery, as_name: str | None = Non
         if new.deliver_as:
             credentials_file.check_name(new.deliver_as)
             _require_free_section(inventory, new)
+        if needs_process_line(new):
+            write_check.require_writable(context.paths, [inventory.path(inventory.process_line_file())])
         if to is Delivery.CREDENTIALS_FILE:
             _require_session(context, inventory, new)
             with session_cache.fetch_to_deliver(context, inventory, name, only_if_due=True) as undelivered:

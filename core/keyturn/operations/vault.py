@@ -26,7 +26,7 @@ from keyturn.model.errors import (
 )
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
-from keyturn.operations import key_delivery
+from keyturn.operations import key_delivery, write_check
 from keyturn.operations.context import Context, key_entry
 from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.profiles import status
@@ -61,8 +61,10 @@ def create(context: Context, slot: str, passphrase: Secret | None, *, anew: bool
 def locked_error(context: Context, state: VaultState) -> KeyturnError:
     """Return the error for an operation that needs the vault open."""
     if state is VaultState.ABSENT:
-        return missing_error(context) or NeedsVault(
-            "No vault yet", "", (RUN, Remedy("vault init"), ", or press r or m in the app")
+        return (
+            missing_error(context)
+            or read_only_error(context)
+            or NeedsVault("No vault yet", "", (RUN, Remedy("vault init"), ", or press r or m in the app"))
         )
     if state is VaultState.BROKEN:
         try:
@@ -75,6 +77,15 @@ def locked_error(context: Context, state: VaultState) -> KeyturnError:
             "Vault is unreadable", "", ("Nothing was overwritten. ", RUN, Remedy("vault status"))
         )
     return NeedsUnlock("Vault is locked", "", Remedy("vault unlock"))
+
+
+def read_only_error(context: Context) -> KeyturnError | None:
+    """Return the error for a vault that cannot be created here, or None if it can."""
+    try:
+        write_check.check_own_writable(context.paths)
+    except KeyturnError as error:
+        return error
+    return None
 
 
 def missing_error(context: Context) -> VaultCorrupt | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -36,6 +37,19 @@ def find_obstacles(paths: Paths, files: Iterable[Path]) -> tuple[GroupWrite, ...
         with os_error_text(f"Could not write {file}"):
             found |= {item.path: item for item in find_group_write(file, paths.home)}
     return tuple(found.values())
+
+
+def require_writable(paths: Paths, files: Iterable[Path]) -> None:
+    """Check that an operation without a review can write shared files and keyturn's own.
+
+    :raises UnsafeFile: if it cannot; the error names the command that corrects it.
+    """
+    for item in find_obstacles(paths, files):
+        raise UnsafeFile(
+            f"Could not write {item.path}",
+            "members of a group may write it",
+            f"Run: chmod g-w {shlex.quote(item.path)}",
+        )
 
 
 def remove_obstacles(paths: Paths, files: Iterable[Path], accepted: Collection[str]) -> None:

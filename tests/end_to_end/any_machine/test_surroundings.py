@@ -143,7 +143,11 @@ def test_a_read_only_home_refreshes_and_hands_out_but_edits_nothing(
             if words[0] == "credential-process":
                 key_ids.add(json.loads(done.stdout)["AccessKeyId"])
         assert len(key_ids) == 1, "the agent keeps the session in memory"
-        for edit in (("adopt", "personal", "--yes"), ("release", "ci-deploy", "--yes")):
+        for edit in (
+            ("adopt", "personal", "--yes"),
+            ("release", "ci-deploy", "--yes"),
+            ("deliver", "ci-release", "--to", "credentials-file"),
+        ):
             done = account.keyturn(*edit, environ=environ, prefix=prefix, fds=PASSPHRASE_FD)
             assert done.returncode == 5, (edit, done.stderr)
             assert "read-only file system" in done.stderr
@@ -151,3 +155,10 @@ def test_a_read_only_home_refreshes_and_hands_out_but_edits_nothing(
     finally:
         account.keyturn("agent", "stop", environ=environ, prefix=prefix)
         shutil.rmtree(runtime, ignore_errors=True)
+
+
+def test_a_vault_in_a_read_only_home_is_refused_before_the_passphrase_is_asked(account: Account) -> None:
+    done = account.keyturn("vault", "init", "--slot", "passphrase", prefix=read_only(account))
+    assert done.returncode == 5, done.stderr
+    assert "read-only file system" in done.stderr
+    assert "passphrase" not in done.stderr

@@ -21,6 +21,7 @@ from keyturn.model.errors import AgentUnavailable, FileChanged, KeyturnError, Re
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 from keyturn.model.text import from_iso, iso
+from keyturn.operations import write_check
 from keyturn.operations.context import Context
 from keyturn.operations.credentials.mfa_code_command import CommandMfaCodes
 from keyturn.profiles.inventory import Inventory
@@ -55,8 +56,10 @@ def fetch_to_deliver(
     lock, so that all files are read once for both.
 
     :param inventory: the inventory from before AWS is called.
+    :raises UnsafeFile: if the credentials file cannot be written; nothing has been asked then.
     :raises FileChanged: if the profile or one of its sources has changed in between, or it was stopped.
     """
+    write_check.require_writable(context.paths, [context.paths.aws_credentials])
     context.require_known_host(f"Could not refresh {name}", "its session is written to the credentials file")
     with ExitStack() as lock:
         store = VaultSessionStore(context, inventory, delivered=name, lock=lock)
