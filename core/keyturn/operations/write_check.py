@@ -73,7 +73,7 @@ def remove_obstacles(paths: Paths, files: Iterable[Path], accepted: Collection[s
 def warnings(found: Iterable[GroupWrite], paths: Paths) -> tuple[str, ...]:
     """Return one sentence for each group write permission that a plan removes."""
     return tuple(
-        f"{paths.display(item.path)} may be written by members of a group (mode {item.mode:04o}); "
-        f"keyturn runs chmod g-w on it first"
+        f"members of a group may write {paths.display(item.path)} (mode {item.mode:04o}); keyturn runs chmod "
+        "g-w on it first"
         for item in found
     )
