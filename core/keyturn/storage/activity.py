@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from keyturn.model.errors import KeyturnError
+from keyturn.model.file_limits import MAX_OWN_BYTES
 from keyturn.model.redaction import redacted
 from keyturn.model.text import from_iso, iso, safe
 from keyturn.system import files
@@ -51,16 +52,26 @@ class ActivityLog:
 
     def read(self) -> Iterator[ActivityEntry]:
         """Yield all entries, oldest first. Invalid lines are skipped."""
-        for line in (files.read(self.path, sys.maxsize) or b"").splitlines():
+        for line in self._lines():
             entry = _decode(line)
             if entry is not None:
                 yield entry
 
+    def _lines(self) -> list[bytes]:
+        """Return the lines, each with its end. Of a file that is too long only the last ones are read."""
+        try:
+            with self.path.open("rb") as file:
+                start = max(0, file.seek(0, os.SEEK_END) - MAX_OWN_BYTES)
+                file.seek(start)
+                lines = file.read(MAX_OWN_BYTES).splitlines(keepends=True)
+        except FileNotFoundError:
+            return []
+        return lines[1:] if start else lines
+
     def _prune(self, size: int, now: datetime) -> None:
         if size <= MAX_SIZE:
             return
-        lines = (files.read(self.path, sys.maxsize) or b"").splitlines(keepends=True)
-        recent = [line for line in lines if (entry := _decode(line)) and now - entry.at < RETENTION]
+        recent = [line for line in self._lines() if (entry := _decode(line)) and now - entry.at < RETENTION]
         files.replace(self.path, b"".join(recent))
 
 

@@ -40,8 +40,11 @@ GENERATIONS = 10
 """Number of generations on disk, including the current one."""
 SESSIONS_FILE = "sessions.age"
 IDENTITY_FILE = "identity.age"
-#: More than a vault with thousands of sessions needs; a larger file is not from keyturn.
-MAX_BYTES = 64 * 1024 * 1024
+#: More than a vault of 3,000 keys and sessions needs. The agent holds such a file several times while it is
+#: changed, and must stay small.
+MAX_BYTES = 8 * 1024 * 1024
+#: Room for age's header, nonces and tags.
+_MAX_PLAIN_BYTES = MAX_BYTES - 16 * 1024
 
 
 # -- keys.age ------------------------------------------------------------------------------------------------
@@ -109,7 +112,7 @@ def write_keys(folder: Path, identity: age.Identity, document: Document, before:
     :raises OSError: if the system refuses; the current generation is unchanged.
     :raises VaultError: if the file read back does not decrypt to what was encrypted.
     """
-    plain = document.encode()
+    plain = _encode(document, KEYS_FILE)
     with contextlib.ExitStack() as stack:
         new = stack.enter_context(stage(folder / KEYS_FILE, age.seal(plain, identity.recipient)))
         if identity.try_open(new.read_bytes()) != plain:
@@ -123,6 +126,21 @@ def write_keys(folder: Path, identity: age.Identity, document: Document, before:
             old.replace(previous)
         new.replace(folder / KEYS_FILE)
     sync_dir(folder)
+
+
+def _encode(document: Document, what: str) -> bytes:
+    """Return the bytes of a document.
+
+    :raises VaultError: if they would be too long to be read again.
+    """
+    plain = document.encode()
+    if len(plain) > _MAX_PLAIN_BYTES or not documents.is_parsable(plain):
+        raise VaultError(
+            f"Could not write {what}",
+            f"it would be longer than {MAX_BYTES >> 20} MiB; nothing was replaced",
+            "Release profiles that you no longer use",
+        )
+    return plain
 
 
 def _shift_generations(folder: Path) -> None:
@@ -253,7 +271,7 @@ def write_sessions(folder: Path, identity: age.Identity, old: Document, entries:
         else:
             move_aside(file)
     new = replace(old, generation=old.generation + 1, entries=entries)
-    put(file, age.seal(new.encode(), identity.recipient))
+    put(file, age.seal(_encode(new, SESSIONS_FILE), identity.recipient))
 
 
 def _is_newer_cache(file: Path, identity: age.Identity) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.person import Person
+from keyturn.vault import age
+from tests.end_to_end.person import PASSPHRASE, Person
 
 MIB = 1024 * 1024
 AGENT_MIB = 150
@@ -74,3 +75,29 @@ def test_a_config_file_of_too_many_sections_is_a_problem_of_the_file(managed: Pe
         assert _agent_mib(managed) < AGENT_MIB
     finally:
         managed.config.write_bytes(before)
+
+
+@pytest.mark.parametrize("content", ["long texts", "many values"])
+def test_keys_that_somebody_else_sealed_leave_the_agent_small(newcomer: Person, content: str) -> None:
+    newcomer.makes_vault()
+    newcomer.does("adopt", "ci-deploy", "--yes")
+    vault = Path(newcomer.environ["KEYTURN_HOME"]) / "data" / "vault"
+    recipient = (vault / "recipient.txt").read_text().split()[-1]
+    entries = {f"key/{number}": {"secret": "s" * MIB} for number in range(40)}
+    plain = {
+        "long texts": json.dumps({"version": 1, "kind": "keys", "generation": 9, "entries": entries}),
+        "many values": '{"version":1,"kind":"keys","generation":9,"entries":{"a":{"b":['
+        + "[],{}," * MIB
+        + "1]}}}",
+    }[content]
+    for name in ("keys.age", "sessions.age"):
+        text = plain.replace('"keys"', '"sessions"') if name == "sessions.age" else plain
+        (vault / name).write_bytes(age.seal(text.encode(), recipient))
+        (vault / name).chmod(0o600)
+    for words in (("refresh", "ci-deploy"), ("credential-process", "ci-deploy")):
+        done = newcomer.keyturn(*words)
+        assert done.returncode != 0
+        assert done.stderr.count("\n") == 1, done.stderr
+    assert _agent_mib(newcomer) < AGENT_MIB
+    restored = newcomer.keyturn("vault", "restore", fds={"--passphrase-fd": PASSPHRASE})
+    assert restored.returncode == 0, restored.stderr
