@@ -104,13 +104,14 @@ class Person:
         """Create the vault, leave it open in an agent, and return its recovery key. It is created without
         the work of scrypt, unless `KEYTURN` names another installation, which then creates it itself."""
         if "KEYTURN" in os.environ:
-            recovery_key = self._creates_vault()
+            recovery_key = self.creates_vault()
         else:
             recovery_key = weak_age.create_vault(self.environ, Secret(PASSPHRASE))
         self.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
         return recovery_key
 
-    def _creates_vault(self) -> Secret:
+    def creates_vault(self) -> Secret:
+        """Create the vault with the program itself, locked, and return its recovery key."""
         read, write = os.pipe()
         with os.fdopen(read) as shown:
             try:

@@ -32,7 +32,7 @@ DAY = 86400.0
 @pytest.fixture
 def locked(newcomer: Person) -> Person:
     """A user with a locked vault that the program itself created."""
-    newcomer._creates_vault()
+    newcomer.creates_vault()
     newcomer.does("vault", "lock")
     return newcomer
 
@@ -85,7 +85,7 @@ def test_the_vault_opens_where_the_whole_program_gets_a_twentieth_of_the_time(lo
 
 @pytest.mark.campaign
 def test_a_release_takes_the_passphrase_where_the_agent_s_child_gets_a_twentieth(newcomer: Person) -> None:
-    newcomer._creates_vault()
+    newcomer.creates_vault()
     newcomer.does("adopt", "ci-deploy", "--yes")
     agent = json.loads(newcomer.does("agent", "status", "--json"))["pid"]
     with (
@@ -156,7 +156,7 @@ def _is_running(pid: int) -> bool:
 
 
 def test_escape_in_the_app_during_the_wait_leaves_the_vault_locked(newcomer: Person) -> None:
-    newcomer._creates_vault()
+    newcomer.creates_vault()
     newcomer.does("adopt", "ci-deploy", "--yes")
     newcomer.does("vault", "lock")
     with terminal(f"kt-cancel-{os.getpid()}", newcomer.environ, program=(KEYTURN,)) as screen:
