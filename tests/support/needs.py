@@ -8,15 +8,20 @@ import shutil
 import pytest
 
 #: Debian packages with another name than the program.
-_PACKAGES = {
+PACKAGES = {
     "dbus-daemon": "dbus",
     "dbus-run-session": "dbus",
     "gnome-keyring-daemon": "gnome-keyring",
+    "pkill": "procps",
     "secret-tool": "libsecret-tools",
     "setpriv": "util-linux",
+    "sh": "dash",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "sshd": "openssh-server",
+    "unshare": "util-linux",
+    "useradd": "passwd",
+    "userdel": "passwd",
 }
 
 
@@ -26,7 +31,7 @@ def needs(program: str) -> str:
     path = shutil.which(program)
     if path is not None:
         return path
-    missing = f"{program} is not installed (Debian: {_PACKAGES.get(program, program)})"
+    missing = f"{program} is not installed (Debian: {PACKAGES.get(program, program)})"
     if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
         pytest.fail(missing)
     pytest.skip(missing)
