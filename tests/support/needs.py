@@ -15,6 +15,7 @@ PACKAGES = {
     "pkill": "procps",
     "secret-tool": "libsecret-tools",
     "setpriv": "util-linux",
+    "su": "util-linux",
     "sh": "dash",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",

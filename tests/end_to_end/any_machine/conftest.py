@@ -95,6 +95,7 @@ class Account:
         uid: int | None = None,
         fds: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
     ) -> subprocess.CompletedProcess[str]:
         """Run a program as this account.
 
@@ -102,6 +103,7 @@ class Account:
         :param uid: another user, who has this environment.
         :param fds: options that take a file descriptor, with the text to read from it.
         :param prefix: a command that runs the program, as root.
+        :param pass_fds: further descriptors that the program gets.
         """
         opened: list[int] = []
         options: list[str] = []
@@ -125,7 +127,7 @@ class Account:
                 capture_output=True,
                 text=True,
                 timeout=SECONDS,
-                pass_fds=opened,
+                pass_fds=(*opened, *pass_fds),
                 check=False,
                 cwd="/",
                 umask=umask,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
+from typing import Any
 
 import pytest
 
 from tests.end_to_end.any_machine.conftest import Account
 from tests.end_to_end.person import PASSPHRASE
+from tests.support.needs import needs
 
 PASSPHRASE_FD = {"--passphrase-fd": PASSPHRASE}
 
@@ -27,6 +30,42 @@ def does_main_job(account: Account, *, umask: int = 0o022) -> None:
     done = account.keyturn("release", "--all", "--yes", umask=umask, fds=PASSPHRASE_FD)
     assert done.returncode == 0, done.stderr
     assert account.shared_files() == before
+
+
+class SuAccount(Account):
+    """An account in a login shell of `su -`, whose environment is what the system gives it."""
+
+    def run(self, *words: str, **how: Any) -> subprocess.CompletedProcess[str]:
+        given = [f"{name}={value}" for name, value in self.endpoints.items()]
+        opened: list[int] = []
+        options: list[str] = []
+        for option, text in (how.pop("fds", None) or {}).items():
+            read, write = os.pipe()
+            os.write(write, text.encode() + b"\n")
+            os.close(write)
+            opened.append(read)
+            options += [option, str(read)]
+        line = shlex.join(["env", *given, *words, *options])
+        try:
+            shell = (needs("su"), "-", self.name, "-c", line)
+            return super().run(*shell, **{**how, "uid": 0, "pass_fds": opened})
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+
+
+def test_su_does_the_main_job(account: Account) -> None:
+    by_su = SuAccount(account.name, account.uid, account.home, account.keyturn_program, account.sandbox)
+    by_su.makes_vault()
+    does_main_job(by_su)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_each_umask_does_the_main_job(account: Account, umask: int) -> None:
+    account.makes_vault(umask=umask)
+    does_main_job(account, umask=umask)
+    own = [name for name in account.tree() if "keyturn" in name]
+    assert not any(account.tree()[name][1] & 0o077 for name in own), "keyturn's own files are private"
 
 
 def test_umask_002_and_a_private_group_need_no_chmod(account: Account) -> None:
