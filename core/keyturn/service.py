@@ -6,7 +6,6 @@ in the process that holds it: the agent if one answers, otherwise this process.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -292,13 +291,31 @@ class CredentialService:
         """See :func:`keyturn.operations.configure.change`. It needs the vault only for `session=none`, which
         the user has confirmed.
         """
+        self.check_set(name, values)
         if values.get("session") == "none":
             self._run(key_delivery.allow, name)
-        change = configure.change(self.context, name, values)
+        try:
+            change = configure.change(self.context, name, values)
+        except BaseException:
+            if values.get("session") == "none":
+                self._end_consent(name)
+            raise
         if "session" in change.keys and values["session"] != "none":
-            with contextlib.suppress(KeyturnError):  # the next unlock does it
-                self._run_if_open(self.context, key_delivery.forbid, name)
+            self._end_consent(name)
         return change
+
+    def check_set(self, name: str, values: Mapping[str, str]) -> None:
+        """See :func:`keyturn.operations.configure.check`."""
+        configure.check(self.context, name, values)
+
+    def _end_consent(self, name: str) -> None:
+        """Remove the consent to hand out a key, at the latest when the vault is opened again."""
+        try:
+            if self._run_if_open(self.context, key_delivery.forbid, name):
+                return
+        except KeyturnError:
+            pass  # an agent of an earlier version, or a vault that cannot be written
+        key_delivery.end_consent(self.context, name)
 
     def mfa_devices(self, name: str) -> tuple[str, ...]:
         """See :func:`keyturn.operations.configure.mfa_devices`."""

@@ -217,6 +217,8 @@ def set_(
         changes["mfa_serial"] = _choose_device(unlocker, profile)
     if changes.get("policy"):
         changes["policy"] = _absolute_policy(changes["policy"])
+    if changes:
+        service.check_set(profile, changes)
     if changes.get("session") == "none":
         warn(f"{RISK}.")
         confirm(f"Deliver the long-term key of {profile}", yes=yes)

@@ -26,7 +26,7 @@
     │   ├── KeyringAbsent          no system keyring that can be trusted
     │   ├── KeyringLocked          the keyring is locked
     │   └── KeyringDenied          the keyring, or the user at its prompt, refused
-    ├── NotWritable             1  a folder of keyturn is read-only, or its disk is full
+    ├── NotWritable             1  a folder of keyturn is read-only
     ├── WriteNotConfirmed       1  a file was written, but flushing it to disk failed
     ├── ProfileBroken           1  the definition cannot work
     ├── AgentUnavailable        1  no agent answers

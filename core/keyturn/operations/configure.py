@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from keyturn.awsconfig.document import Document, FileKind, remove_items, set_items
 from keyturn.model.errors import FileChanged, KeyturnError, NotFound, Remedy
 from keyturn.model.profile import VaultState
-from keyturn.operations import deliver, newer_files
+from keyturn.operations import deliver, newer_files, write_check
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
 from keyturn.profiles import settings, status
@@ -26,6 +26,27 @@ class SettingsChange:
     """Settings whose value changed."""
     ended: tuple[str, ...]
     """Profiles whose sessions were ended because they depended on the old definition."""
+
+
+def check(context: Context, name: str, values: Mapping[str, str]) -> None:
+    """Check that :func:`change` will accept the settings, before the user is asked to confirm them. Raises as
+    that does.
+    """
+    inventory = context.read()
+    inventory.row(name)
+    if values.keys() - {settings.REGION}:
+        newer_files.require_index(context, f"Could not set {name}")
+    if settings.REGION in values:
+        newer_files.require_history(context, f"Could not set {name}")
+        region = settings.check_region(values["region"])
+        kinds = _region_files(inventory, name, region)
+        for kind in kinds if region else ():
+            inventory.require_file(kind)
+        write_check.require_writable(context.paths, [inventory.path(kind) for kind in kinds])
+    other_values = {key: value for key, value in values.items() if key != settings.REGION}
+    if other_values:
+        write_check.check_own_writable(context.paths)
+        _check_role(settings.apply(deliver.managed_profile(inventory, name), other_values))
 
 
 def change(context: Context, name: str, values: Mapping[str, str]) -> SettingsChange:

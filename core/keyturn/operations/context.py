@@ -172,6 +172,14 @@ class Context:
         """Hold the lock of one source across all processes of this user while AWS is called."""
         return self._lock(name, "Could not get the refresh lock", max(0.0, seconds))
 
+    def exclusive_lock(self, name: str, seconds: float) -> AbstractContextManager[None]:
+        """Hold a lock without which a key could be lost.
+
+        :raises NotWritable: if the state folder is read-only.
+        """
+        what = "Could not get the rotation lock"
+        return files.hold_lock(self.paths.locks_dir / name, what=what, seconds=seconds)
+
     def state_lock(self) -> AbstractContextManager[None]:
         """Hold the lock on everything that keyturn changes together: managed profiles, deliveries, adopt,
         release.
@@ -183,9 +191,9 @@ class Context:
 
     @contextmanager
     def _lock(self, name: str, what: str, seconds: float) -> Iterator[None]:
-        """Hold a lock in the state folder. If that cannot be written (a read-only home, a full disk), hold it
-        in the folder of the agent's socket, which all processes then do; without one, no lock, because
-        credentials do not depend on it, and what does check that they can write first.
+        """Hold a lock in the state folder. If that is read-only, hold it in the folder of the agent's socket;
+        if that is too, hold none. Nothing can then be written that the lock protects, because adopt, release,
+        deliver and rotate check first that the state folder can be written.
         """
         with contextlib.ExitStack() as stack:
             for folder in (self.paths.locks_dir, self.paths.socket.parent / "locks"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -12,6 +13,7 @@ from keyturn.awsconfig.document import Document, FileKind, header_for, remove_it
 from keyturn.awsconfig.native_profiles import credential_items
 from keyturn.delivery import credentials_file
 from keyturn.model.errors import (
+    THEN_RUN,
     ChangeRefused,
     FileChanged,
     KeyturnError,
@@ -29,7 +31,7 @@ from keyturn.operations.credentials import session_cache
 from keyturn.operations.credentials.session_cache import UndeliveredSession
 from keyturn.operations.operation import operation
 from keyturn.profiles.inventory import Inventory, own_section
-from keyturn.profiles.status import needs_process_line
+from keyturn.profiles.status import delivers_key, needs_process_line
 from keyturn.storage import managed_profiles
 from keyturn.storage.index import DeliveryRecord, Index
 from keyturn.storage.managed_profiles import ManagedProfile
@@ -99,6 +101,7 @@ def _change_delivery(
         definitions[name] = new
 
     if (old.delivery, old.deliver_as) != (new.delivery, new.deliver_as):
+        require_known_file(context, inventory, name, f"Could not deliver {name}")
         withdraw(context, inventory, name)
     context.change_definitions(edit)
     try:
@@ -161,7 +164,7 @@ def _require_session(context: Context, inventory: Inventory, definition: Managed
     """Check that a session can be requested for delivery to the credentials file."""
     if not inventory.caller_credential_source(definition.name):
         context.require_open()
-    if definition.delivers_key:
+    if delivers_key(definition, inventory.index):
         why = "it delivers its long-term key, which is never written to a file in plaintext"
         raise KeyturnError(f"Could not deliver {definition.name}", why, "Use --to credential-process")
 
@@ -274,10 +277,31 @@ def withdraw(context: Context, inventory: Inventory, name: str) -> bool:
             region=record.region,
         )
 
-    if inventory.shared.credentials is not None:
+    if context.files.read(context.paths.aws_credentials) is not None:
         context.files.edit(context.paths.aws_credentials, change, kind=FileKind.CREDENTIALS)
     context.update_index(lambda index: index.update(name, delivered=None))
     return True
+
+
+def require_known_file(context: Context, inventory: Inventory, name: str, what: str) -> None:
+    """Check that a delivered session can be withdrawn from here.
+
+    :param what: the failure if it cannot ("Could not release ci-deploy").
+    :raises ChangeRefused: if it was delivered to another credentials file and has not expired.
+    """
+    record = current_delivery(inventory, name)
+    if record is None or _is_in_credentials_file(inventory, record):
+        return
+    if record.expires is None or record.expires > context.clock():
+        raise ChangeRefused(
+            what,
+            f"its session is in {record.path}, which is not the credentials file of this shell",
+            (
+                f"Set AWS_SHARED_CREDENTIALS_FILE={shlex.quote(record.path)}, then ",
+                THEN_RUN,
+                Remedy("stop", name),
+            ),
+        )
 
 
 def _is_in_credentials_file(inventory: Inventory, record: DeliveryRecord) -> bool:
@@ -288,10 +312,14 @@ def _is_in_credentials_file(inventory: Inventory, record: DeliveryRecord) -> boo
 
 def _expiry(inventory: Inventory, record: DeliveryRecord) -> datetime | None:
     """Return the expiry of a delivered session as its section states it, because the index could name any
-    time. None if there is no delivered session."""
+    time. None if there is no delivered session. If the file cannot be read, return the time in the index: the
+    withdrawal then fails, and tells why."""
     document = inventory.shared.credentials
-    if document is None or not _is_in_credentials_file(inventory, record):
+    if not _is_in_credentials_file(inventory, record):
         return None
+    if document is None:
+        is_problem = any(item.path == inventory.shared.credentials_path for item in inventory.shared.problems)
+        return record.expires if is_problem else None
     return credentials_file.expiry_of(document.values(record.section))
 
 
@@ -363,6 +391,7 @@ def stop(context: Context, name: str) -> str:
         now = context.clock()
         with context.state_lock():
             inventory = context.read(inventory)
+            require_known_file(context, inventory, name, f"Could not stop {name}")
             withdrawn = withdraw(context, inventory, name)
             had_session = inventory.index.of(name).session is not None
             if context.vault.state() is VaultState.OPEN:

@@ -7,9 +7,11 @@ gives temporary sessions. The index repeats the entry for display.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from keyturn.model.errors import KeyturnError
 from keyturn.operations import deliver
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
@@ -41,15 +43,20 @@ def set_consent(entries: Entries, definition: ManagedProfile, *, given: bool) ->
 
 def hands_out_key(context: Context, definition: ManagedProfile) -> bool:
     """Return True if a profile hands out its long-term key: its definition says so, and the vault holds the
-    consent. The index is updated if it says otherwise.
+    consent. The index is updated if it says otherwise. A consent that the definition no longer asks for is
+    removed, so that it asks the user again.
 
     :raises NeedsUnlock: if the vault is locked.
     """
-    if not definition.delivers_key or not definition.key:
+    name, state = definition.name, context.profile_state(definition.name)
+    if not definition.delivers_key or not definition.key or state.consent_ended:
+        if state.delivers_key or state.consent_ended:
+            with contextlib.suppress(KeyturnError):  # without the consent or with it, it hands out sessions
+                _write_consent(context, definition, given=False)
         return False
-    given = context.vault.key(consent_entry(definition.name)) == consent_of(definition)
-    if context.profile_state(definition.name).delivers_key != given:
-        context.update_index(lambda index: index.update(definition.name, delivers_key=given))
+    given = context.vault.key(consent_entry(name)) == consent_of(definition)
+    if state.delivers_key != given:
+        context.update_index(lambda index: index.update(name, delivers_key=given))
     return given
 
 
@@ -79,15 +86,24 @@ def _change(context: Context, name: str, *, given: bool) -> bool:
     if given:
         settings.apply(definition, {"session": "none"})
     context.require_open()
+    _write_consent(context, definition, given=given)
+    return True
+
+
+def _write_consent(context: Context, definition: ManagedProfile, *, given: bool) -> None:
     with context.state_lock():
         generation = context.vault.change_keys(lambda entries: set_consent(entries, definition, given=given))
 
         def edit(index: Index) -> Index:
-            index.update(name, delivers_key=given)
+            index.update(definition.name, delivers_key=given, consent_ended=False)
             return index.with_generation(generation)
 
         context.update_index(edit)
-    return True
+
+
+def end_consent(context: Context, name: str) -> None:
+    """Note in the index that the consent of a profile is to be removed, where the vault is locked."""
+    context.index.change(lambda index: index.update(name, delivers_key=False, consent_ended=True))
 
 
 def synchronize(context: Context, inventory: Inventory) -> None:
@@ -100,13 +116,13 @@ def synchronize(context: Context, inventory: Inventory) -> None:
     asking = {
         definition.name: definition
         for definition in inventory.definitions.values()
-        if definition.delivers_key
+        if definition.delivers_key and not inventory.index.of(definition.name).consent_ended
     }
     stale = _stale(entries, asking)
     if stale:
         with context.state_lock():
             generation = context.vault.change_keys(lambda entries: _remove(entries, stale))
-            context.update_index(lambda index: index.with_generation(generation))
+            context.update_index(lambda index: _without_ended(index).with_generation(generation))
     given = {
         name: entries.get(consent_entry(name)) == consent_of(definition)
         for name, definition in asking.items()
@@ -118,6 +134,14 @@ def synchronize(context: Context, inventory: Inventory) -> None:
                 index.update(name, delivers_key=value)
 
         context.update_index(edit)
+
+
+def _without_ended(index: Index) -> Index:
+    """Return the index without notes of consents to remove, which are removed."""
+    for name, state in list(index.profiles.items()):
+        if state.consent_ended:
+            index.update(name, consent_ended=False, delivers_key=False)
+    return index
 
 
 def _stale(entries: Mapping[str, Any], asking: Iterable[str]) -> list[str]:

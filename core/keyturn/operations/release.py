@@ -32,7 +32,7 @@ from keyturn.operations import adopt_edits, newer_files, write_check
 from keyturn.operations.adopt_edits import LINE_KEY, RemovedSettings
 from keyturn.operations.context import Context, credentials_in, invalid_entry, key_entry, removed_entry
 from keyturn.operations.credentials.session_cache import end_mfa_sessions_of_key
-from keyturn.operations.deliver import current_delivery, managed_profile, withdraw
+from keyturn.operations.deliver import current_delivery, managed_profile, require_known_file, withdraw
 from keyturn.operations.key_delivery import consent_entry
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store, vault_keys
@@ -138,6 +138,8 @@ def release(
             confirm(context, tuple(sections), passphrase, recovery_key, words)
         _file_changes(context, inventory, sections)
         write_check.remove_obstacles(context.paths, _written_files(sections), group_write)
+        for name in sections:
+            require_known_file(context, inventory, name, f"Could not release {name}")
         for name in sections:
             withdraw(context, inventory, name)
         try:

@@ -84,7 +84,7 @@ def _check_key(definition: ManagedProfile, values: Mapping[str, str]) -> None:
             f"{definition.name} has no access key of its own",
             "Set it on the profile that holds the key",
         )
-    if definition.delivers_key and definition.delivery is Delivery.CREDENTIALS_FILE:
+    if values.get("session") == "none" and definition.delivery is Delivery.CREDENTIALS_FILE:
         raise UsageError(
             f"Could not set session of {definition.name}",
             "it is delivered to the credentials file, to which a long-term key is never written",

@@ -57,6 +57,8 @@ class ProfileState:
     """Sessions that the vault cached before this time are invalid, because the user ended them."""
     delivers_key: bool = field(default=False, metadata=stored(omit=True))
     """The vault holds the user's consent to hand out the long-term key, which alone decides."""
+    consent_ended: bool = field(default=False, metadata=stored(omit=True))
+    """The user took that consent back while the vault was locked, so it is to be removed from the vault."""
     accepted_seconds: int | None = field(default=None, metadata=stored(omit=True))
     """Longest duration that AWS accepted after it refused the requested one."""
     other_fields: OtherFields = field(default_factory=dict, hash=False, repr=False, metadata=OTHER)

@@ -1,5 +1,5 @@
-"""Paths of keyturn's own files and of the two AWS shared files, and the check that keyturn's own are private
-(safety.md 6.2)."""
+"""Paths of keyturn's own files and of the two AWS shared files, and the check that keyturn's own are
+private."""
 
 from __future__ import annotations
 
@@ -115,6 +115,7 @@ class Paths:
             *(self.rotation_dir, self.index_file, self.mfa_file, self.history_dir / "index.json"),
             *_age_files(self.vault_dir),
             *_age_files(self.rotation_dir),
+            self.vault_dir / "generation.txt",
         ):
             check_own(path, missing_ok=True)
 

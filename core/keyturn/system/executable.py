@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from keyturn.model.errors import ChangeRefused, KeyturnError, UnsafeFile
-from keyturn.system.ownership import is_trusted_owner, others_can_write, user_name
+from keyturn.system.ownership import is_trusted_owner, is_unmapped, others_can_write, user_name
 
 #: Folders that a system empties.
 _TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/run/user")  # noqa: S108  # compared with, never written to
@@ -67,13 +67,12 @@ def check_permanent(path: Path, environ: Mapping[str, str]) -> None:
 def check_not_replaceable(path: Path) -> None:
     """Check that no other user could put another program in place of one that AWS clients execute.
 
-    :raises UnsafeFile: if the file, or a folder above it, is writable by others, or the file or its folder
-        belongs to another user than root.
+    :raises UnsafeFile: if the file, or a folder above it, is writable by others or belongs to another user
+        than root.
     """
     for place in (path, *path.parents):
         status = place.stat()
-        is_near = place in (path, path.parent)
-        if is_near and not is_trusted_owner(status.st_uid):
+        if not is_trusted_owner(status.st_uid) and not is_unmapped(status.st_uid):
             raise UnsafeFile(
                 "Could not adopt",
                 f"AWS clients would run {path}, but {place} belongs to {user_name(status.st_uid)}",

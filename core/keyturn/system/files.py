@@ -128,8 +128,6 @@ def open_lock_file(path: Path) -> int:
 
 #: Errors of a folder that is read-only.
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
-#: Errors of a file system that refuses to create a file.
-_NOT_WRITABLE = (*READ_ONLY, errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -146,7 +144,7 @@ def hold_lock(path: Path, *, what: str, seconds: float) -> Iterator[None]:
 
 
 def _lock_error(what: str, error: OSError) -> KeyturnError:
-    kind = NotWritable if error.errno in _NOT_WRITABLE else KeyturnError
+    kind = NotWritable if error.errno in READ_ONLY else KeyturnError
     why = f"{error.strerror or type(error).__name__} ({error.filename})"
     return kind(what, why, "Check the disk space and permissions, then try again")
 

@@ -112,6 +112,17 @@ def is_trusted_owner(uid: int) -> bool:
     return uid in (os.geteuid(), 0)
 
 
+def is_unmapped(uid: int) -> bool:
+    """Return True if `uid` stands for the users of the host that do not exist in this container, to which
+    its root folder may belong."""
+    try:
+        unmapped = int(Path("/proc/sys/kernel/overflowuid").read_text("ascii"))
+        first, _, count = Path("/proc/self/uid_map").read_text("ascii").splitlines()[0].split()
+    except (OSError, ValueError, IndexError):
+        return False
+    return uid == unmapped and not (first == "0" and int(count) > unmapped)
+
+
 def user_name(uid: int) -> str:
     """Return `NAME (uid N)`, or `uid N` for a user without an entry in the password database."""
     import pwd

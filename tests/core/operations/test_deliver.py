@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from keyturn.operations.credentials import session_cache
 from keyturn.profiles.inventory import Inventory
 from keyturn.providers.base import FetchedSession
 from keyturn.providers.refresher import Refresher
+from keyturn.service import CredentialService
 from keyturn.storage import managed_profiles
 from keyturn.storage.index import DeliveryRecord, Index
 from keyturn.storage.managed_profiles import ManagedProfile
@@ -215,7 +217,7 @@ def test_a_profile_that_is_not_managed_or_not_there_is_not_delivered(managed: Be
 
 
 def test_a_long_term_key_is_never_written_into_a_file(managed: Bench) -> None:
-    define(managed, "ci-deploy", delivers_key=True)
+    managed.service.set("ci-deploy", {"session": "none"})
     error = refused(managed, KeyturnError, lambda: managed.service.deliver("ci-deploy", FILE))
     assert "--to credential-process" in error.hint
 
@@ -511,3 +513,29 @@ def test_a_session_whose_note_is_lost_is_withdrawn_by_stop(managed: Bench) -> No
 def test_only_a_profile_that_is_there_can_be_stopped(managed: Bench) -> None:
     with pytest.raises(NotFound):
         managed.service.stop("gone")
+
+
+def test_a_stop_names_a_credentials_file_that_cannot_be_read(managed: Bench) -> None:
+    managed.service.deliver("ci-release", FILE)
+    with managed.credentials.open("a") as file:
+        file.write("broken line\n")
+    before = managed.credentials.read_bytes()
+    with pytest.raises(KeyturnError):
+        managed.service.stop("ci-release")
+    assert managed.credentials.read_bytes() == before
+    assert managed.service.context.profile_state("ci-release").delivered is not None
+    past_its_end(managed)
+    assert managed.service.withdraw_expired() == ()
+    assert managed.service.context.profile_state("ci-release").failure is not None
+
+
+def test_a_stop_names_another_credentials_file_that_holds_the_session(managed: Bench, tmp_path: Path) -> None:
+    managed.service.deliver("ci-release", FILE)
+    other = tmp_path / "credentials"
+    environ = {**managed.service.context.environ, "AWS_SHARED_CREDENTIALS_FILE": str(other)}
+    elsewhere = CredentialService.from_environ(environ, use_agent=False)
+    with pytest.raises(ChangeRefused, match="AWS_SHARED_CREDENTIALS_FILE="):
+        elsewhere.stop("ci-release")
+    with pytest.raises(ChangeRefused, match="AWS_SHARED_CREDENTIALS_FILE="):
+        elsewhere.deliver("ci-release", PROCESS)
+    assert managed.service.context.profile_state("ci-release").delivered is not None

@@ -57,7 +57,7 @@ def test_a_program_that_everybody_may_replace_is_refused(program: Path, depth: i
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize("depth", [0, 1, 2])
 def test_a_program_of_another_user_is_refused(program: Path, depth: int) -> None:
     place = (program, *program.parents)[depth]
     os.chown(place, 65534, -1)

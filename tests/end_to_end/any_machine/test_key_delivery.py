@@ -79,3 +79,37 @@ def test_set_asks_for_the_vault_and_without_it_changes_nothing(newcomer: Person)
     assert definitions(newcomer).read_bytes() == before
     newcomer.does("set", "ci-deploy", "session=none", "--yes", fds={"--passphrase-fd": PASSPHRASE})
     assert handed_out(newcomer, "ci-deploy").startswith("AKIA")
+
+
+def test_a_set_that_is_refused_leaves_no_consent(newcomer: Person) -> None:
+    newcomer.makes_vault()
+    newcomer.does("adopt", "ci-deploy", "--yes")
+    refused = newcomer.keyturn("set", "ci-deploy", "session=none", "external_id=abc", "--yes")
+    assert refused.returncode == 2, refused.stderr
+    assert "RISK" not in refused.stderr
+    forge_session_none(newcomer, "ci-deploy")
+    assert handed_out(newcomer, "ci-deploy").startswith("ASIA")
+
+
+def test_a_line_that_comes_back_asks_again(newcomer: Person) -> None:
+    newcomer.makes_vault()
+    newcomer.does("adopt", "ci-deploy", "--yes")
+    newcomer.does("set", "ci-deploy", "session=none", "--yes")
+    backup = definitions(newcomer).read_text()
+    definitions(newcomer).write_text(backup.replace('session = "none"\n', ""))
+    assert handed_out(newcomer, "ci-deploy").startswith("ASIA")
+    definitions(newcomer).write_text(backup)
+    assert handed_out(newcomer, "ci-deploy").startswith("ASIA")
+
+
+def test_a_backup_restored_before_the_unlock_asks_again(newcomer: Person) -> None:
+    newcomer.makes_vault()
+    newcomer.does("adopt", "ci-deploy", "--yes")
+    newcomer.does("set", "ci-deploy", "session=none", "--yes")
+    backup = definitions(newcomer).read_text()
+    newcomer.does("vault", "lock")
+    newcomer.does("set", "ci-deploy", "session=temporary")
+    definitions(newcomer).write_text(backup)
+    newcomer.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
+    assert handed_out(newcomer, "ci-deploy").startswith("ASIA")
+    newcomer.does("deliver", "ci-deploy", "--to", "credentials-file")

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from keyturn.delivery import credential_process
 from keyturn.model.errors import THEN_RUN, ChangeRefused, KeyturnError, NeedsInteraction, NotFound, Remedy
+from keyturn.operations import key_delivery
 from keyturn.operations.context import Context
 from keyturn.operations.credentials.get_credentials import credential_document
 from keyturn.profiles.inventory import Inventory
@@ -24,7 +25,7 @@ def get_forwarded_credentials(context: Context, name: str, min_left: timedelta |
         prompted.
     """
     _require_named(context, name)
-    _require_temporary(context.read(), name)
+    _require_temporary(context, context.read(), name)
     try:
         document = credential_document(context, name, min_left, None, is_remote=True)
     except NeedsInteraction as error:
@@ -57,9 +58,9 @@ def _require_named(context: Context, name: str) -> None:
         )
 
 
-def _require_temporary(inventory: Inventory, name: str) -> None:
+def _require_temporary(context: Context, inventory: Inventory, name: str) -> None:
     definition = inventory.definitions.get(name)
-    if definition is not None and definition.delivers_key:
+    if definition is not None and key_delivery.hands_out_key(context, definition):
         raise _stored_locally(name, "it delivers its long-term key")
     if inventory.caller_credential_source(name):
         raise _stored_locally(name, "it uses the caller's credentials")

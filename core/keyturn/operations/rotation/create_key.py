@@ -24,9 +24,9 @@ from keyturn.model.errors import (
     Unreachable,
     WrongMfaCode,
 )
-from keyturn.model.profile import Credentials
+from keyturn.model.profile import Credentials, Delivery
 from keyturn.model.text import masked_key_id
-from keyturn.operations import newer_files
+from keyturn.operations import newer_files, write_check
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store, vault_keys
@@ -61,6 +61,8 @@ def start(context: Context, name: str, code: str | None = None) -> Progress:
     newer_files.require_index_and_history(context, f"Could not rotate {name}")
     context.require_open()
     inventory = context.read()
+    is_in_file = any(item.delivery is Delivery.CREDENTIALS_FILE for item in inventory.definitions.values())
+    write_check.require_writable(context.paths, [context.paths.aws_credentials] if is_in_file else [])
     inventory.require_definitions()
     entry = vault_keys.entry_of(inventory, name)
     _require_no_pending_rotation(record_store.pending_record(context, name), name)

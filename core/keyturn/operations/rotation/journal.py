@@ -12,7 +12,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from keyturn.model.errors import UPGRADE, FileChanged, Remedy, VaultCorrupt, VaultError, VaultNewer
+from keyturn.model.errors import (
+    UPGRADE,
+    FileChanged,
+    Remedy,
+    UnsafeFile,
+    VaultCorrupt,
+    VaultError,
+    VaultNewer,
+)
 from keyturn.operations.rotation.record import record_from_table
 from keyturn.system.files import discard, lock_for_change
 from keyturn.system.temp_files import remove_under_lock
@@ -92,7 +100,7 @@ class Journal:
         """
         found = {
             name.removeprefix(prefix).removesuffix(SUFFIX)
-            for folder, prefix in ((self._folder, ""), (self.fallback_dir, _FALLBACK_PREFIX))
+            for folder, prefix in self._folders()
             for name in _file_names(folder)
             if name.startswith(prefix) and name.endswith(SUFFIX)
         }
@@ -218,12 +226,13 @@ class Journal:
 
     def is_in_fallback(self, name: str) -> bool:
         """Return True if a record is in the fallback folder, which a restart of the machine may empty."""
-        return self._fallback_path(name).exists()
+        return self._is_fallback_private() and self._fallback_path(name).exists()
 
     def _latest(self, name: str) -> _Content | None:
         readable: list[_Content] = []
         damage = None
-        for path in (self._path(name), self._fallback_path(name)):
+        for folder, prefix in self._folders():
+            path = folder / f"{prefix}{name}{SUFFIX}"
             try:
                 sealed = read_regular(path, MAX_BYTES)
                 if sealed is not None:
@@ -235,6 +244,19 @@ class Journal:
         if not readable and damage is not None:
             raise damage
         return max(readable, key=lambda each: each.serial, default=None)
+
+    def _folders(self) -> tuple[tuple[Path, str], ...]:
+        """Return the folders of records, each with the prefix of their names there. The fallback folder may
+        be in a temporary folder, where another user could have created it; then it is not read."""
+        own = (self._folder, "")
+        return (own, (self.fallback_dir, _FALLBACK_PREFIX)) if self._is_fallback_private() else (own,)
+
+    def _is_fallback_private(self) -> bool:
+        try:
+            check_private(self.fallback_dir)
+        except (OSError, UnsafeFile):
+            return False
+        return True
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}{SUFFIX}"

@@ -28,7 +28,7 @@ def user_lock(context: Context, user: str) -> AbstractContextManager[None]:
 
     :raises FileBusy: if another process holds it.
     """
-    return context.source_lock(
+    return context.exclusive_lock(
         "rotation-" + hashlib.sha256(user.encode("utf-8", "surrogateescape")).hexdigest()[:24], LOCK_TIMEOUT
     )
 
