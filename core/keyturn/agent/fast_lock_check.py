@@ -6,7 +6,9 @@ repeatedly must not pay a quarter of a second of start-up each time."""
 from __future__ import annotations
 
 import os
+import stat
 
+from keyturn.model.file_limits import MAX_OWN_BYTES, MAX_SHARED_BYTES
 from keyturn.storage.raw_paths import aws_file, config_folder, data_folder, state_folder
 
 TYPE_CHECKING = False
@@ -19,6 +21,8 @@ LOCKED = "Vault is locked. Run: keyturn vault unlock"
 _RECIPIENT_LINES = (b"# keyturn vault, format 1\n", b"\n# slots passphrase\n")
 _AGE_HEADER = b"age-encryption.org/v1\n"
 _PROFILES_HEADER = b"version = 1\n"
+#: Longest file that is read. The full path refuses a shared file sooner.
+_MAX_BYTES = max(MAX_OWN_BYTES, MAX_SHARED_BYTES)
 _NAMES = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
@@ -80,16 +84,19 @@ def _has_temp_files(*folders: str) -> bool:
 
 
 def _read(path: str) -> bytes | None:
+    """Return the content of a regular file, or None if there is none that the full path would read."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
         return None
     content = bytearray()
     try:
-        while chunk := os.read(handle, 1 << 20):
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return None
+        while len(content) <= _MAX_BYTES and (chunk := os.read(handle, 1 << 20)):
             content += chunk
     except OSError:
         return None
     finally:
         os.close(handle)
-    return bytes(content)
+    return bytes(content) if len(content) <= _MAX_BYTES else None

@@ -50,6 +50,17 @@ def test_it_is_so_for_each_managed_profile_and_for_no_other_name(locked_bench: B
     assert not [name for name in odd if is_locked(environ, name)]
 
 
+@pytest.mark.parametrize("variable", ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"])
+def test_a_file_that_is_none_or_has_no_end_is_not_read(
+    locked_bench: Bench, variable: str, tmp_path: Path
+) -> None:
+    endless = tmp_path / "long"
+    with endless.open("wb") as file:
+        file.truncate(1 << 40)  # a hole, which takes no room
+    for path in ("/dev/zero", str(endless)):
+        assert is_locked({**locked_bench.sandbox.environ, variable: path}, "ci-release")
+
+
 def _write(path: Path, old: bytes, new: bytes) -> None:
     path.write_bytes(path.read_bytes().replace(old, new))
 
@@ -79,6 +90,7 @@ CORRUPTIONS: dict[str, Callable[[Bench], object]] = {
         bench.service.paths.state_dir / ".index.json.1.0a.tmp"
     ).touch(),
     "what a killed writer left": lambda bench: bench.config.with_name(".config.1.tmp").touch(),
+    "an index that is too long": lambda bench: os.truncate(bench.service.paths.index_file, 5 << 20),
     "a delivery that was never noted": lambda bench: _write(
         bench.service.paths.profiles_file,
         b'delivery = "credential-process"',

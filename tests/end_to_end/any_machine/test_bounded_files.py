@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.vault import age
-from tests.end_to_end.person import PASSPHRASE, Person
+from tests.end_to_end.person import KEYTURN, PASSPHRASE, Person
 
 MIB = 1024 * 1024
 AGENT_MIB = 150
@@ -75,6 +75,17 @@ def test_a_config_file_of_too_many_sections_is_a_problem_of_the_file(managed: Pe
         assert _agent_mib(managed) < AGENT_MIB
     finally:
         managed.config.write_bytes(before)
+
+
+def test_a_device_in_place_of_a_shared_file_is_not_read_without_an_agent(newcomer: Person) -> None:
+    newcomer.makes_vault()
+    newcomer.does("adopt", "ci-deploy", "--yes")
+    newcomer.leaves()
+    words = ("sh", "-c", 'ulimit -v 2000000; exec "$@"', "sh", KEYTURN, "credential-process", "ci-deploy")
+    for variable in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        done = newcomer.run(*words, extra={variable: "/dev/zero"})
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1), done.stderr
+        assert "Vault is locked" in done.stderr
 
 
 @pytest.mark.parametrize("content", ["long texts", "many values"])
