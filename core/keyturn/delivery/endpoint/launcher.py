@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,8 +21,6 @@ from keyturn.system.prctl import is_subreaper
 TIMEOUT = 120.0
 #: Seconds for the endpoint to exit on request.
 _SHUTDOWN_SECONDS = 5.0
-#: File descriptors that the endpoint needs for a few concurrent clients; it fails with fewer than eleven.
-_MIN_DESCRIPTORS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,6 @@ def start_endpoint(
             "the program would become the parent of the endpoint, because it adopts orphaned processes",
             "Run keyturn under an init process, for example with docker run --init",
         )
-    _require_descriptors()
     variables = environment(paths, environ)
     if uses_caller_credentials:
         variables = {name: value for name, value in environ.items() if name.startswith("AWS_")} | variables
@@ -79,21 +75,6 @@ def start_endpoint(
             yield Endpoint(Secret(fields["url"]), Secret(token) if token else None, fields.get("token_file"))
         finally:
             _shut_down(channel)
-
-
-def _require_descriptors() -> None:
-    """Check the limit on open files. The endpoint inherits it from this process, and would fail later if it
-    were too low.
-
-    :raises KeyturnError: if the limit is too low.
-    """
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if limit != resource.RLIM_INFINITY and limit < _MIN_DESCRIPTORS:
-        raise KeyturnError(
-            "Could not start the endpoint",
-            f"the limit on open files is {limit}, and it needs {_MIN_DESCRIPTORS}",
-            "Run: ulimit -n 256, or omit --endpoint",
-        )
 
 
 def _shut_down(channel: socket.socket) -> None:

@@ -196,7 +196,7 @@ def test_a_parent_of_all_orphans_is_not_given_one(person: Person, monkeypatch: p
         pass
 
 
-def test_with_too_few_descriptors_for_an_endpoint_the_program_is_not_started(person: Person) -> None:
+def test_with_too_few_descriptors_the_program_is_not_started(person: Person) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (15, 15))
 
