@@ -174,6 +174,30 @@ async def test_an_unlock_that_succeeds_as_it_is_cancelled_is_no_surprise(drive: 
         assert "refreshed terraform" in driver.message
 
 
+async def test_a_wrong_passphrase_whose_answer_comes_after_escape_is_cancelled(drive: Drive) -> None:
+    service = service_with(VaultState.LOCKED)
+    service.unlock_gate = threading.Event()
+    async with drive(service) as driver:
+        await driver.go("terraform")
+        await driver.press("r")
+        screen = driver.app.screen
+        assert isinstance(screen, UnlockScreen)
+        await driver.type("wrong")
+        await driver.pilot.press("enter")
+        screen._cancel = lambda: None  # the passphrase was refused before the cancellation arrived
+        await driver.pilot.press("escape")
+        service.unlock_gate.set()
+        await driver.settle()
+        assert on_main(driver)
+        assert "refresh of terraform: cancelled, nothing changed" in driver.message
+        await driver.press("r")
+        await driver.type(PASSPHRASE)
+        await driver.press("enter")
+        await driver.settle()
+        assert service.vault is VaultState.OPEN
+        assert "refreshed terraform" in driver.message
+
+
 async def test_a_slow_unlock_shows_that_it_works(drive: Drive) -> None:
     service = service_with(VaultState.LOCKED)
     service.unlock_gate = threading.Event()

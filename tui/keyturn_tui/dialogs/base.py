@@ -214,7 +214,10 @@ class EntryDialog(Dialog[T | Exception], Generic[E, T]):
             result = await self.state.workers.run(partial(self._operation, entry), self._queue, label)
         except self.REFUSAL:
             self.is_busy = False
-            self.refuse()
+            if self.is_cancelling:
+                self.dismiss(None)
+            else:
+                self.refuse()
         except WaitCancelled:
             self.is_busy = False
             self.dismiss(None)
