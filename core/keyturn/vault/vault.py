@@ -284,8 +284,9 @@ class Vault:
                 self._unsaved_sessions = None
         except VaultReadOnly:
             with self._identity_lock:
-                stored = files.read_sessions(self.folder, identity)
-                self._unsaved_sessions = (stored.generation, self._changed_sessions(stored, change))
+                if self._identity is not None:  # a vault that was locked meanwhile keeps nothing in memory
+                    stored = files.read_sessions(self.folder, identity)
+                    self._unsaved_sessions = (stored.generation, self._changed_sessions(stored, change))
 
     @property
     def has_unsaved_sessions(self) -> bool:

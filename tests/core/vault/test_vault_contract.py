@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -21,6 +22,7 @@ from keyturn.model.errors import (
     UsageError,
     VaultExists,
     VaultNewer,
+    VaultReadOnly,
     WrongPassphrase,
 )
 from keyturn.model.profile import VaultState
@@ -185,6 +187,20 @@ def test_forgetting_drops_the_identity(sample: Sample) -> None:
     vault.forget()
     with pytest.raises(NeedsUnlock):
         vault.key("deploy")
+
+
+def test_a_session_that_a_read_only_folder_refuses_is_not_kept_by_a_vault_that_was_locked_meanwhile(
+    sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault = sample.open_vault()
+
+    def refuse(_: str) -> contextlib.AbstractContextManager[None]:
+        vault.forget()
+        raise VaultReadOnly("Could not write sessions.age", "Read-only file system")
+
+    monkeypatch.setattr(vault, "_lock", refuse)
+    vault.change_sessions(lambda entries: entries.update(ci={"secret": SECRET}))
+    assert not vault.has_unsaved_sessions
 
 
 def test_no_vault_is_made_over_another(sample: Sample, keyring: MemoryKeyring) -> None:
