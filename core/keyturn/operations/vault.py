@@ -14,7 +14,6 @@ from keyturn.awsconfig.document import FileKind
 from keyturn.model.errors import (
     RUN,
     THEN_RUN,
-    ChangeRefused,
     KeyturnError,
     NeedsUnlock,
     NeedsVault,
@@ -32,6 +31,7 @@ from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.profiles import status
 from keyturn.providers.registry import require_known_kinds
 from keyturn.storage import managed_profiles
+from keyturn.storage.index import VERSION as INDEX_VERSION
 from keyturn.storage.managed_profiles import ManagedProfile
 from keyturn.system import files
 from keyturn.vault.create import Export, read_export
@@ -123,8 +123,9 @@ def open_vault(
     """Open the vault in this process with the passphrase, the recovery key or the system keyring, and record
     its recipient and generation in the index.
 
-    An `identity.age` with another work factor than new ones have is sealed anew in a thread, so that nobody
-    waits for it.
+    An `identity.age` with another work factor than new ones have is sealed anew in a thread, so that the
+    result does not wait for it. The process does, for about a second at its exit, because a thread that is
+    killed would leave the work to the next unlock.
 
     :param cancelled: set by another thread to end the work of the passphrase.
     :raises UnsafeFile: if a file of keyturn belongs to another user or can be used by one.
@@ -148,9 +149,7 @@ def open_vault(
     stored = context.index.load()
     if stored.vault_recipient != recipient or stored.vault_generation < generation:
         context.update_index(
-            lambda index: replace(
-                index, vault_recipient=recipient, vault_generation=max(index.vault_generation, generation)
-            )
+            lambda index: replace(index, vault_recipient=recipient).with_generation(generation)
         )
     with contextlib.suppress(KeyturnError):
         record_store.sync_index(context)
@@ -166,8 +165,9 @@ def _expect_journal_generation(context: Context) -> None:
 
 def _renew_seal(vault: Vault, outdated: OutdatedSeal) -> None:
     """Renew the passphrase slot. The present one still opens the vault if that fails, for instance because
-    the disk is full or the vault was locked again; the next unlock tries again."""
-    with contextlib.suppress(KeyturnError):
+    the disk is full, no process can be started, or the vault was locked again; the next unlock tries again.
+    """
+    with contextlib.suppress(KeyturnError, OSError):
         vault.renew_seal(outdated)
 
 
@@ -176,6 +176,7 @@ def restore(context: Context, passphrase: Secret | None, recovery_key: Secret | 
 
     :returns: messages about what was restored and what is lost.
     :raises VaultCorrupt: if no generation is readable.
+    :raises KeyturnError: if the index cannot be written. The keys are restored; repeat it to record that.
     """
     vault = context.vault
     before = vault.slots() if vault.state() is not VaultState.BROKEN else None
@@ -189,7 +190,7 @@ def restore(context: Context, passphrase: Secret | None, recovery_key: Secret | 
     reinstated = vault_keys.restore_rotated_keys(context) if restored is not None else ()
     vault_keys.index_vault_keys(context)
     # An index of a later version cannot be written, and must not prevent the repair.
-    with contextlib.suppress(ChangeRefused):
+    if context.index.load().version <= INDEX_VERSION:
         _record_vault(context)
     messages = (
         ("The newest generation of the keys is intact.",)

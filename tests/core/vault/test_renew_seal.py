@@ -134,9 +134,18 @@ def test_a_folder_that_cannot_be_written_to_costs_no_work(
     vault.renew_seal(outdated)
 
 
-def test_a_renewal_that_fails_stops_nothing(old: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        VaultError("Could not use the passphrase of identity.age", "not enough memory for scrypt"),
+        BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),  # no further process
+    ],
+)
+def test_a_renewal_that_fails_stops_nothing(
+    old: Sample, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def fail(*_: object) -> bytes:
-        raise VaultError("Could not use the passphrase of identity.age", "not enough memory for scrypt")
+        raise error
 
     vault, outdated = _opened(old.folder)
     monkeypatch.setattr(passphrase, "seal_unchanged", fail)

@@ -13,7 +13,7 @@ import pytest
 
 from keyturn.cli import prompts
 from keyturn.cli import vault as verbs
-from keyturn.model.errors import KeyringAbsent, UsageError, VaultCorrupt, VaultError, VaultNewer
+from keyturn.model.errors import FileBusy, KeyringAbsent, UsageError, VaultCorrupt, VaultError, VaultNewer
 from keyturn.model.profile import VaultState
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
@@ -122,6 +122,24 @@ def test_restoring_without_the_passphrase_s_file_says_that_only_the_recovery_key
     assert "reset-passphrase" in notes[-1]
     home.new_service().context.vault.reset_passphrase(home.recovery_key, Secret("new"))
     home.new_service().unlock_here(Secret("new"))
+
+
+def test_a_restore_whose_generation_cannot_be_recorded_says_so(home: Home) -> None:
+    service = home.new_service()
+
+    def refuse(_: object) -> None:
+        raise FileBusy("Could not write index.json", "another keyturn process has held the lock", "")
+
+    service.context.index.change = refuse  # type: ignore[assignment,method-assign]  # the lock of another process
+    with pytest.raises(FileBusy):
+        service.restore_vault(recovery_key=home.recovery_key)
+
+
+def test_a_newer_index_does_not_prevent_a_restore(home: Home) -> None:
+    service = home.new_service()
+    service.paths.index_file.write_bytes(b'{"version": 2}')
+    assert "intact" in service.restore_vault(recovery_key=home.recovery_key)[0]
+    assert service.paths.index_file.read_bytes() == b'{"version": 2}'
 
 
 def test_a_later_keyturn_s_vault_is_named_as_such_and_not_restored(

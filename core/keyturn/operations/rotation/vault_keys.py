@@ -6,7 +6,6 @@ During a rotation an entry holds the old key as `previous` beside the new one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -129,7 +128,7 @@ def replace_key(
     def edit_index(index: Index) -> Index:
         for name in changed:
             index.keys[name] = Key(new_key.access_key_id, user=record.user, created=created, status="Active")
-        return _with_generation(index, generation)
+        return index.with_generation(generation)
 
     with context.state_lock():
         required = required_entries(record, {profile.key for profile in context.read().definitions.values()})
@@ -164,7 +163,7 @@ def remove_previous(context: Context, is_obsolete: Callable[[Mapping[str, Any]],
 
     with context.state_lock():
         generation = context.vault.change_keys(edit)
-    context.update_index(lambda index: _with_generation(index, generation))
+    context.update_index(lambda index: index.with_generation(generation))
 
 
 def restore_rotated_keys(context: Context) -> tuple[str, ...]:
@@ -194,7 +193,7 @@ def restore_rotated_keys(context: Context) -> tuple[str, ...]:
 
     if current_keys:
         generation = context.vault.change_keys(edit)
-        context.update_index(lambda index: _with_generation(index, generation))
+        context.update_index(lambda index: index.with_generation(generation))
     return tuple(changed)
 
 
@@ -217,7 +216,3 @@ def index_vault_keys(context: Context) -> None:
                 index.keys[entry] = Key(key.access_key_id)
 
     context.update_index(edit)
-
-
-def _with_generation(index: Index, generation: int) -> Index:
-    return replace(index, vault_generation=max(index.vault_generation, generation))
