@@ -47,20 +47,21 @@ T = TypeVar("T")
 @click.option(
     "--force",
     metavar="WORDS",
-    help="With --confirm: delete the old key in its grace period (grace), or although it was used since "
-    "(used), or both (grace,used).",
+    help="With --confirm: delete the old key in its grace period (grace), or although it was used since or "
+    "AWS does not report its last use (used), or both (grace,used).",
 )
 @click.option("--mfa-code", metavar="CODE", help="Current six-digit code of the MFA device.")
 @as_json
 @yes
 @opens_vault
 def rotate(unlocker: VaultUnlocker, *, profile: str, json_: bool, **options: Any) -> None:
-    """Replace a long-term key with a new one and deactivate the old one. Deletes nothing.
+    """Replace a long-term key with a new one and deactivate the old one. Only --finish and --drop delete
+    a key.
 
     Each step is on disk before the next. After an interruption a working key is in the vault, and --resume or
     --undo continues from there. --finish deletes the old key once --confirm names its last four characters.
-    In its grace period of 24 hours, or if it was used since the new key replaced it, that is refused, unless
-    --force names what it overrides.
+    In its grace period of 24 hours, or if it was used since the new key replaced it, or if AWS does not
+    report its last use, that is refused, unless --force names what it overrides.
     """
     command = _RotateCommand(unlocker, profile, options["mfa_code"], json_, options["yes"])
     modes: dict[str, Callable[[], None]] = {

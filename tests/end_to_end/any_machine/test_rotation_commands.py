@@ -127,6 +127,8 @@ def test_an_older_program_that_names_no_obstacle_overrides_none(rotated: Rotated
 def test_a_drop_keeps_a_key_in_its_grace_period_after_the_record_was_lost(rotated: Rotated) -> None:
     (record,) = (rotated.person.sandbox.home.parent / "keyturn" / "data" / "vault" / "rotation").glob("*.age")
     record.unlink()
+    rotated.person.sandbox.move_clock(5 * 24 * 3600)  # it may have been deactivated since
+    rotated.person.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
     done = rotated.person.keyturn("rotate", NAME, "--drop", rotated.old_id[-4:])
     assert (done.returncode, done.stderr.count("\n")) == (5, 1), done.stderr
     assert rotated.statuses() == {rotated.old_id: "Inactive", rotated.new_id: "Active"}

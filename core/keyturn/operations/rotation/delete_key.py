@@ -251,8 +251,8 @@ def _delete_of_user(key_signer: KeySigner, user: str, key: Credentials, last_fou
     if record is not None:
         _require_orphan(key_signer, record, target)
     else:
-        _require_idle(key_signer, keys, target)
         _require_past_grace(context, target, listed.get(key.access_key_id))
+        _require_idle(key_signer, keys, target)
     if target.status == "Active":
         key_signer.deactivate_if_allowed(keys, user_name(user), target.key_id)
     try:
@@ -354,18 +354,26 @@ def _require_orphan(key_signer: KeySigner, record: Record, target: ListedKey) ->
 
 def _require_past_grace(context: Context, target: ListedKey, current: ListedKey | None) -> None:
     """Require that the grace period of a key that the vault keeps from a rotation without a record has ended.
-    The key was deactivated after the one in use was created.
+    It is counted from the first time that keyturn saw the key inactive; for an active one, from the creation
+    of the key in use.
 
     :param current: the key in use.
     """
     previous_ids = {key.access_key_id for key in vault_keys.previous_keys(context).values()}
-    if current is None or target.key_id not in previous_ids:
+    if target.key_id not in previous_ids:
         return
-    left = current.created + GRACE_PERIOD - context.clock()
+    if target.status != "Active":
+        start = vault_keys.first_seen_inactive(context, target.key_id)
+        why = f"it was first seen inactive at {iso(start)}"
+    elif current is not None:
+        start, why = current.created, f"{masked_key_id(current.key_id)} replaced it"
+    else:
+        return
+    left = start + GRACE_PERIOD - context.clock()
     if left > timedelta(0):
         raise RotationHalted(
             f"Could not delete {masked_key_id(target.key_id)}",
-            f"{masked_key_id(current.key_id)} replaced it, and its grace period ends in {span(left)}",
+            f"{why}, and its grace period ends in {span(left)}",
             "Try again then",
         )
 

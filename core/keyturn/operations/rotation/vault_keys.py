@@ -22,6 +22,8 @@ from keyturn.storage.index import Index
 
 Entries = dict[str, dict[str, Any]]
 
+_SEEN_INACTIVE = "seen_inactive"
+
 
 def entry_of(inventory: Inventory, name: str) -> str:
     """Return the vault entry of the access key that a rotation of the profile would replace.
@@ -145,12 +147,43 @@ def replace_key(
 
 def forget_previous_key(context: Context, key_id: str) -> None:
     """Remove a key that is deleted at AWS from the vault entries that hold it as `previous`."""
+    remove_previous(context, lambda entry: _is_previous(entry, key_id))
 
-    def holds_it(entry: Mapping[str, Any]) -> bool:
-        previous = entry.get("previous")
-        return isinstance(previous, dict) and previous.get("key_id") == key_id
 
-    remove_previous(context, holds_it)
+def first_seen_inactive(context: Context, key_id: str) -> datetime:
+    """Return the time at which keyturn first saw a `previous` key inactive, which is now if it never did. It
+    is stored with the key, because AWS does not report when a key was deactivated.
+    """
+    now = context.clock()
+    times = [now]
+
+    def edit(entries: Entries) -> None:
+        for entry in key_entries(entries).values():
+            if _is_previous(entry, key_id):
+                seen = _time(entry["previous"].get(_SEEN_INACTIVE))
+                if seen is None or seen > now:
+                    entry["previous"][_SEEN_INACTIVE] = now.isoformat()
+                else:
+                    times.append(seen)
+
+    with context.state_lock():
+        generation = context.vault.change_keys(edit)
+    context.update_index(lambda index: index.with_generation(generation))
+    return min(times)
+
+
+def _is_previous(entry: Mapping[str, Any], key_id: str) -> bool:
+    previous = entry.get("previous")
+    return isinstance(previous, dict) and previous.get("key_id") == key_id
+
+
+def _time(text: object) -> datetime | None:
+    """Return a stored time, or None if it is none with a zone."""
+    try:
+        time = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return time if time is not None and time.tzinfo is not None else None
 
 
 def remove_previous(context: Context, is_obsolete: Callable[[Mapping[str, Any]], bool]) -> None:

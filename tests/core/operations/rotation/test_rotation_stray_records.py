@@ -61,9 +61,13 @@ def test_a_key_that_only_a_lost_record_knew_is_not_given_up_by_a_release(home: H
     assert f"--drop {progress.old_id[-4:]}" in halted.value.hint
 
     home.state.set_status(next(key for key in home.user.keys if key.key_id == progress.old_id), "Inactive")
-    with pytest.raises(RotationHalted, match="replaced it, and its grace period ends in 23h"):
+    home.time.sleep(5 * 24 * 3600)
+    with pytest.raises(RotationHalted, match=r"first seen inactive at .*ends in 24h"):
         home.service.rotation.delete_other_key(PROFILE, progress.old_id[-4:])
-    home.time.sleep(25 * 3600)
+    home.time.sleep(23 * 3600)
+    with pytest.raises(RotationHalted, match=r"first seen inactive at .*ends in 1h"):
+        home.service.rotation.delete_other_key(PROFILE, progress.old_id[-4:])
+    home.time.sleep(2 * 3600)
     home.service.rotation.delete_other_key(PROFILE, progress.old_id[-4:])
     assert list(statuses(home)) == [progress.new_id]
     assert PROFILE not in previous_keys(home.service.context)
