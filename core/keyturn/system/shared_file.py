@@ -42,7 +42,7 @@ from keyturn.system.ownership import (
 )
 
 _LOG = logging.getLogger(__name__)
-#: Seconds for which a file must be unchanged before its bytes count (safety.md 2.1, step 3).
+#: Seconds for which a file must be unchanged before its bytes count.
 QUIET = 0.030
 #: The same for an empty file, in seconds, because a program that truncates may take time before it writes.
 QUIET_EMPTY = 0.500
@@ -111,10 +111,10 @@ def find_target(path: Path) -> Target:
         status = real.lstat()
     folder_status = folder.stat()
     found = () if status is None else _check_file(path, real, status)
-    for unsafe in (*found, *_check_owner(path, folder, folder_status)):
+    for unsafe in (*found, *_check_owner(path, real, folder, folder_status)):
         raise UnsafeFile(
             f"Could not write {path}",
-            f"members of a group may write {_label(path, Path(unsafe.path))}",
+            f"members of a group may write {label(path, real, Path(unsafe.path))}",
             f"Run: chmod g-w {shlex.quote(unsafe.path)}",
         )
     return Target(path, real, status, f"{folder_status.st_dev}:{folder_status.st_ino}:{real.name}")
@@ -140,10 +140,10 @@ def find_group_write(path: Path, home: Path) -> tuple[GroupWrite, ...]:
                 raise _mounted(path)
     else:
         check_creatable(real.parent)
-    found += _check_owner(path, real_folder, real_folder.stat())
+    found += _check_owner(path, real, real_folder, real_folder.stat())
     real_home = Path(os.path.realpath(home))
     if real_home in real_folder.parents:
-        found += _check_owner(path, real_home, real_home.stat())
+        found += _check_owner(path, real, real_home, real_home.stat())
     check_writable(real_folder)
     return tuple(found)
 
@@ -218,15 +218,15 @@ def _check_file(path: Path, real: Path, status: os.stat_result) -> tuple[GroupWr
         raise UnsafeFile(
             f"Could not write {path}", "it is read-only", f"Run: chmod u+w {shlex.quote(str(real))}"
         )
-    return _check_owner(path, real, status)
+    return _check_owner(path, real, real, status)
 
 
-def _check_owner(path: Path, checked: Path, status: os.stat_result) -> tuple[GroupWrite, ...]:
-    """Return the file or folder `checked` if a group may write it.
+def _check_owner(path: Path, real: Path, checked: Path, status: os.stat_result) -> tuple[GroupWrite, ...]:
+    """Return `checked`, which is the file `real` or a folder above it, if a group may write it.
 
     :raises UnsafeFile: if it belongs to another user, or everybody may write it.
     """
-    shown = _label(path, checked)
+    shown = label(path, real, checked)
     if status.st_uid != os.geteuid():
         raise UnsafeFile(
             f"Could not write {path}",
@@ -243,9 +243,14 @@ def _check_owner(path: Path, checked: Path, status: os.stat_result) -> tuple[Gro
     return (GroupWrite(str(checked), mode),) if group_can_write(checked, status) else ()
 
 
-def _label(path: Path, checked: Path) -> str:
-    """Return how an error about the file `path` names `checked`: the file itself, or a folder above it."""
-    return "it" if checked.name == path.name else f"its folder {checked}"
+def label(path: Path, real: Path, checked: Path) -> str:
+    """Return how an error about the file `path` names `checked`: the file itself, or a folder above it.
+
+    :param real: the file behind the links.
+    """
+    if checked == real:
+        return "it" if real.name == path.name else f"the linked file {real}"
+    return f"its folder {checked}" if checked == real.parent else f"the folder {checked} above it"
 
 
 def _file_type(mode: int) -> str:

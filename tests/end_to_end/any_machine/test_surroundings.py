@@ -87,6 +87,18 @@ def test_few_open_files_are_one_line_at_once(newcomer: Person) -> None:
         assert "ulimit -n" in done.stderr
 
 
+def test_a_linked_file_that_everybody_may_write_is_not_called_a_folder(newcomer: Person) -> None:
+    newcomer.makes_vault()
+    real = newcomer.sandbox.home / "dotfiles" / "aws-creds"
+    real.parent.mkdir(mode=0o700)
+    newcomer.credentials.rename(real)
+    newcomer.credentials.symlink_to(real)
+    real.chmod(0o666)
+    done = newcomer.keyturn("adopt", "ci-deploy", "--yes")
+    assert (done.returncode, done.stderr.count("\n")) == (5, 1), done.stderr
+    assert f"everybody may write the linked file {real}. " in done.stderr
+
+
 @pytest.mark.parametrize("variable", ["PYTHONPATH", "PYTHONINSPECT", "PYTHONSTARTUP", "PYTHONWARNINGS"])
 def test_pythons_variables_do_not_reach_the_process_that_reads_a_passphrase(
     newcomer: Person, tmp_path: Path, variable: str
