@@ -193,9 +193,17 @@ class ChangeRefused(KeyturnError):
 def newer_file(what: str, version: object, supported: int) -> ChangeRefused:
     """Return the error for a file of keyturn that a later version wrote, so that this one must not write
     it."""
-    return ChangeRefused(
-        what, f"written by a newer keyturn (version {version}, this one supports {supported})", UPGRADE
-    )
+    return ChangeRefused(what, _newer(version, supported), UPGRADE)
+
+
+def newer_vault_file(what: str, version: object, supported: int) -> VaultNewer:
+    """Return the error for an encrypted file, or its index, that a later version wrote, so that this one
+    cannot read it."""
+    return VaultNewer(what, _newer(version, supported), UPGRADE)
+
+
+def _newer(version: object, supported: int) -> str:
+    return f"written by a newer keyturn (version {version}, this one supports {supported})"
 
 
 class UnparsableFile(ChangeRefused):

@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from keyturn.model.errors import UPGRADE, NotFound, VaultCorrupt, VaultNewer
+from keyturn.model.errors import NotFound, VaultCorrupt, newer_vault_file
 from keyturn.model.json_codec import OTHER, OtherFields, keys_of, stored, to_table
 from keyturn.system.clock import Clock
 from keyturn.system.files import lock_for_change
@@ -200,9 +200,7 @@ def _decode(data: bytes) -> _Index:
         content = json.loads(data)
         version = content["version"]
         if isinstance(version, int) and version > VERSION:
-            raise VaultNewer(
-                _NAME, f"written by a newer keyturn (version {version}, this one supports {VERSION})", UPGRADE
-            )
+            raise newer_vault_file(_NAME, version, VERSION)
         entries = tuple(_entry(row) for row in content["entries"])
         number = content["next"]
         others = {key: value for key, value in content.items() if key not in ("version", *keys_of(_Index))}

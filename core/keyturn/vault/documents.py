@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from keyturn.model.errors import UPGRADE, VaultCorrupt, VaultNewer
+from keyturn.model.errors import VaultCorrupt, newer_vault_file
 from keyturn.vault.age import RESTORE_HINT
 
 VERSION = 1
@@ -81,9 +81,7 @@ def decode(data: bytes, kind: str, what: str) -> Document:
     content = _json(data)
     version = content.get("version")
     if _is_number(version) and version > VERSION:
-        raise VaultNewer(
-            what, f"written by a newer keyturn (version {version}, this one supports {VERSION})", UPGRADE
-        )
+        raise newer_vault_file(what, version, VERSION)
     generation, entries, identity = content.get("generation"), content.get("entries"), content.get("identity")
     definitions = content.get("definitions")
     if not (

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.model.errors import (
-    UPGRADE,
     FileChanged,
     Remedy,
     UnsafeFile,
     VaultCorrupt,
     VaultError,
     VaultNewer,
+    newer_vault_file,
 )
 from keyturn.operations.rotation.record import record_from_table
 from keyturn.system.files import discard, lock_for_change
@@ -300,9 +300,7 @@ def _decode(plain: bytes, what: str) -> _Content:
         content = None
     version = content.get("version") if isinstance(content, dict) else None
     if type(version) is int and version > VERSION:
-        raise VaultNewer(
-            what, f"written by a newer keyturn (version {version}, this one supports {VERSION})", UPGRADE
-        )
+        raise newer_vault_file(what, version, VERSION)
     match content:
         case {"version": 1, "kind": "rotation", "serial": int(serial), "record": dict(record), **rest}:
             with contextlib.suppress(ValueError):
