@@ -27,7 +27,7 @@ class IdGenerator:
         )
 
     def key_id(self, prefix: str, account: str) -> str:
-        """Return an access key ID (`AKIA`, `ASIA`) that encodes the account (aws-facts 6): the first six of
+        """Return an access key ID (`AKIA`, `ASIA`) that encodes the account: the first six of
         its ten bytes are one set bit, 40 bits of account and seven bits without meaning here."""
         head = (1 << 47) | (int(account) << 7) | self._random.getrandbits(7)
         tail = self._random.getrandbits(32)

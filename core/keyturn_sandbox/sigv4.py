@@ -20,8 +20,8 @@ from keyturn_sandbox.aws_errors import (
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 WINDOW = timedelta(minutes=15)
-"""Maximum difference between the request's time and the service's, in both directions, for STS and IAM
-(aws-facts 4)."""
+"""Maximum difference between the request's time and the service's, in both directions, for STS and IAM.
+"""
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 

@@ -16,7 +16,7 @@ from keyturn_sandbox.policy.principals import ABSENT, AccessKey, MfaDevice, Orig
 from keyturn_sandbox.services.session_options import NO_TAGS, Tags
 
 KEY_QUOTA = 2
-"""Access keys per user, inactive ones included (aws-facts 5)."""
+"""Access keys per user, inactive ones included (IAM quotas)."""
 DEVICE_QUOTA = 8
 """MFA devices per user."""
 

@@ -25,7 +25,7 @@ START = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 
 
 def account_from(key_id: str) -> str:
-    """Return the account in a key ID, by the published computation (aws-facts 6)."""
+    """Return the account in a key ID, by the published computation."""
     head = int.from_bytes(base64.b32decode(key_id[4:20])[:6], "big")
     return format((head & 0x7FFFFFFFFF80) >> 7, "012d")
 

@@ -1,4 +1,4 @@
-"""Bytes that the app sends over the line, counted on a real pty (ui.md, E5), and bytes that it never
+"""Bytes that the app sends over the line, counted on a real pty, and bytes that it never
 sends."""
 
 from __future__ import annotations

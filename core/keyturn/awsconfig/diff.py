@@ -20,8 +20,7 @@ _SECRET_SETTING = re.compile(
 )
 #: The arguments of another program's `credential_process` may hold a password.
 _PROCESS_SETTING = re.compile(r"^([\s#;]*credential_process\s*[=:]\s*)(\S+)(.*)$", re.IGNORECASE)
-#: Matches text with the shape of a secret access key or token anywhere in a line, comments included
-#: (aws-facts 6).
+#: Matches text with the shape of a secret access key or token anywhere in a line, comments included.
 _SECRET_SHAPE = re.compile(
     r"(?<![A-Za-z0-9/+])(?:[A-Za-z0-9/+]{40}|[A-Za-z0-9/+]{100,}={0,2})(?![A-Za-z0-9/+=])"
 )

@@ -16,7 +16,7 @@ from keyturn.model.errors import ChangeRefused, UnparsableFile, UsageError
 _KEY = re.compile(r"[a-z0-9_]+")
 #: Characters that some reader takes as a line end, and control characters. A tab is allowed inside a value.
 _FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-#: Go, JavaScript and Java start a comment here, inside a value (aws-facts 1.1).
+#: Go, JavaScript and Java start a comment here, inside a value.
 _INLINE_COMMENT = re.compile(r"(^|[ \t])[#;]")
 _SETTING_START = re.compile(rb"^(?P<name>[^=:]*)(?P<delimiter>[=:])(?P<space>[ \t]*)")
 
@@ -29,7 +29,7 @@ def set_items(
 
     :param before_key: insert missing items before this key if the section has it, otherwise after the last
         item. A missing section is appended to the file.
-    :raises UsageError: if some AWS SDK would misread a name, key or value (aws-facts 1.3); the message omits
+    :raises UsageError: if some AWS SDK would misread a name, key or value; the message omits
         the value.
     :raises ChangeRefused: if the section is `[DEFAULT]`, or one of several that name the same profile.
     """

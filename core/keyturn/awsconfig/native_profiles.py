@@ -211,7 +211,7 @@ def _aws_mfa_expiry(text: str | None) -> datetime | None:
         return None
 
 
-#: The settings that adopt removes (aws-facts 1.5). Region, output, account, endpoints and nested blocks stay.
+#: The settings that adopt removes. Region, output, account, endpoints and nested blocks stay.
 CREDENTIAL_KEYS = frozenset(
     {
         "aws_access_key_id",

@@ -1,5 +1,5 @@
 """Resolution of the credentials of an explicitly named profile, as botocore does it, and the errors it would
-raise (aws-facts 2.1).
+raise.
 
 Pure. The order and the error texts are those of botocore 1.44.5, `credentials.py`: role, web identity, SSO,
 keys of the credentials file, login, process, keys of the config file.
@@ -310,7 +310,7 @@ def _keys(name: str, document: Document | None, section: Section | None, kind: F
 
 
 def _check_key_kind(resolution: Resolution, key_id: str) -> Resolution:
-    """Return `resolution`, with a problem if AWS is certain to reject the keys (aws-facts 6)."""
+    """Return `resolution`, with a problem if AWS is certain to reject the keys."""
     if key_ids.is_temporary(key_id) and not resolution.token:
         problem = "its temporary key has no aws_session_token: AWS rejects it"
         return replace(resolution, kind=Kind.STATIC_SESSION, problem=problem)

@@ -1,5 +1,4 @@
-"""Caches of the AWS CLI and SDKs, read and never written: the expiry of native sessions (aws-facts 7.1,
-8)."""
+"""Caches of the AWS CLI and SDKs, read and never written: the expiry of native sessions."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The only writer of the shared files: no torn file, no lost edit of any program, no wider permissions
-(safety.md 2.1)."""
+"""The only writer of the shared files: no torn file, no lost edit of any program, no wider permissions."""
 
 from __future__ import annotations
 
@@ -420,7 +419,7 @@ class _WriteAttempt:
 
 
 def _quiet_time(data: bytes, *, kind: FileKind, known_sections: Collection[str] = ()) -> float:
-    """Return the seconds for which a file must be unchanged before `data` counts (safety.md 2.1, step 3).
+    """Return the seconds for which a file must be unchanged before `data` counts.
 
     :param known_sections: headers that the file had at the last look. If one is missing, or botocore rejects
         the file, another program is probably writing it.

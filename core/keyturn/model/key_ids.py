@@ -1,4 +1,4 @@
-"""Facts that an access key id encodes: account and key type (aws-facts 6)."""
+"""Facts that an access key id encodes: account and key type."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from keyturn.model.secret import Secret
 DEFAULT_ROTATION_DAYS = 90
 #: Share of its policy from which on a key is due.
 ROTATION_WARN_SHARE = 0.75
-#: A profile that was requested within this time is in use (product.md, Words).
+#: A profile that was requested within this time is in use.
 IN_USE_FOR = timedelta(hours=24)
 
 
@@ -353,7 +353,7 @@ def session_state(session: Session | None, now: datetime) -> State:
 
 
 def state_of(profile: Profile, vault: VaultState, now: datetime) -> State:
-    """Return the state of a profile's delivered credentials (product.md, `list --json`)."""
+    """Return the state of a profile's delivered credentials, as `list --json` prints it."""
     if profile.problem is not None:
         return State.BROKEN
     if profile.delivers_key or profile.plaintext_key:

@@ -145,7 +145,7 @@ class Inventory:
         source.
 
         Key id and secret come from the same file. The credentials file takes precedence over
-        `credential_process`, and that over the config file (aws-facts 2.1).
+        `credential_process`, and that over the config file, as in botocore.
         """
         credentials = self._credentials_in(FileKind.CREDENTIALS, name)
         if credentials is not None:

@@ -328,7 +328,7 @@ class AssumeRoleProvider(CredentialProvider):
         """Assume the role with the MFA session of its user, so that one code serves all roles of that user.
 
         Return None if AssumeRole needs the code itself: for a duration above the one hour of role chaining
-        (aws-facts 4), or if no MFA session can be obtained.
+        (IAM User Guide), or if no MFA session can be obtained.
         """
         sources, params, clock = self.sources, self.params, self.sources.clock
         without_code = replace(params, mfa_serial=None)

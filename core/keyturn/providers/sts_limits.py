@@ -1,6 +1,4 @@
-"""STS limits: durations, names, tags and policies, checked before a request is sent (STS API reference,
-aws-facts 4).
-"""
+"""STS limits: durations, names, tags and policies, checked before a request is sent (STS API reference)."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ _NEEDS_MFA: Statement = {
     "Resource": "*",
     "Condition": {"BoolIfExists": {"aws:MultiFactorAuthPresent": "false"}},
 }
-"""The policy of aws-facts 5. `BoolIfExists` counts an absent key as a match, so a long-term key is denied
-just like a session without MFA."""
+"""The policy of the IAM User Guide for users who manage their own credentials. `BoolIfExists` counts an
+absent key as a match, so a long-term key is denied just like a session without MFA."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def decide(call: VerifiedCall, action: str, resource: str, context: Context) -> 
     if caller.user is None or not caller.user.is_root:
         layers["identity-based"] = _statements(caller.principal, call.now)
     if session is not None and (session.policies is not None or session.origin is Origin.FEDERATION_TOKEN):
-        # GetFederationToken without a session policy gives no permission at all (aws-facts 4).
+        # GetFederationToken without a session policy gives no permission at all (STS API reference).
         layers["session"] = session.policies or ()
     verdicts = {
         verdict_for(statements, action=action, resource=resource, context=context): kind

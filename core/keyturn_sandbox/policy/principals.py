@@ -107,7 +107,7 @@ class User(_Principal):
 
     created: datetime
     iam_needs_mfa: bool = False
-    """Has the policy that denies nearly everything without MFA (aws-facts 5)."""
+    """Has the policy that denies nearly everything without MFA."""
     policies: tuple[Statement, ...] | None = None
     """Identity policies; None for the default, which allows users to manage their own keys."""
     change: Change[tuple[Statement, ...] | None] | None = None

@@ -116,7 +116,7 @@ def get_access_key_info(call: VerifiedCall) -> Result:
 
 
 def _account_in(key_id: str) -> str:
-    """Return the account that a key ID encodes (aws-facts 6)."""
+    """Return the account that a key ID encodes."""
     try:
         number = int.from_bytes(base64.b32decode(key_id[4:20])[:6], "big")
     except binascii.Error:
@@ -255,7 +255,7 @@ def _role_context(call: VerifiedCall, mfa_at: datetime | None, tags: Tags, sourc
 
 def _role_duration(call: VerifiedCall, role: Role) -> timedelta:
     """Return the session's duration: at most one hour for a caller with temporary credentials (role chaining,
-    and GetSessionToken by aws-facts 4), otherwise at most the role's maximum."""
+    and credentials of GetSessionToken), otherwise at most the role's maximum."""
     seconds = int(call.params.get("DurationSeconds", ROLE_SECONDS))
     if seconds > role.max_session:
         raise validation("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")

@@ -1,5 +1,4 @@
-"""A name or path in a `credential_process` line or a section header is read back unchanged, or refused
-(safety.md, D1, D2)."""
+"""A name or path in a `credential_process` line or a section header is read back unchanged, or refused."""
 
 from __future__ import annotations
 

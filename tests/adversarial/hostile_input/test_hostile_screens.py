@@ -1,5 +1,5 @@
 """Every screen shows foreign text as text: no crash, no action that it could name, nothing for a terminal to
-obey (safety.md, D3 and D4)."""
+obey."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of aws-facts 1.1, row by row, against botocore; lines, edits and refusals."""
+"""Forms of a line, row by row, against botocore; lines, edits and refusals."""
 
 from __future__ import annotations
 

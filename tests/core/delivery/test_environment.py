@@ -97,7 +97,7 @@ def test_an_endpoint_brings_its_address_and_no_credential(
     assert bare["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] is None
 
 
-#: Variables that no AWS client must find beside the keys (aws-facts 1.4).
+#: Variables that no AWS client must find beside the keys.
 @pytest.mark.parametrize(
     "name",
     [

@@ -1,4 +1,4 @@
-"""What botocore reads is bounded: streams, bodies, helpers and token files."""
+"""What botocore reads is bounded: streams, bodies, processes and token files."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _process(code: str) -> LimitedProcess:
     return LimitedProcess([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def test_a_helper_prints_up_to_its_limit() -> None:
+def test_a_process_prints_up_to_its_limit() -> None:
     code = (
         f"import sys; sys.stdout.write('o' * {MAX_BYTES}); sys.stderr.write('e' * {MAX_BYTES}); sys.exit(3)"
     )
@@ -104,7 +104,7 @@ def test_a_helper_prints_up_to_its_limit() -> None:
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_helper_that_prints_without_an_end_is_killed(stream: str) -> None:
+def test_a_process_that_prints_without_an_end_is_killed(stream: str) -> None:
     process = _process(f"import sys\nwhile True: sys.{stream}.write('x' * 65536)")
     with pytest.raises(ValueError, match="more than 1 MiB"):
         process.communicate()

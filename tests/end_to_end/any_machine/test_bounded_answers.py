@@ -1,4 +1,5 @@
-"""Answers of AWS and of helpers, however long or false: one line, a small agent, and no false session."""
+"""Answers of AWS and of a `credential_process`, however long or false: one line, a small agent, and no false
+session."""
 
 from __future__ import annotations
 
@@ -174,7 +175,7 @@ def test_a_session_within_the_tolerance_is_taken(person: Person, impostor: Impos
 
 
 @pytest.mark.parametrize("stream", ["", ">&2"])
-def test_the_output_of_a_helper_is_refused_while_it_is_read(
+def test_the_output_of_a_process_is_refused_while_it_is_read(
     person: Person, impostor: Impostor, stream: str
 ) -> None:
     assert impostor.url
@@ -187,7 +188,7 @@ def test_the_output_of_a_helper_is_refused_while_it_is_read(
     assert _agent_mib(person) < AGENT_MIB
 
 
-def test_a_helper_may_hand_out_a_long_term_key(person: Person, impostor: Impostor) -> None:
+def test_a_process_may_hand_out_a_long_term_key(person: Person, impostor: Impostor) -> None:
     assert impostor.url
     tool = person.sandbox.home / "keys"
     document = {"Version": 1, "AccessKeyId": "AKIAQQQQQQQQQQQQQQQQ", "SecretAccessKey": "w" * 40}

@@ -212,18 +212,18 @@ def test_a_proxy_alone_changes_nothing(person: Person) -> None:
     person.does("refresh", "ci-deploy")
 
 
-def test_a_foreign_helper_runs_with_the_callers_whole_environment_and_is_not_stored(
+def test_a_foreign_process_runs_with_the_callers_whole_environment_and_is_not_stored(
     person: Person, tmp_path: Path
 ) -> None:
     expires = iso(datetime.now(UTC) + timedelta(hours=6))
     for folder in ("one", "two"):
-        helper = tmp_path / folder / "team-creds"
-        helper.parent.mkdir()
+        program = tmp_path / folder / "team-creds"
+        program.parent.mkdir()
         document: dict[str, object] = {"Version": 1, "SecretAccessKey": "s" * 40, "SessionToken": "t"}
         document |= {"AccessKeyId": f"ASIA{folder.upper()}${{TEAM}}EXAMPLE", "Expiration": expires}
         text = json.dumps(document)
-        helper.write_text(f"#!/bin/sh\ncat <<END\n{text}\nEND\n")
-        helper.chmod(0o700)
+        program.write_text(f"#!/bin/sh\ncat <<END\n{text}\nEND\n")
+        program.chmod(0o700)
     with person.config.open("a") as file:
         file.write("\n[profile helped]\ncredential_process = team-creds\nregion = eu-west-1\n")
 

@@ -1,4 +1,4 @@
-"""Every failure of AWS or of the way to it (aws-facts 4), and the words that report it to the user."""
+"""Every failure of AWS or of the way to it, and the words that report it to the user."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _skewed(seconds: float) -> Start:
     return lambda sandbox: sandbox.faults.skew(seconds)
 
 
-#: Errors of AWS itself (aws-facts 4, "Error strings"), and its server errors.
+#: Errors of AWS itself (STS API reference, "Errors"), and its server errors.
 REFUSALS = (
     aws_error("ValidationError",
             "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",

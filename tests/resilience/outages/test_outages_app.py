@@ -20,7 +20,7 @@ from tests.resilience.outages.outage_assertions import digests_of, faults_of_lin
 from tests.tui.conftest import NARROW, UTF8, AppDriver
 
 PROFILE = "ci-audit"
-#: Seconds for which a callback may block the loop, and with it the keyboard (safety.md F1).
+#: Seconds for which a callback may block the loop, and with it the keyboard.
 LONGEST_GAP = 0.1
 TIMEOUT = 60.0
 

@@ -1,4 +1,4 @@
-"""The layout of the screen at each breakpoint, as tables (ui.md, breakpoints)."""
+"""The layout of the screen at each breakpoint, as tables."""
 
 from __future__ import annotations
 

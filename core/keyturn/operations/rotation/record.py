@@ -15,8 +15,8 @@ from keyturn.model.text import masked_key_id
 
 #: Time between the deactivation of the old key and its deletion.
 GRACE_PERIOD = timedelta(hours=24)
-#: A new key may not be known everywhere in IAM for about a minute (aws-facts 5). Until this time has passed,
-#: a refusal of the key proves nothing.
+#: A new key may not be known everywhere in IAM for about a minute, because IAM is eventually consistent
+#: (IAM User Guide). Until this time has passed, a refusal of the key proves nothing.
 PROPAGATION_TIME = timedelta(seconds=120)
 
 

@@ -19,8 +19,7 @@ from keyturn.operations.rotation.record import Record, Step
 from keyturn.operations.rotation.state_machine import NextStep
 from keyturn.profiles.status import source_of
 
-#: Successful calls in a row before a key is relied on, because results vary while IAM propagates a key
-#: (aws-facts 5).
+#: Successful calls in a row before a key is relied on, because results vary while IAM propagates a key.
 VERIFY_CALLS = 3
 #: Seconds between these calls, because calls at the same moment may reach the same server.
 VERIFY_PAUSE = 1.0
