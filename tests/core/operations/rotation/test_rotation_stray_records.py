@@ -23,7 +23,7 @@ from keyturn.model.errors import (
 from keyturn.operations.rotation.journal import Journal
 from keyturn.operations.rotation.record import Step
 from keyturn.operations.rotation.record_store import journal_of, records
-from keyturn.operations.rotation.vault_keys import previous_keys
+from keyturn.operations.rotation.vault_keys import first_seen_inactive, previous_keys
 from tests.core.operations.rotation.rotation_home import PROFILE, Home
 from tests.core.operations.rotation.rotation_states import run_until, statuses
 
@@ -71,6 +71,21 @@ def test_a_key_that_only_a_lost_record_knew_is_not_given_up_by_a_release(home: H
     home.service.rotation.delete_other_key(PROFILE, progress.old_id[-4:])
     assert list(statuses(home)) == [progress.new_id]
     assert PROFILE not in previous_keys(home.service.context)
+
+
+@pytest.mark.parametrize("stored", ["2999-01-01T00:00:00+00:00", "2020-01-01T00:00:00", "never", 7])
+def test_a_grace_period_does_not_depend_on_an_invalid_time(home: Home, stored: object) -> None:
+    progress = run_until(home, Step.STORED)
+    context = home.service.context
+
+    def edit(entries: dict[str, dict[str, Any]]) -> None:
+        entries[f"key/{PROFILE}"]["previous"]["seen_inactive"] = stored
+
+    context.vault.change_keys(edit)
+    now = context.clock()
+    assert first_seen_inactive(context, progress.old_id) >= now
+    home.time.sleep(3600)
+    assert first_seen_inactive(context, progress.old_id) < context.clock()
 
 
 @pytest.mark.parametrize("is_listed", [True, False])
