@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from keyturn.agent import rpc_client, shutdown
@@ -67,6 +68,8 @@ from keyturn.vault.vault import Vault
 
 #: Timeout of a status request. A running agent answers in a fraction of a millisecond.
 STATUS_SECONDS = 0.5
+#: Timeout of a status request that decides if an agent is replaced.
+AWAIT_SECONDS = 10.0
 #: Timeout of an operation, which may wait for AWS and for another process that calls AWS.
 OPERATION_SECONDS = 110.0
 #: Timeout of an operation that opens the passphrase slot, which takes long on a busy machine and has limits
@@ -434,7 +437,7 @@ class CredentialService:
 
     def lock(self) -> None:
         """Stop the agent and forget the identity in this process too."""
-        shutdown.lock(self.paths.socket)
+        shutdown.lock_all(self.paths.sockets)
         self.context.vault.forget()
 
     def keyring_backend(self) -> str | None:
@@ -460,7 +463,7 @@ class CredentialService:
         self, passphrase: Secret | None = None, recovery_key: Secret | None = None
     ) -> tuple[str, ...]:
         """Stop the agent and restore the vault; see :func:`keyturn.operations.vault.restore`."""
-        shutdown.lock(self.paths.socket)
+        shutdown.lock_all(self.paths.sockets)
         return vault.restore(self.context, passphrase, recovery_key)
 
     def export_vault(self, passphrase: Secret) -> bytes:
@@ -494,7 +497,7 @@ class CredentialService:
 
         :raises AgentUnavailable: if no agent runs; then nothing is renewed anyway.
         """
-        rpc_client.call(self.paths.socket, {"op": "pause" if paused else "resume"})
+        rpc_client.call(self.agent_socket, {"op": "pause" if paused else "resume"})
 
     def renew_due(self, may_go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
         """See :meth:`keyturn.operations.credentials.auto_renew.AutoRenewal.run`."""
@@ -518,15 +521,18 @@ class CredentialService:
     def needs_new_agent(self) -> bool:
         """Return True if an agent of another build of keyturn runs. It serves; the next unlock replaces
         it."""
-        agent = self._find_agent()
+        # On a busy machine one answers late, and one that is overlooked would go on with its old build.
+        agent = self._find_agent(AWAIT_SECONDS)
         return agent is not None and not agent.is_current
 
-    def _find_agent(self) -> Agent | None:
+    @property
+    def agent_socket(self) -> Path:
+        """The socket of the agent that runs, or the one at which an agent would listen."""
+        return rpc_client.find_socket(self.context.paths.sockets)
+
+    def _find_agent(self, seconds: float = STATUS_SECONDS) -> Agent | None:
         """Return the agent that answers, or None if there is none or `use_agent` is False."""
-        socket = self.context.paths.socket
-        if not self._use_agent or not socket.exists():
-            return None
-        return rpc_client.find_agent(socket, STATUS_SECONDS)
+        return rpc_client.find_agent(self.agent_socket, seconds) if self._use_agent else None
 
     def _run(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run an operation where the vault is open. If none is, open the vault with the system keyring if
@@ -566,7 +572,7 @@ class CredentialService:
         if context.vault.state() is VaultState.OPEN:
             return operation.function(context, *args, **kwargs)
         if self._use_agent:
-            socket, files = context.paths.socket, registry.shared_files(context)
+            socket, files = self.agent_socket, registry.shared_files(context)
             arguments = {**operation.arguments(*args, **kwargs), "files": files}
             has_passphrase = arguments.get("passphrase") is not None
             seconds = PASSPHRASE_OPERATION_SECONDS if has_passphrase else OPERATION_SECONDS

@@ -155,9 +155,9 @@ def _in_sandbox(words: list[str]) -> int:
     import signal
     from pathlib import Path
 
-    from keyturn.agent.shutdown import lock
+    from keyturn.agent.shutdown import lock_all
     from keyturn.model.errors import UsageError
-    from keyturn.storage.raw_paths import socket_path
+    from keyturn.storage.raw_paths import socket_paths
     from keyturn_sandbox import Sandbox
     from keyturn_sandbox.seed_managed import furnish
 
@@ -184,7 +184,7 @@ def _in_sandbox(words: list[str]) -> int:
                 _without_typeahead(lambda: furnish(sandbox, os.environ))
             return _run(words)
         finally:
-            lock(Path(socket_path(os.environ)))
+            lock_all(Path(path) for path in socket_paths(os.environ))
 
 
 def _without_typeahead(callback: Callable[[], None]) -> None:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
-from keyturn.agent.listener import acquire, add_listener
+from keyturn.agent.build import build
 from keyturn.agent.protocol import error_line, result_line
-from keyturn.agent.rpc_client import is_answering
 from keyturn.agent.server import AgentServer, ServicePort
-from keyturn.agent.succession import Predecessor, find_predecessor, take_over
+from keyturn.agent.succession import Succession, prepare_succession
 from keyturn.agent.wire import REQUEST_LIMIT
 from keyturn.model.errors import KeyturnError, UsageError
 from keyturn.model.secret import Secret
-from keyturn.storage.raw_paths import forward_path, socket_path, state_folder
+from keyturn.storage.raw_paths import forward_path, socket_paths, state_folder
 from keyturn.system import log, secret_channel
 from keyturn.system.background_process import connect_to_starter, detach, stop_on_signals
 from keyturn.system.clock import clock_for
 
 #: Seconds that a locked agent waits for one that it has replaced, because that one holds the identity too.
 PREDECESSOR_SECONDS = 8.0
+#: Seconds to wait for the starter to read the reply. It does so at once unless it was stopped.
+STARTER_SECONDS = 10.0
+
+Result = TypeVar("Result")
 
 OpenService = Callable[[Mapping[str, str], Secret | None, Secret | None], ServicePort]
 """Opens the vault with a passphrase, a recovery key or, given neither, the system keyring. Raises
@@ -34,15 +37,39 @@ def run_agent(open_service: OpenService) -> NoReturn:
     that replaces it.
 
     Reads one JSON line, `{"passphrase": ...}`, `{"recovery_key": ...}` or `{}`, and writes one answer line.
-    The result is true once the vault is open and an agent answers on the socket (this one or another). Then
-    serves until locked.
+    The result is true once the vault is open and all is prepared. The starter closes its side when it has
+    read that. Only then, when it no longer kills this process, are the sockets taken, on which an agent of
+    another build may be serving. Then the channel is closed, after a second line if that failed, and the
+    agent serves until locked.
     """
     connect_to_starter("The agent cannot be started directly. Run: keyturn vault unlock")
     detach()
+    build()  # before an upgrade can replace the files
     log.open_log(Path(state_folder(os.environ)))
-    predecessor = None
+    server, succession = _answered(lambda: _open_server(open_service)) or (None, None)
+    is_told = secret_channel.reply(result_line(result=True))
+    if server is None or succession is None or not is_told:
+        _give_up(succession)
+    stop_on_signals(server.stop)
+    secret_channel.wait_for_end(STARTER_SECONDS)
+    if not _answered(succession.begin):
+        _give_up(succession)  # another successor serves
+    secret_channel.disconnect(0, 1, 2)
+    succession.lock_predecessors()
     try:
-        server, predecessor = _open_server(open_service)
+        server.serve()
+    except Exception as error:  # noqa: BLE001 - the boundary of the process: logged, never shown
+        log.record_unexpected(error)
+    succession.wait(PREDECESSOR_SECONDS)
+    # Exit without cleanup: the identity is gone with this process's memory at once, regardless of blocked
+    # threads. Only then does the kernel close the connection of the client that requested the lock.
+    os._exit(0)
+
+
+def _answered(step: Callable[[], Result]) -> Result:
+    """Return the result of `step`, or answer its error and exit."""
+    try:
+        return step()
     except KeyturnError as error:
         secret_channel.reply(error_line(error))
         os._exit(error.exit_code)
@@ -56,50 +83,31 @@ def run_agent(open_service: OpenService) -> NoReturn:
             )
         )
         os._exit(1)
-    if server is not None:
-        stop_on_signals(server.stop)
-    is_told = secret_channel.reply(result_line(result=True))
-    # A predecessor's sockets are taken already, so somebody must serve even if the starter is gone.
-    if server is None or not (is_told or predecessor is not None):
-        os._exit(0)
-    secret_channel.disconnect(0, 1, 2)
-    if predecessor is not None:
-        predecessor.lock()
-    try:
-        server.serve()
-    except Exception as error:  # noqa: BLE001 - the boundary of the process: logged, never shown
-        log.record_unexpected(error)
-    if predecessor is not None:
-        predecessor.wait(PREDECESSOR_SECONDS)
-    # Exit without cleanup: the identity is gone with this process's memory at once, regardless of blocked
-    # threads. Only then does the kernel close the connection of the client that requested the lock.
+
+
+def _give_up(succession: Succession | None) -> NoReturn:
+    if succession is not None:
+        succession.close()
     os._exit(0)
 
 
-def _open_server(open_service: OpenService) -> tuple[AgentServer | None, Predecessor | None]:
-    """Return the server, or None if another agent of this build already answers, and the agent of another
-    build that it replaces.
-    """
+def _open_server(open_service: OpenService) -> tuple[AgentServer, Succession] | None:
+    """Return the server and its sockets, or None if another agent of this build already answers."""
     passphrase, recovery_key = _read_unlock_secret()
     service = open_service(os.environ, passphrase, recovery_key)
-    path, predecessor = Path(socket_path(os.environ)), None
-    taken = take_over(path) if find_predecessor(path) is not None else None
-    if taken is not None:
-        listener, predecessor = taken
-    else:
-        acquired = acquire(path, is_answering)
-        if acquired is None:
-            return None, None
-        listener = acquired
+    sockets = [Path(path) for path in socket_paths(os.environ)]
+    succession = prepare_succession(sockets, Path(forward_path(os.environ)))
+    if succession is None:
+        return None
     server = AgentServer(
         service,
-        listener,
-        forward=add_listener(listener, Path(forward_path(os.environ))),
+        succession.listener,
+        forward=succession.forward,
         clock=clock_for(os.environ),
         report=log.record_unexpected,
-        paused=predecessor is not None and predecessor.agent.paused,
+        paused=succession.paused,
     )
-    return server, predecessor
+    return server, succession
 
 
 def _read_unlock_secret() -> tuple[Secret | None, Secret | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +19,8 @@ from keyturn.system.hardening import agent_environment
 #: Seconds. The vault's own limits end an attempt to open it that hangs, and name the reason. On a machine
 #: that gives next to no CPU time, the start of the interpreter takes long as well.
 TIMEOUT = 600.0
+#: Seconds to wait until an agent that has opened the vault has taken the sockets.
+_TAKEOVER_SECONDS = 20.0
 
 
 def start_agent(
@@ -51,8 +55,24 @@ def start_agent(
         raise _unavailable(f"it did not open the vault within {wait_text(timeout)}") from None
     except OSError as error:
         raise _unavailable(f"{error}") from error
-    channel.close()
-    parse_answer(answer)
+    with contextlib.closing(channel):
+        parse_answer(answer)
+        # The agent takes the sockets once it knows that it is not killed any more. Then it closes it.
+        with contextlib.suppress(OSError):
+            channel.shutdown(socket.SHUT_WR)
+        last = _read_to_end(channel)
+    if last:
+        parse_answer(last)
+
+
+def _read_to_end(channel: socket.socket) -> bytes:
+    """Return what the agent sends before it closes the channel: an error, or nothing."""
+    channel.settimeout(_TAKEOVER_SECONDS)
+    answer = b""
+    with contextlib.suppress(OSError):  # a slow agent goes on without its starter
+        while chunk := channel.recv(65536):
+            answer += chunk
+    return answer
 
 
 def environment(paths: Paths, environ: Mapping[str, str]) -> dict[str, str]:

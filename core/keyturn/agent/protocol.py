@@ -34,7 +34,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from keyturn.agent.wire import ANSWER_LIMIT, BUILD, DOCUMENT_END, REQUEST_LIMIT, RESULT_START, VERSION
+from keyturn.agent.build import build
+from keyturn.agent.wire import ANSWER_LIMIT, DOCUMENT_END, REQUEST_LIMIT, RESULT_START, VERSION
 from keyturn.model import errors
 from keyturn.model.errors import (
     RUN,
@@ -102,13 +103,14 @@ class Agent:
     pid: int
     paused: bool
     """Auto-renewal is paused."""
-    build: int = BUILD
-    """Build of keyturn that it runs."""
+    build: int
+    """Build of keyturn that it runs (:mod:`keyturn.agent.build`); 0 for the first release, which sends
+    none."""
 
     @property
     def is_current(self) -> bool:
         """Return True if it runs this build of keyturn."""
-        return self.build == BUILD
+        return self.build == build()
 
 
 def request_line(op: str, **fields: object) -> bytes:

@@ -10,14 +10,14 @@ import sys
 import time
 
 from keyturn.agent import wire
-from keyturn.storage.raw_paths import config_folder, forwarded_path, socket_path
+from keyturn.storage.raw_paths import config_folder, forwarded_path, socket_paths
 from keyturn.system.caller_variables import caller_variables
 from keyturn.system.unix_peer import peer_pid, peer_uid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
     from threading import Event
     from typing import Any
@@ -217,20 +217,30 @@ def credential_process(argv: Sequence[str], environ: Mapping[str, str]) -> int |
     args = argv[1:] if argv[:1] == ["--"] else argv
     if len(args) != 1 or (args is argv and args[0].startswith("-")):
         return None
+    request = wire.document_request(args[0], caller_variables(environ))
     try:
-        request = wire.document_request(args[0], caller_variables(environ))
-        answer = ask(socket_path(environ), request, TIMEOUT)
-    except AgentNotRunning:
-        return _answer_without_agent(args[0], environ)
+        answer = _ask_first(socket_paths(environ), request)
     except NoAgent:
         return None
     except TimeoutError as error:
         _write(2, f"keyturn: {_unresponsive_error(error, TIMEOUT).line()}\n".encode())
         return 1
+    if answer is None:
+        return _answer_without_agent(args[0], environ)
     document = wire.document_in(answer)
     if document is None:
         return _print_error(answer, environ)
     return _document_from_agent(document)
+
+
+def _ask_first(paths: Iterable[str], request: bytes) -> bytes | None:
+    """Return the answer of the first agent that runs at one of `paths`, or None. Raises as :func:`ask`."""
+    for path in paths:
+        try:
+            return ask(path, request, TIMEOUT)
+        except AgentNotRunning:
+            continue
+    return None
 
 
 def _document_from_agent(document: bytes) -> int:
@@ -364,18 +374,54 @@ def is_answering(socket: Path, timeout: float = 1.0) -> bool:
     return find_agent(socket, timeout) is not None
 
 
+def find_socket(sockets: Sequence[Path]) -> Path:
+    """Return the first of `sockets` at which a process of this user listens, or the first one if none
+    does."""
+    for socket in sockets:
+        try:
+            connect(str(socket), 1.0).close()
+        except AgentUnresponsive:
+            return socket
+        except NoAgent:
+            continue
+        return socket
+    return sockets[0]
+
+
 def find_agent(socket: Path, timeout: float = 1.0) -> Agent | None:
     """Return the agent with this protocol version that answers at `socket`, or None."""
-    from keyturn.agent.protocol import Agent
-    from keyturn.model.errors import KeyturnError
+    from keyturn.model.errors import AgentHangs
 
     try:
-        status = call(socket, {"op": "status"}, timeout)
+        return await_agent(socket, timeout)
+    except AgentHangs:
+        return None
+
+
+def await_agent(socket: Path, timeout: float) -> Agent | None:
+    """Return the agent with this protocol version that runs at `socket`, or None if none does.
+
+    :raises AgentHangs: if a process listens there and does not answer within `timeout` seconds.
+    """
+    from keyturn.agent.protocol import RESTART_HINT, Agent, parse_answer
+    from keyturn.model.errors import AgentHangs, KeyturnError
+
+    try:
+        status = parse_answer(ask(str(socket), wire.STATUS_REQUEST, timeout))
+    except NoAgent:
+        return None
+    except TimeoutError as error:
+        raise AgentHangs(
+            "Agent does not respond", str(error) or f"no answer within {timeout:g} s", RESTART_HINT
+        ) from error
+    except KeyturnError:
+        return None
+    try:
         build = status.get("build", 0)
         return Agent(
             int(status["pid"]), paused=bool(status.get("paused")), build=build if type(build) is int else 0
         )
-    except (KeyturnError, LookupError, TypeError, ValueError, AttributeError):
+    except (LookupError, TypeError, ValueError, AttributeError):
         return None
 
 

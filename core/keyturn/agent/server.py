@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from keyturn import __version__
+from keyturn.agent.build import build
 from keyturn.agent.listener import Listener
 from keyturn.agent.protocol import (
     Request,
@@ -24,7 +25,7 @@ from keyturn.agent.protocol import (
     require_forwardable,
     result_line,
 )
-from keyturn.agent.wire import BUILD, REQUEST_LIMIT
+from keyturn.agent.wire import REQUEST_LIMIT
 from keyturn.model.errors import AgentUnavailable, KeyturnError, Remedy, UsageError
 from keyturn.model.text import iso
 from keyturn.system.caller_environment import CallerEnvironment
@@ -140,6 +141,7 @@ class AgentServer:
         self._limits = limits or Limits()
         self._report = report
         self._boot_seconds = boot_seconds
+        self._build = build()  # now, because an upgrade may replace the files while this process serves
         self._since, self._since_boot = clock(), boot_seconds()
         self._callers: dict[int, _Caller] = {}
         self._lock_requests: list[socket.socket] = []
@@ -179,6 +181,8 @@ class AgentServer:
                 self._run_periodic()
                 if not self._listener.is_reachable():
                     self._is_stopping = True
+                else:
+                    self._restore_forward()
         finally:
             self._shut_down()
         self._execute(self._service.wait_until_secrets_saved)
@@ -236,6 +240,22 @@ class AgentServer:
             self._selector.register(self._forward.sock, selectors.EVENT_READ)
         else:
             self._selector.unregister(self._forward.sock)
+
+    def _restore_forward(self) -> None:
+        """Listen again on the forwarded socket if it was removed. A successor replaces the main socket first,
+        so the forwarded socket is not restored under it."""
+        forward = self._forward
+        if forward is None or not forward.is_missing() or not self._listener.is_reachable():
+            return
+        try:
+            restored = forward.restored()
+        except KeyturnError:
+            return  # tried again at the next tick
+        if self._reads_forward_socket:
+            self._selector.unregister(forward.sock)
+            self._reads_forward_socket = False
+        forward.close()
+        self._forward = restored
 
     def _run_periodic(self) -> None:
         if time.monotonic() < self._next_periodic:
@@ -363,7 +383,7 @@ class AgentServer:
         return {
             "pid": os.getpid(),
             "version": __version__,
-            "build": BUILD,
+            "build": self._build,
             "open_since": iso(self._since),
             "open_until": iso(self._open_until()),
             "generation": generation,

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,24 @@ from keyturn.system.unix_peer import peer_pid
 
 if TYPE_CHECKING:
     import _socket
+
+
+def lock_all(sockets: Iterable[Path], timeout: float = 10.0) -> bool:
+    """Stop the agents at all `sockets`, as :func:`lock` does. One that cannot be stopped does not keep the
+    others from being stopped.
+
+    :returns: False if no agent was running.
+    :raises AgentHangs: as :func:`lock`, for the first of them.
+    """
+    stopped, errors = False, list[AgentHangs]()
+    for socket in sockets:
+        try:
+            stopped |= lock(socket, timeout)
+        except AgentHangs as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return stopped
 
 
 def lock(socket: Path, timeout: float = 10.0) -> bool:

@@ -8,9 +8,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VERSION = 1
-#: Number of this build in the status, so that an unlock replaces an agent of another one. Raise it with each
-#: release. The first release sent none, which counts as 0.
-BUILD = 1
 REQUEST_LIMIT = 1 << 20
 ANSWER_LIMIT = 16 << 20
 

@@ -47,7 +47,7 @@ def start(unlocker: VaultUnlocker) -> None:
 @agent.command()
 def stop() -> None:
     """Stop the agent and lock the vault."""
-    stopped = shutdown.lock(credential_service().paths.socket)
+    stopped = shutdown.lock_all(credential_service().paths.sockets)
     say("Agent stopped, vault locked." if stopped else "Agent is not running.")
 
 
@@ -57,7 +57,7 @@ def status(*, json_: bool) -> None:
     """Show the agent's state, and keys that are past their rotation policy."""
     service = credential_service()
     try:
-        answer = rpc_client.call(service.paths.socket, {"op": "status"})
+        answer = rpc_client.call(service.agent_socket, {"op": "status"})
     except AgentHangs:
         raise
     except AgentUnavailable as error:

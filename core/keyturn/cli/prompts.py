@@ -188,7 +188,7 @@ class VaultUnlocker:
         :raises NeedsUnlock: if there is no descriptor and no terminal.
         :raises AgentHangs: if an agent runs and does not respond. Then nothing is prompted for.
         """
-        rpc_client.require_responsive(self.service.paths.socket)
+        rpc_client.require_responsive(self.service.agent_socket)
         if self.recovery_key_fd is not None:
             recovery_key = self.recovery_key()
             with tell_if_slow("Opening the vault"):

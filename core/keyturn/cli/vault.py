@@ -148,7 +148,7 @@ def status(*, json_: bool) -> None:
     service = credential_service()
     snapshot = service.snapshot()
     if snapshot.vault in (VaultState.LOCKED, VaultState.CLOSED):
-        rpc_client.require_responsive(service.paths.socket)
+        rpc_client.require_responsive(service.agent_socket)
     slots = (
         service.context.vault.slots() if snapshot.vault not in (VaultState.ABSENT, VaultState.BROKEN) else ()
     )

@@ -233,7 +233,7 @@ def own_section(document: Document | None, kind: FileKind, profile: str) -> str 
 
 def stamp(paths: Paths) -> tuple[object, ...]:
     """Return inode, size and modification time of all files that :func:`read` reads, and of the agent's
-    socket, to detect changes.
+    sockets, to detect changes.
     """
     parts: list[object] = []
     for path in (
@@ -242,7 +242,7 @@ def stamp(paths: Paths) -> tuple[object, ...]:
         paths.profiles_file,
         paths.index_file,
         paths.config_file,
-        paths.socket,
+        *paths.sockets,
     ):
         try:
             stat = path.stat()

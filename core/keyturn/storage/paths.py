@@ -15,6 +15,7 @@ from keyturn.storage.raw_paths import (
     data_folder,
     forwarded_path,
     socket_path,
+    socket_paths,
     state_folder,
     working_folder,
 )
@@ -32,7 +33,9 @@ class Paths:
     state_dir: Path
     """`index.json`, `activity.jsonl`, `keyturn.log`, `history/`, locks."""
     socket: Path
-    """The agent's socket, in a private folder."""
+    """The socket at which an agent of this environment would listen, in a private folder."""
+    sockets: tuple[Path, ...]
+    """All sockets at which an agent of this keyturn home may listen; `socket` is the first."""
     forwarded: Path
     """Socket that SSH forwards from another host."""
     aws_config: Path
@@ -152,6 +155,7 @@ def paths_for(environ: Mapping[str, str]) -> Paths:
         data_dir=Path(data_folder(environ)),
         state_dir=Path(state_folder(environ)),
         socket=Path(socket_path(environ)),
+        sockets=tuple(Path(path) for path in socket_paths(environ)),
         forwarded=Path(forwarded_path(environ)),
         aws_config=_shared(environ, "AWS_CONFIG_FILE", "config"),
         aws_credentials=_shared(environ, "AWS_SHARED_CREDENTIALS_FILE", "credentials"),

@@ -1,5 +1,5 @@
 """Paths as plain strings, cheap enough for the fast path of clients: folders, sockets, shared files."""
-# ruff: noqa: PTH109, PTH110, PTH111, PTH112, PTH116, PTH120 - importing pathlib costs a tenth of the fast path's whole budget
+# ruff: noqa: PTH109, PTH111, PTH112, PTH116, PTH120 - importing pathlib costs a tenth of the fast path's whole budget
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 #: A Unix socket path is limited to 104 bytes on macOS and 108 on Linux. Longer paths move to the temporary
 #: folder.
 SOCKET_PATH_LIMIT = 100
+#: The longer one of the two sockets in a run folder.
+_LONGEST_NAME = "forward.sock"
 #: On the remote host; ssh replaces `%r` with the user's name (ssh_config(5), TOKENS).
 FORWARDED = "/tmp/keyturn-forwarded-%r.sock"  # noqa: S108 - the owner of socket and peer is checked
 
@@ -136,8 +138,14 @@ def state_folder(environ: Mapping[str, str]) -> str:
 
 
 def run_folder(environ: Mapping[str, str]) -> str:
-    """Return the preferred folder of the socket: under `KEYTURN_HOME`, else in the runtime folder, else in
-    the state folder.
+    """Return the preferred folder of the socket, the first of :func:`_run_folders`."""
+    return next(_run_folders(environ))
+
+
+def _run_folders(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the folders of the socket in order: the one under `KEYTURN_HOME` alone, else those in the runtime
+    folder and in the state folder. An agent may listen in the second one, because it was started by an
+    earlier release, or before the runtime folder existed.
 
     A runtime folder that belongs to another user (as after `su`) or is writable by others is ignored. Without
     `XDG_RUNTIME_DIR` (as under cron) the folder that systemd creates at login is used, because the agent of
@@ -145,27 +153,56 @@ def run_folder(environ: Mapping[str, str]) -> str:
     """
     own = own_folder(environ)
     if own is not None:
-        return f"{own}/run"
+        yield f"{own}/run"
+        return
     runtime = environ.get("XDG_RUNTIME_DIR", "")
     if runtime.startswith("/") and _is_private(runtime):
-        return f"{runtime.rstrip('/')}/keyturn"
-    login = f"/run/user/{os.geteuid()}"
-    if _is_private(login, 0o077):
-        return f"{login}/keyturn"
-    return f"{state_folder(environ)}/run"
+        yield f"{runtime.rstrip('/')}/keyturn"
+    elif _is_private(login := f"/run/user/{os.geteuid()}", 0o077):
+        yield f"{login}/keyturn"
+    yield f"{state_folder(environ)}/run"
 
 
 def socket_path(environ: Mapping[str, str]) -> str:
-    """Return the agent's socket: `agent.sock` in :func:`run_folder`. If that path is too long for a socket,
-    or the folder cannot be written (a read-only home), return a path with a hash of it in this user's folder
-    under the temporary folder.
+    """Return the socket at which an agent of this environment would listen: `agent.sock` in
+    :func:`run_folder`. If there is no room in that path for both sockets, or the folder cannot be written (a
+    read-only home), return a path with a hash of it in this user's folder under the temporary folder.
     """
-    return _in_run_folder(environ, "agent")
+    run = run_folder(environ)
+    if len(os.fsencode(f"{run}/{_LONGEST_NAME}")) <= SOCKET_PATH_LIMIT and _can_hold_socket(run):
+        return f"{run}/agent.sock"
+    return next(_short_paths(environ, run))
+
+
+def socket_paths(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield all sockets at which an agent of this keyturn home may listen: :func:`socket_path`, then those
+    that an agent has that was started by an earlier release, without a runtime folder, or while the home was
+    read-only.
+    """
+    first = socket_path(environ)
+    yield first
+    seen = {first}
+    try:
+        for run in _run_folders(environ):
+            for path in (f"{run}/agent.sock", *_short_paths(environ, run)):
+                if path not in seen and len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
+                    seen.add(path)
+                    yield path
+    except _usage_error():
+        return  # no home, so no state folder
+
+
+def _usage_error() -> type[Exception]:
+    """Return the class, which is imported only when an exception is compared with it."""
+    from keyturn.model.errors import UsageError
+
+    return UsageError
 
 
 def forward_path(environ: Mapping[str, str]) -> str:
     """Return the agent's second socket, the local end of `ssh -R`, beside the first."""
-    return _in_run_folder(environ, "forward")
+    folder, _, name = socket_path(environ).rpartition("/")
+    return f"{folder}/forward.sock" if name == "agent.sock" else f"{folder}/{name[:-5]}-forward.sock"
 
 
 def forwarded_path(environ: Mapping[str, str]) -> str:
@@ -183,14 +220,6 @@ def forwarded_path(environ: Mapping[str, str]) -> str:
         return FORWARDED.replace("%r", str(os.geteuid()))
 
 
-def _in_run_folder(environ: Mapping[str, str], name: str) -> str:
-    run = run_folder(environ)
-    path = f"{run}/{name}.sock"
-    if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT and (os.path.exists(path) or _can_hold_socket(run)):
-        return path
-    return _short_path(environ, run, "" if name == "agent" else f"-{name}")
-
-
 def _can_hold_socket(folder: str) -> bool:
     """Return True if a file can be created in `folder`, or in the nearest folder above it that exists."""
     while not os.path.isdir(folder) and folder != "/":
@@ -198,17 +227,20 @@ def _can_hold_socket(folder: str) -> bool:
     return os.access(folder, os.W_OK)
 
 
-def _short_path(environ: Mapping[str, str], run: str, suffix: str) -> str:
+def _short_paths(environ: Mapping[str, str], run: str) -> Iterator[str]:
+    """Yield the short sockets for the folder `run`: in `TMPDIR` if it has room, and in `/tmp`."""
     import hashlib
 
+    own = f"keyturn-{os.getuid()}"
+    temporary = environ.get("TMPDIR", "").rstrip("/")
+    folders = [f"/tmp/{own}"]  # noqa: S108 - refused unless it is 0700 and owned by this user
+    longest = f"{temporary}/{own}/{'0' * 16}-{_LONGEST_NAME}"
+    has_room = len(os.fsencode(longest)) <= SOCKET_PATH_LIMIT
+    if temporary.startswith("/") and os.path.isdir(temporary) and has_room:
+        folders.insert(0, f"{temporary}/{own}")
     digest = hashlib.sha256(os.fsencode(run)).hexdigest()[:16]
-    name = f"keyturn-{os.getuid()}/{digest}{suffix}.sock"
-    folder = environ.get("TMPDIR", "").rstrip("/")
-    if folder.startswith("/") and os.path.isdir(folder):
-        path = f"{folder}/{name}"
-        if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
-            return path
-    return f"/tmp/{name}"  # noqa: S108 - refused unless its folder is 0700 and owned by this user
+    for folder in folders:
+        yield f"{folder}/{digest}.sock"
 
 
 def _is_private(folder: str, excess: int = 0o022) -> bool:

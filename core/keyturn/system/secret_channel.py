@@ -112,6 +112,13 @@ def read_json_line(limit: int) -> object:
         return None
 
 
+def wait_for_end(seconds: float) -> None:
+    """Wait until the parent has closed its side of the channel, for at most `seconds`."""
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    poll.poll(1000 * seconds)
+
+
 def disconnect(*descriptors: int) -> None:
     """Replace standard streams with the null device."""
     null = os.open(os.devnull, os.O_RDWR)

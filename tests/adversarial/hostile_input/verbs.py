@@ -143,7 +143,7 @@ _OWN_NAMES = frozenset(
         "index.json", "profiles.toml", "activity.jsonl", "keyturn.log", "keyturn.log.1", "acts",
         "recipient.txt", "identity.age", "generation.txt",
         "keys.age", "sessions.age", "lock", "index.json.unreadable", "agent.sock", "forward.sock",
-        "agent.lock", "config.toml", "label.json", "vault.json",
+        "agent.lock", "agent.turn", "forward.turn", "config.toml", "label.json", "vault.json",
     }
 )  # fmt: skip
 

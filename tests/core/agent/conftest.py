@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.agent import shutdown
-from keyturn.agent.listener import acquire, add_listener
+from keyturn.agent.listener import acquire, place_of, prepare
 from keyturn.agent.server import AgentServer, Limits
 from keyturn.model.errors import NeedsMfa, NotFound
 from keyturn.system.caller_environment import CallerEnvironment
@@ -149,7 +149,10 @@ def serve(folder: Path) -> Iterator[Serve]:
         reported: list[BaseException] = []
         time = [datetime(2026, 11, 23, 12, tzinfo=UTC)]
         boot = [4711.5]
-        forward = add_listener(listener, path.with_name("forward.sock"))
+        forward_path = path.with_name("forward.sock")
+        forward = prepare(forward_path, os.dup(listener.lock), place_of(forward_path))
+        assert listener.publish()
+        assert forward.publish()
         server = AgentServer(
             service,
             listener,

@@ -23,6 +23,7 @@ def nobody_answers(_path: Path) -> bool:
 def acquire(path: Path) -> listener.Listener:
     found = listener.acquire(path, nobody_answers, 0)
     assert found is not None
+    assert found.publish()
     return found
 
 
@@ -102,7 +103,10 @@ def test_of_two_at_once_one_serves_and_the_other_learns_so(folder: Path) -> None
 
     def start() -> None:
         both.wait()
-        acquired.append(listener.acquire(path, lambda path: path.is_socket(), 10))
+        found = listener.acquire(path, lambda path: path.is_socket(), 10)
+        acquired.append(found)
+        if found is not None:
+            assert found.publish()
 
     threads = [threading.Thread(target=start) for _ in range(2)]
     for thread in threads:

@@ -17,6 +17,7 @@ import pytest
 
 from keyturn import __version__
 from keyturn.agent import protocol, rpc_client, wire
+from keyturn.agent.build import build
 from keyturn.agent.server import Limits
 from keyturn.model.errors import AgentUnavailable, KeyturnError, NeedsMfa, NotFound, UsageError
 from keyturn.model.secret import Secret
@@ -61,7 +62,7 @@ def test_status_tells_who_it_is_and_since_when(serve: Serve) -> None:
     assert rpc_client.call(agent.path, {"op": "status"}) == {
         "pid": os.getpid(),
         "version": __version__,
-        "build": wire.BUILD,
+        "build": build(),
         "open_since": "2026-11-23T12:00:00Z",
         "open_until": "2026-11-24T00:00:00Z",
         "generation": 0,
@@ -347,10 +348,10 @@ def test_deliveries_that_have_ended_are_looked_for_again_and_again_whatever_goes
 
 def test_paused_it_renews_nothing_until_it_is_resumed_and_goes_on_withdrawing(serve: Serve) -> None:
     agent = serve(limits=Limits(tick=0.01, periodic=0.02))
-    assert rpc_client.find_agent(agent.path) == protocol.Agent(os.getpid(), paused=False)
+    assert rpc_client.find_agent(agent.path) == protocol.Agent(os.getpid(), paused=False, build=build())
     assert agent.service.renewals.acquire(timeout=10)
     rpc_client.call(agent.path, {"op": "pause"})
-    assert rpc_client.find_agent(agent.path) == protocol.Agent(os.getpid(), paused=True)
+    assert rpc_client.find_agent(agent.path) == protocol.Agent(os.getpid(), paused=True, build=build())
     for counted in (agent.service.withdrawals, agent.service.renewals):
         while counted.acquire(blocking=False):
             pass

@@ -83,3 +83,59 @@ def test_two_long_homes_do_not_share_a_socket(folder: Path) -> None:
 def test_a_home_of_keyturns_own_holds_everything(own: str) -> None:
     environ = {"HOME": "/home/a", "KEYTURN_HOME": own, "XDG_RUNTIME_DIR": "/run", "XDG_STATE_HOME": "/s"}
     assert raw_paths.socket_path(environ) == "/home/a/k/run/agent.sock"
+
+
+def test_all_places_of_an_agent_are_candidates_in_order(folder: Path) -> None:
+    (folder / "tmp").mkdir()
+    environ = {"HOME": "/home/a", "XDG_RUNTIME_DIR": str(folder), "TMPDIR": str(folder / "tmp")}
+    paths = list(raw_paths.socket_paths(environ))
+    assert paths[0] == raw_paths.socket_path(environ) == f"{folder}/keyturn/agent.sock"
+    assert "/home/a/.local/state/keyturn/run/agent.sock" in paths
+    own = f"keyturn-{os.getuid()}"
+    assert sum(path.startswith(f"/tmp/{own}/") for path in paths) == 2  # noqa: S108
+    assert sum(path.startswith(f"{folder}/tmp/{own}/") for path in paths) == 2  # noqa: S108
+    assert len(set(paths)) == len(paths) == 6
+
+
+def test_a_home_of_keyturns_own_is_never_mixed_with_another(folder: Path) -> None:
+    environ = {"HOME": "/home/a", "KEYTURN_HOME": "/home/a/k", "XDG_RUNTIME_DIR": str(folder)}
+    paths = list(raw_paths.socket_paths(environ))
+    assert paths[0] == "/home/a/k/run/agent.sock"
+    assert all(path.startswith(("/home/a/k/", "/tmp/keyturn-")) for path in paths)  # noqa: S108
+
+
+@pytest.mark.parametrize("is_writable", [True, False])
+def test_the_candidates_do_not_depend_on_a_read_only_home(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, is_writable: bool
+) -> None:
+    """The home may be mounted again in the other way while an agent runs."""
+    environ = {"HOME": str(folder), "KEYTURN_HOME": str(folder)}
+    before = set(raw_paths.socket_paths(environ))
+    monkeypatch.setattr(raw_paths, "_can_hold_socket", lambda _folder: is_writable)
+    assert set(raw_paths.socket_paths(environ)) == before
+
+
+@pytest.mark.parametrize("length", range(70, 100))
+def test_both_sockets_are_in_one_folder_whatever_its_length(folder: Path, length: int) -> None:
+    """The longer name must not move to another folder alone."""
+    environ = {"KEYTURN_HOME": f"/{'x' * length}"}
+    for temporary in (None, str(folder), str(folder / ("y" * (80 - len(str(folder)))))):
+        if temporary is not None:
+            Path(temporary).mkdir(exist_ok=True)
+            environ["TMPDIR"] = temporary
+        main, forward = Path(raw_paths.socket_path(environ)), Path(raw_paths.forward_path(environ))
+        assert main.parent == forward.parent
+        assert main != forward
+        assert max(len(os.fsencode(path)) for path in (main, forward)) <= raw_paths.SOCKET_PATH_LIMIT
+
+
+def test_without_any_home_the_runtime_folder_is_the_only_candidate_outside_tmp(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_uid: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", refuse)
+    paths = list(raw_paths.socket_paths({"XDG_RUNTIME_DIR": str(folder)}))
+    assert paths[0] == f"{folder}/keyturn/agent.sock"
+    assert all(path.startswith("/tmp/keyturn-") for path in paths[1:])  # noqa: S108

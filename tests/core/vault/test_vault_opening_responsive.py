@@ -102,6 +102,7 @@ def test_an_agent_answers_others_while_it_opens_a_passphrase(sealed: Sample) -> 
     folder = Path(tempfile.mkdtemp(prefix="kt-"))
     listener = acquire(folder / "run" / "agent.sock", lambda _path: False, 1)
     assert listener is not None
+    assert listener.publish()
     server = AgentServer(_UnlockService(_unlock(sealed)), listener)
     serving = threading.Thread(target=server.serve)
     serving.start()

@@ -30,12 +30,14 @@ class OldAgent:
     """Serves in threads until it is locked, or its socket is replaced.
 
     :param slow: seconds that a document takes.
+    :param late: seconds that the status takes.
     """
 
-    def __init__(self, path: Path, *, slow: float = 0.0) -> None:
+    def __init__(self, path: Path, *, slow: float = 0.0, late: float = 0.0) -> None:
         self.asked: list[str] = []
         self.locked = threading.Event()
         self._slow = slow
+        self._late = late
         path.parent.mkdir(mode=0o700, exist_ok=True)
         self._lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -70,6 +72,8 @@ class OldAgent:
             self.asked.append(op)
             if op == "credential-process":
                 self.locked.wait(self._slow)
+            if op == "status":
+                self.locked.wait(self._late)
             answers = {"status": STATUS, "credential-process": DOCUMENT, "lock": LOCKED}
             connection.sendall(answers[op].replace("PID", str(os.getpid())).encode())
             if op == "lock":

@@ -4,6 +4,7 @@ passes unnoticed."""
 from __future__ import annotations
 
 import json
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import tomli_w
 
 from keyturn.model.secret import Secret
+from keyturn.storage import raw_paths
 from keyturn.storage.paths import Paths, paths_for
 from keyturn.vault import age, documents
 from keyturn_sandbox import Sandbox
@@ -360,6 +362,61 @@ def test_no_client_is_refused_while_an_agent_is_replaced(home: Home, old_agent: 
     assert failures == []
     home.lock()
     assert not home.person.socket.exists()
+
+
+@pytest.fixture
+def agent_elsewhere(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[OldAgent]:
+    """An agent that was started while the home was read-only, and so listens in the temporary folder."""
+    home.person.leaves()
+    monkeypatch.setattr(raw_paths, "_can_hold_socket", lambda _folder: False)
+    path = Path(raw_paths.socket_path(home.person.environ))
+    monkeypatch.undo()
+    assert path != home.person.socket
+    agent = OldAgent(path)
+    yield agent
+    agent.end()
+    for left in path.parent.glob(f"{path.stem}*"):
+        left.unlink()
+
+
+@pytest.mark.parametrize("words", [("vault", "lock"), ("agent", "stop")])
+def test_an_agent_at_another_place_serves_and_is_locked(
+    home: Home, agent_elsewhere: OldAgent, words: tuple[str, ...]
+) -> None:
+    assert home.credentials() == "ASIAOLDAGENT"
+    assert json.loads(home.person.does("agent", "status", "--json"))["version"] == "0.1.0"
+    home.person.does(*words)
+    assert agent_elsewhere.locked.is_set()
+
+
+def test_an_agent_at_another_place_is_replaced(home: Home, agent_elsewhere: OldAgent) -> None:
+    home.unlock()
+    assert agent_elsewhere.locked.wait(10)
+    assert home.credentials() not in ("", "ASIAOLDAGENT")
+
+
+def test_an_unlock_that_fails_leaves_the_agent_that_serves(home: Home, old_agent: OldAgent) -> None:
+    """The forwarded socket cannot be bound."""
+    forward = home.person.socket.with_name("forward.sock")
+    forward.write_text("mine")
+    done = home.person.keyturn("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
+    assert done.returncode != 0
+    assert "forward.sock is not a socket that you own" in done.stderr
+    time.sleep(1.5)  # an agent whose socket is gone exits within a second
+    assert "lock" not in old_agent.asked
+    assert home.credentials() == "ASIAOLDAGENT"
+    forward.unlink()
+
+
+def test_an_unlock_replaces_an_agent_that_answers_late(home: Home) -> None:
+    home.person.leaves()
+    agent = OldAgent(home.person.socket, late=1.5)
+    try:
+        home.unlock()
+        assert agent.locked.wait(10)
+        assert home.credentials() != "ASIAOLDAGENT"
+    finally:
+        agent.end()
 
 
 def test_the_vault_as_the_first_release_wrote_it_gets_its_mark(home: Home) -> None:

@@ -97,6 +97,7 @@ class InThisProcess:
         listener = acquire(self.path, rpc_client.is_answering, 20)
         if listener is None:
             return
+        assert listener.publish()
         server = AgentServer(StubService(), listener)
         thread = threading.Thread(target=self._serve, args=(server,))
         thread.start()
