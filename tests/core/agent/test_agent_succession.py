@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import socket
 import sys
 import threading
@@ -260,14 +259,17 @@ def test_a_predecessor_that_withdraws_does_not_remove_the_sockets_of_its_success
     successor.close()
 
 
-def test_a_second_withdrawal_does_not_remove_a_later_socket(folder: Path) -> None:
+def test_a_second_withdrawal_does_not_remove_a_later_socket(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its inode may be that of the first one."""
+    monkeypatch.setattr(listener, "place_of", lambda path: (1, 2, 3) if path.exists() else None)
     path = folder / "agent.sock"
     first = listener.acquire(path, lambda _: False, 1)
     assert first is not None
     assert first.publish()
     first.withdraw()
-    first._inode = None
+    assert not path.exists()
     with socket.socket(socket.AF_UNIX) as later:
         later.bind(str(path))
         first.close()
@@ -427,10 +429,3 @@ def test_a_lock_at_once_leaves_neither_of_the_two_processes(starter: Starter) ->
     assert shutdown.lock(starter.socket)
     assert is_gone(new)
     assert is_gone(old)
-
-
-def test_a_signal_during_the_start_ends_it_in_order(starter: Starter) -> None:
-    starter.start(PASSPHRASE)
-    pid = starter.pid()
-    os.kill(pid, signal.SIGTERM)
-    assert wait_for_end(pid)
