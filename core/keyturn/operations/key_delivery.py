@@ -41,14 +41,14 @@ def set_consent(entries: Entries, definition: ManagedProfile, *, given: bool) ->
         entries.pop(consent_entry(definition.name), None)
 
 
-def hands_out_key(context: Context, definition: ManagedProfile) -> bool:
+def hands_out_key(context: Context, inventory: Inventory, definition: ManagedProfile) -> bool:
     """Return True if a profile hands out its long-term key: its definition says so, and the vault holds the
     consent. The index is updated if it says otherwise. A consent that the definition no longer asks for is
     removed, so that it asks the user again.
 
     :raises NeedsUnlock: if the vault is locked.
     """
-    name, state = definition.name, context.profile_state(definition.name)
+    name, state = definition.name, inventory.index.of(definition.name)
     if not definition.delivers_key or not definition.key or state.consent_ended:
         if state.delivers_key or state.consent_ended:
             with contextlib.suppress(KeyturnError):  # without the consent or with it, it hands out sessions

@@ -66,7 +66,7 @@ def _valid_until(context: Context, name: str) -> tuple[datetime, tuple[str, ...]
     if definition is None or last_use is None:
         return None
     valid_until = last_use + RECORD_USE_EVERY
-    if not hands_out_key(context, definition):
+    if not hands_out_key(context, inventory, definition):
         cached = session_cache.refresher(context, inventory).cached(name)
         if cached is None or session_state(cached.facts(), context.clock()) is not State.FRESH:
             return None

@@ -60,7 +60,7 @@ def _require_named(context: Context, name: str) -> None:
 
 def _require_temporary(context: Context, inventory: Inventory, name: str) -> None:
     definition = inventory.definitions.get(name)
-    if definition is not None and key_delivery.hands_out_key(context, definition):
+    if definition is not None and key_delivery.hands_out_key(context, inventory, definition):
         raise _stored_locally(name, "it delivers its long-term key")
     if inventory.caller_credential_source(name):
         raise _stored_locally(name, "it uses the caller's credentials")

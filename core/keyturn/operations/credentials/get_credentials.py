@@ -50,7 +50,7 @@ def credential_document(
             inventory.require_definitions()
         context.require_open_for(row)
         account = None if row.account_derived else row.account
-        if definition is not None and hands_out_key(context, definition):
+        if definition is not None and hands_out_key(context, inventory, definition):
             refresh.record_use(context, name, inventory)
             return credential_process.document(context.key(definition.key or name), account)
         refresh.require_refreshable(row)

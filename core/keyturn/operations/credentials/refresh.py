@@ -152,7 +152,7 @@ def _document(context: Context, inventory: Inventory, name: str) -> str:
     context.require_open_for(row)
     record_use(context, name, inventory)
     account = None if row.account_derived else row.account
-    if hands_out_key(context, definition):
+    if hands_out_key(context, inventory, definition):
         return credential_process.document(context.key(definition.key or name), account)
     refresher = session_cache.refresher(context, inventory)
     cached = refresher.cached(name)
