@@ -115,15 +115,15 @@ ANSWERS = (
     stand_in_fault("tls", "returned an invalid HTTP response"),
     stand_in_fault("not-http", "returned an invalid HTTP response"),
     *(stand_in_fault(kind, NOT_AWS) for kind in (
-        "proxy-200", "proxy-403", "proxy-407", "proxy-502", "portal-302", "portal-511", "huge-page",
+        "proxy-200", "proxy-403", "proxy-407", "proxy-502", "portal-302", "portal-511",
         "answer-502",
         "truncated", "short", "not-xml", "json", "empty",
     )),
     *(stand_in_fault(kind, BROKEN_OFF) for kind in ("reset", "answer-lost", "reset-in-answer")),
     *(stand_in_fault(kind, MALFORMED) for kind in (
         "wrong-xml", "missing", "no-token", "no-expiry", "nan-date", "garbage-date", "naive-date",
-        "huge-field",
     )),
+    *(stand_in_fault(kind, "the response is longer than 1 MiB") for kind in ("huge-page", "huge-field")),
     stand_in_fault("past-expiry", "expired at 01 Jan"),
 )  # fmt: skip
 
