@@ -41,7 +41,6 @@ from keyturn.operations import (
     configure,
     deliver,
     key_delivery,
-    newer_files,
     registry,
     release,
     startup_recovery,
@@ -303,7 +302,7 @@ class CredentialService:
             if values.get("session") == "none":
                 self._end_consent(name)
             raise
-        if "session" in change.keys and values["session"] != "none":
+        if values.get("session", "none") != "none":
             self._end_consent(name)
         return change
 
@@ -330,9 +329,7 @@ class CredentialService:
 
     def plan_adopt(self, names: Sequence[str], *, session_none: bool = False) -> Plan:
         """See :func:`keyturn.operations.adopt.plan`."""
-        newer_files.require_index_and_history(self.context, "Could not adopt")
-        line_program = self.context.program()
-        return adopt.plan(self.context.read(), self.paths, line_program, names, session_none=session_none)
+        return adopt.plan(self.context, names, session_none=session_none)
 
     def adopt(self, plan: Plan) -> tuple[str, ...]:
         """See :func:`keyturn.operations.adopt.adopt`."""

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,27 @@ KEYTURN = os.environ.get("KEYTURN") or str(BIN / "keyturn")
 WEAK_KEYTURN = (sys.executable, str(Path(weak_age.__file__).with_name("weak_keyturn.py")))
 PASSPHRASE = "correct horse battery staple"
 SECONDS = 60
+
+
+@contextmanager
+def readable(texts: Mapping[str, str]) -> Iterator[tuple[list[str], list[int]]]:
+    """Yield options with descriptors from which a program can read their texts, and these descriptors.
+
+    :param texts: each text by the option that takes its descriptor.
+    """
+    options: list[str] = []
+    opened: list[int] = []
+    try:
+        for option, text in texts.items():
+            read, write = os.pipe()
+            opened.append(read)
+            os.write(write, text.encode() + b"\n")
+            os.close(write)
+            options += [option, str(read)]
+        yield options, opened
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
 
 
 @dataclass
@@ -65,17 +87,9 @@ class Person:
         :param extra: variables for this run.
         :param pass_fds: further descriptors that the program gets.
         """
-        opened: list[int] = []
-        command = list(words)
-        for option, text in (fds or {}).items():
-            read, write = os.pipe()
-            os.write(write, text.encode() + b"\n")
-            os.close(write)
-            opened.append(read)
-            command += [option, str(read)]
-        try:
+        with readable(fds or {}) as (options, opened):
             return subprocess.run(
-                command,
+                [*words, *options],
                 env={**self.environ, **(extra or {})},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -84,9 +98,6 @@ class Person:
                 pass_fds=(*opened, *pass_fds),
                 check=False,
             )
-        finally:
-            for descriptor in opened:
-                os.close(descriptor)
 
     def keyturn(
         self, *words: str, fds: Mapping[str, str] | None = None, extra: Mapping[str, str] | None = None

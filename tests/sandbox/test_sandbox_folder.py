@@ -16,6 +16,7 @@ import pytest
 from keyturn.system.clock import clock_for, system_clock
 from keyturn_sandbox import Sandbox
 from keyturn_sandbox.folder import PREFIX, clear_leftovers
+from tests.support.needs import needs
 
 PLAIN = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "KEYTURN_"))}
 
@@ -105,10 +106,7 @@ def test_the_environment_drops_what_is_inherited(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "zsh"])
 def test_a_shell_joins_by_one_line(seeded: Sandbox, shell: str) -> None:
-    if shutil.which(shell) is None:
-        if os.environ.get("KEYTURN_REQUIRE_ALL"):
-            pytest.fail(f"{shell} is missing")
-        pytest.skip(f"{shell} is not installed")
+    needs(shell)
     ran = subprocess.run(
         [shell, "-c", f"{seeded.join_line}; env; command -v aws"],
         env=PLAIN | {"AWS_PROFILE": "prod", "AWS_SECRET_ACCESS_KEY": "x y\nAWS_Z=1", "AWS_SESSION_TOKEN": ""},

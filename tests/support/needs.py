@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -30,9 +31,13 @@ def needs(program: str) -> str:
     """Return the path of `program`. Without it the test is skipped with the missing program as reason; under
     `KEYTURN_REQUIRE_ALL=1`, where everything is expected to be installed, it fails instead."""
     path = shutil.which(program)
-    if path is not None:
-        return path
-    missing = f"{program} is not installed (Debian: {PACKAGES.get(program, program)})"
+    if path is None:
+        skip_or_fail(f"{program} is not installed (Debian: {PACKAGES.get(program, program)})")
+    return path
+
+
+def skip_or_fail(reason: str) -> NoReturn:
+    """Skip a test that this machine cannot run; under `KEYTURN_REQUIRE_ALL=1` let it fail."""
     if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
-        pytest.fail(missing)
-    pytest.skip(missing)
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -1,7 +1,7 @@
 """Detect a locked vault without an agent, from file contents alone. A client that requests credentials
 repeatedly must not pay a quarter of a second of start-up each time."""
 
-# ruff: noqa: PTH120, PTH208 - importing pathlib costs more than all of this
+# ruff: noqa: PTH116, PTH120, PTH208 - importing pathlib costs more than all of this
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ def is_locked(environ: Mapping[str, str], profile: str) -> bool:
     vault, config = f"{data_folder(environ)}/vault", config_folder(environ)
     recipient = _read(f"{vault}/recipient.txt")
     profiles = _read(f"{config}/profiles.toml")
+    if not _is_own(vault):
+        return False
     if not profile or not _NAMES.issuperset(profile) or recipient is None or profiles is None:
         return False
     paths = (
@@ -81,6 +83,14 @@ def _has_temp_files(*folders: str) -> bool:
         except OSError:
             continue
     return False
+
+
+def _is_own(folder: str) -> bool:
+    """Return True if the vault is this user's. The full path names the owner of another one."""
+    try:
+        return os.stat(folder).st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _read(path: str) -> bytes | None:

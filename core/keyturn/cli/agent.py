@@ -64,7 +64,7 @@ def status(*, json_: bool) -> None:
         if json_:
             emit({"running": False})
         else:
-            say(f"Agent is not running: {error.why}.")
+            say(f"Agent is not running{f': {error.why}' if error.why else ''}.")
         return
     rows = service.snapshot().profiles
     if json_:

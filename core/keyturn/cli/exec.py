@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -79,6 +80,8 @@ def exec_(
         raise UsageError("Invalid command", "it is empty", "Give a program after --, or nothing for a shell")
     program = command or (os.environ.get("SHELL") or "/bin/sh",)
     _check_region(region)
+    if os.sep not in program[0] and shutil.which(program[0]) is None:
+        raise _program_not_found(program[0])
     if not as_endpoint:
         change = _change(unlocker, profile, region, min_left, mfa_code)
         _exec_program(program, {**environment.apply(change, os.environ), PROFILE_VARIABLE: profile})
@@ -164,11 +167,15 @@ def _exec_program(command: tuple[str, ...], environ: dict[str, str]) -> NoReturn
         with restore_core_limit():
             os.execvpe(command[0], command, environ)  # noqa: S606  # the user's own command, without a shell
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFound(what, "program not found", "Give a program in PATH, or its path") from None
+        raise _program_not_found(command[0]) from None
     except ValueError:
         raise UsageError(what, "an argument contains a NUL character", "Remove it") from None
     except OSError as error:
         raise ChangeRefused(what, str(error.strerror), "Make it executable, or run another program") from None
+
+
+def _program_not_found(program: str) -> NotFound:
+    return NotFound(f"Could not run {program}", "program not found", "Give a program in PATH, or its path")
 
 
 #: The profile that AWS clients use if none is named.

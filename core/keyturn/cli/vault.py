@@ -28,6 +28,7 @@ from keyturn.model.errors import (
     NeedsVault,
     Remedy,
     UsageError,
+    VaultError,
     VaultExists,
 )
 from keyturn.model.profile import VaultState
@@ -261,7 +262,7 @@ def restore(unlocker: VaultUnlocker) -> None:
     passphrase = recovery_key = None
     if unlocker.recovery_key_fd is not None:
         recovery_key = unlocker.recovery_key()
-    elif unlocker.passphrase_fd is not None or service.context.vault.state() is VaultState.LOCKED:
+    elif unlocker.passphrase_fd is not None or _opens_with_passphrase(service):
         passphrase = unlocker.passphrase("Passphrase of the keyturn vault")
         if passphrase is None:
             raise NeedsUnlock(
@@ -272,6 +273,15 @@ def restore(unlocker: VaultUnlocker) -> None:
     with tell_if_slow("Opening the vault"):
         messages = service.restore_vault(passphrase, recovery_key)
     say(*messages)
+
+
+def _opens_with_passphrase(service: CredentialService) -> bool:
+    """Return True if only a passphrase opens the vault, even if its keys are missing or damaged."""
+    try:
+        slots = service.context.vault.slots()
+    except VaultError:
+        return False  # recipient.txt is damaged: the recovery key is needed
+    return "passphrase" in slots and "keyring" not in slots
 
 
 @vault.command("export")

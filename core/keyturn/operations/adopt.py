@@ -22,7 +22,7 @@ from keyturn.model.json_codec import to_table
 from keyturn.model.key_ids import is_long_term
 from keyturn.model.profile import Delivery, DiffLine, Key, Kind, Plan, Profile
 from keyturn.model.text import masked_key_id
-from keyturn.operations import adopt_edits, adopt_warnings, key_metadata, newer_files, write_check
+from keyturn.operations import adopt_edits, adopt_warnings, key_metadata, write_check
 from keyturn.operations.adopt_edits import LINE_KEY, SectionEdit
 from keyturn.operations.context import Context, key_entry, removed_entry
 from keyturn.operations.key_delivery import set_consent
@@ -33,7 +33,6 @@ from keyturn.profiles.status import why_not_adoptable
 from keyturn.storage import managed_profiles
 from keyturn.storage.index import Index
 from keyturn.storage.managed_profiles import ManagedProfile
-from keyturn.storage.paths import Paths
 
 
 @dataclass(frozen=True)
@@ -55,16 +54,15 @@ class AdoptionPlan:
         return f"AdoptionPlan({sorted(self.definitions)})"
 
 
-def plan(
-    inventory: Inventory, paths: Paths, program: str, names: Sequence[str], *, session_none: bool = False
-) -> Plan:
+def plan(context: Context, names: Sequence[str], *, session_none: bool = False) -> Plan:
     """Return the changes that adopting `names` would make. Nothing is written.
 
     :raises NotFound: if a profile does not exist.
     :raises UnsafeFile: if a file that the adoption writes cannot be written.
     :raises KeyturnError: if a profile cannot be adopted.
     """
-    adoption = build_plan(inventory, program, names, session_none=session_none)
+    inventory, paths = context.read(), context.paths
+    adoption = build_plan(inventory, context.program(), names, session_none=session_none)
     lines: list[DiffLine] = []
     copies: list[str] = []
     for kind in FileKind:
@@ -76,7 +74,8 @@ def plan(
     warnings = adopt_warnings.warnings(
         inventory, adoption.definitions, adoption.keys, session_none=session_none
     )
-    obstacles = write_check.find_obstacles(paths, _written_files(inventory, adoption))
+    files = _written_files(inventory, adoption)
+    group_writes = write_check.find_group_writes(context, "Could not adopt", files)
     return Plan(
         action="adopt",
         names=tuple(adoption.definitions),
@@ -86,11 +85,11 @@ def plan(
             f"{name}: secret access key of {masked_key_id(key['key_id'])}"
             for name, key in adoption.keys.items()
         ),
-        warnings=(*write_check.warnings(obstacles, paths), *copies, *warnings),
+        warnings=(*write_check.warnings(group_writes, paths), *copies, *warnings),
         needs_vault=True,
         digest=inventory.digest(),
         session_none=session_none,
-        group_write=obstacles,
+        group_write=group_writes,
     )
 
 
@@ -212,7 +211,7 @@ def _definition(
         mfa_serial=text("mfa_serial"),
         role_session_name=text("role_session_name") if role else None,
         duration_seconds=int(duration) if duration.isascii() and duration.isdigit() else None,
-        delivers_key=session_none and not role,
+        session_none=session_none and not role,
     )
 
 
@@ -252,7 +251,6 @@ def adopt(
     :raises ChangeRefused: if a file cannot be written safely; all files are restored.
     """
     with context.state_lock():
-        newer_files.require_index_and_history(context, "Could not adopt")
         inventory = context.read()
         inventory.require_definitions()
         if inventory.digest() != digest:
@@ -264,7 +262,8 @@ def adopt(
         adoption = build_plan(inventory, context.program(), names, session_none=session_none)
         for kind in adoption.edits:
             inventory.require_parsable(kind, context.paths)
-        write_check.remove_obstacles(context.paths, _written_files(inventory, adoption), group_write)
+        files = _written_files(inventory, adoption)
+        write_check.remove_group_writes(context, "Could not adopt", files, group_write)
         removed = _removed_settings(inventory, adoption)
         for name in adoption.resumed:
             require_all_in_vault(name, context.vault.key(removed_entry(name)), removed.pop(name))
@@ -305,7 +304,7 @@ def _store_in_vault(
         for name, sections in removed.items():
             entries[removed_entry(name)] = {"sections": sections, "key": dict(adoption.keys.get(name, {}))}
         for definition in adoption.definitions.values():
-            set_consent(entries, definition, given=definition.delivers_key)
+            set_consent(entries, definition, given=definition.session_none)
 
     generation = context.vault.change_keys(edit)
     for name, key in adoption.keys.items():
@@ -320,8 +319,8 @@ def _store_in_vault(
         for name, key in adoption.keys.items():
             index.keys[name] = Key(key["key_id"])
         for definition in adoption.definitions.values():
-            index.update(definition.name, delivers_key=definition.delivers_key)
-        return replace(index, vault_generation=generation)
+            index.update(definition.name, key_consent=definition.session_none)
+        return index.with_generation(generation)
 
     context.index.change(update_index)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from keyturn.awsconfig.document import Document, FileKind, remove_items, set_items
 from keyturn.model.errors import FileChanged, KeyturnError, NotFound, Remedy
 from keyturn.model.profile import VaultState
-from keyturn.operations import deliver, newer_files, write_check
+from keyturn.operations import deliver, write_check
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
 from keyturn.profiles import settings, status
@@ -28,25 +28,43 @@ class SettingsChange:
     """Profiles whose sessions were ended because they depended on the old definition."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A change that was checked, and has not been made."""
+
+    inventory: Inventory
+    old: ManagedProfile | None
+    """None if only the region changes."""
+    new: ManagedProfile | None
+    region: str | None
+    """None if it does not change."""
+
+
 def check(context: Context, name: str, values: Mapping[str, str]) -> None:
     """Check that :func:`change` will accept the settings, before the user is asked to confirm them. Raises as
     that does.
     """
-    inventory = context.read()
+    _checked(context, name, values)
+
+
+def _checked(context: Context, name: str, values: Mapping[str, str]) -> _Change:
+    what, inventory = f"Could not set {name}", context.read()
     inventory.row(name)
-    if values.keys() - {settings.REGION}:
-        newer_files.require_index(context, f"Could not set {name}")
+    region = old = new = None
     if settings.REGION in values:
-        newer_files.require_history(context, f"Could not set {name}")
-        region = settings.check_region(values["region"])
+        region = settings.check_region(values[settings.REGION])
         kinds = _region_files(inventory, name, region)
         for kind in kinds if region else ():
             inventory.require_file(kind)
-        write_check.require_writable(context.paths, [inventory.path(kind) for kind in kinds])
+        write_check.require_writable(context, what, [inventory.path(kind) for kind in kinds])
     other_values = {key: value for key, value in values.items() if key != settings.REGION}
     if other_values:
-        write_check.check_own_writable(context.paths)
-        _check_role(settings.apply(deliver.managed_profile(inventory, name), other_values))
+        write_check.require_index(context, what)
+        write_check.require_own_folders(context.paths)
+        old = deliver.managed_profile(inventory, name)
+        new = settings.apply(old, other_values)
+        _check_role(new)
+    return _Change(inventory, old, new, region)
 
 
 def change(context: Context, name: str, values: Mapping[str, str]) -> SettingsChange:
@@ -56,34 +74,23 @@ def change(context: Context, name: str, values: Mapping[str, str]) -> SettingsCh
         files and is valid for any profile.
     :raises NotFound: if there is no such profile, or it is not managed by keyturn.
     :raises UsageError: if a value is invalid; nothing has changed.
+    :raises ChangeRefused: if a file cannot be written; nothing has changed.
     """
-    inventory = context.read()
-    inventory.row(name)
-    if values.keys() - {settings.REGION}:
-        newer_files.require_index(context, f"Could not set {name}")
-    if settings.REGION in values:
-        newer_files.require_history(context, f"Could not set {name}")
-    region = settings.check_region(values["region"]) if settings.REGION in values else None
-    if region:
-        for kind in _region_files(inventory, name, region):
-            inventory.require_file(kind)
-    other_values = {key: value for key, value in values.items() if key != settings.REGION}
+    checked = _checked(context, name, values)
+    inventory, old, new = checked.inventory, checked.old, checked.new
     keys: list[str] = []
     ended: tuple[str, ...] = ()
-    if other_values:
-        old = deliver.managed_profile(inventory, name)
-        new = settings.apply(old, other_values)
-        _check_role(new)
-        keys = [key for key in other_values if settings.table(old).get(key) != settings.table(new).get(key)]
     with context.log_failure(name, "set"):
-        if other_values:
+        if old is not None and new is not None:
+            before, after = settings.table(old), settings.table(new)
+            keys = [key for key in values if before.get(key) != after.get(key)]
             with context.state_lock():
                 _write_definition(context, old, new)
                 if not new.same_source(old):
                     ended = _end_sessions(
                         context, context.read(inventory), (name, *dependent_sessions(inventory, name))
                     )
-        if region is not None and _set_region(context, name, region):
+        if checked.region is not None and _set_region(context, name, checked.region):
             keys.append(settings.REGION)
         if keys:
             context.log_success(name, "set", ", ".join(keys))

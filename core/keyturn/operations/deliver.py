@@ -24,7 +24,7 @@ from keyturn.model.errors import (
 )
 from keyturn.model.profile import Delivery, VaultState
 from keyturn.model.text import from_iso
-from keyturn.operations import newer_files, write_check
+from keyturn.operations import write_check
 from keyturn.operations.adopt_edits import LINE_KEY
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import session_cache
@@ -47,7 +47,7 @@ def deliver(context: Context, name: str, to: Delivery, as_name: str | None = Non
     :raises UsageError: if AWS tools use no file of the kind that is written.
     :raises ChangeRefused: if `as_name` belongs to another profile.
     """
-    newer_files.require_index_and_history(context, f"Could not deliver {name}")
+    write_check.require_index_and_history(context, f"Could not deliver {name}")
     inventory = context.begin()
     if to is Delivery.CREDENTIALS_FILE:
         session_cache.require_own_environment(context, inventory, name)
@@ -64,7 +64,8 @@ def deliver(context: Context, name: str, to: Delivery, as_name: str | None = Non
             credentials_file.check_name(new.deliver_as)
             _require_free_section(inventory, new)
         if needs_process_line(new):
-            write_check.require_writable(context.paths, [inventory.path(inventory.process_line_file())])
+            file = inventory.path(inventory.process_line_file())
+            write_check.require_writable(context, f"Could not deliver {name}", [file])
         if to is Delivery.CREDENTIALS_FILE:
             _require_session(context, inventory, new)
             with session_cache.fetch_to_deliver(context, inventory, name, only_if_due=True) as undelivered:
@@ -257,7 +258,7 @@ def _own_key_ids(document: Document, record: DeliveryRecord) -> set[str]:
 
 
 def withdraw(context: Context, inventory: Inventory, name: str) -> bool:
-    """Remove the delivered session of `name` from the credentials file. Return True if there was one.
+    """Remove the delivered session of `name` from the credentials file. Return True if it was there.
 
     The index only tells where to look, because anybody who can write it could name any file and section: the
     file must be the credentials file of this environment, and its section must hold a delivered session.
@@ -277,10 +278,12 @@ def withdraw(context: Context, inventory: Inventory, name: str) -> bool:
             region=record.region,
         )
 
+    is_removed = False
     if context.files.read(context.paths.aws_credentials) is not None:
-        context.files.edit(context.paths.aws_credentials, change, kind=FileKind.CREDENTIALS)
+        edit = context.files.edit(context.paths.aws_credentials, change, kind=FileKind.CREDENTIALS)
+        is_removed = edit.before != edit.after
     context.update_index(lambda index: index.update(name, delivered=None))
-    return True
+    return is_removed
 
 
 def require_known_file(context: Context, inventory: Inventory, name: str, what: str) -> None:
@@ -384,7 +387,7 @@ def stop(context: Context, name: str) -> str:
 
     :raises NotFound: if there is no such profile.
     """
-    newer_files.require_index(context, f"Could not stop {name}")
+    write_check.require_index(context, f"Could not stop {name}")
     with context.log_failure(name, "stop"):
         inventory = context.read()
         inventory.row(name)

@@ -49,14 +49,14 @@ def hands_out_key(context: Context, inventory: Inventory, definition: ManagedPro
     :raises NeedsUnlock: if the vault is locked.
     """
     name, state = definition.name, inventory.index.of(definition.name)
-    if not definition.delivers_key or not definition.key or state.consent_ended:
-        if state.delivers_key or state.consent_ended:
+    if not definition.session_none or not definition.key or state.consent_ended:
+        if state.key_consent or state.consent_ended:
             with contextlib.suppress(KeyturnError):  # without the consent or with it, it hands out sessions
                 _write_consent(context, definition, given=False)
         return False
     given = context.vault.key(consent_entry(name)) == consent_of(definition)
-    if state.delivers_key != given:
-        context.update_index(lambda index: index.update(name, delivers_key=given))
+    if state.key_consent != given:
+        context.update_index(lambda index: index.update(name, key_consent=given))
     return given
 
 
@@ -95,7 +95,7 @@ def _write_consent(context: Context, definition: ManagedProfile, *, given: bool)
         generation = context.vault.change_keys(lambda entries: set_consent(entries, definition, given=given))
 
         def edit(index: Index) -> Index:
-            index.update(definition.name, delivers_key=given, consent_ended=False)
+            index.update(definition.name, key_consent=given, consent_ended=False)
             return index.with_generation(generation)
 
         context.update_index(edit)
@@ -103,7 +103,7 @@ def _write_consent(context: Context, definition: ManagedProfile, *, given: bool)
 
 def end_consent(context: Context, name: str) -> None:
     """Note in the index that the consent of a profile is to be removed, where the vault is locked."""
-    context.index.change(lambda index: index.update(name, delivers_key=False, consent_ended=True))
+    context.index.change(lambda index: index.update(name, key_consent=False, consent_ended=True))
 
 
 def synchronize(context: Context, inventory: Inventory) -> None:
@@ -116,7 +116,7 @@ def synchronize(context: Context, inventory: Inventory) -> None:
     asking = {
         definition.name: definition
         for definition in inventory.definitions.values()
-        if definition.delivers_key and not inventory.index.of(definition.name).consent_ended
+        if definition.session_none and not inventory.index.of(definition.name).consent_ended
     }
     stale = _stale(entries, asking)
     if stale:
@@ -127,11 +127,11 @@ def synchronize(context: Context, inventory: Inventory) -> None:
         name: entries.get(consent_entry(name)) == consent_of(definition)
         for name, definition in asking.items()
     }
-    if any(inventory.index.of(name).delivers_key != value for name, value in given.items()):
+    if any(inventory.index.of(name).key_consent != value for name, value in given.items()):
 
         def edit(index: Index) -> None:
             for name, value in given.items():
-                index.update(name, delivers_key=value)
+                index.update(name, key_consent=value)
 
         context.update_index(edit)
 
@@ -140,7 +140,7 @@ def _without_ended(index: Index) -> Index:
     """Return the index without notes of consents to remove, which are removed."""
     for name, state in list(index.profiles.items()):
         if state.consent_ended:
-            index.update(name, consent_ended=False, delivers_key=False)
+            index.update(name, consent_ended=False, key_consent=False)
     return index
 
 

@@ -28,7 +28,7 @@ from keyturn.model.json_codec import from_table
 from keyturn.model.profile import Plan
 from keyturn.model.secret import Secret
 from keyturn.model.text import masked_key_id
-from keyturn.operations import adopt_edits, newer_files, write_check
+from keyturn.operations import adopt_edits, write_check
 from keyturn.operations.adopt_edits import LINE_KEY, RemovedSettings
 from keyturn.operations.context import Context, credentials_in, invalid_entry, key_entry, removed_entry
 from keyturn.operations.credentials.session_cache import end_mfa_sessions_of_key
@@ -56,12 +56,11 @@ def plan(context: Context, names: Sequence[str]) -> Plan:
     :raises NotFound: if a profile is not managed by keyturn.
     :raises NeedsUnlock: if the vault is locked, because it holds the settings to restore.
     """
-    newer_files.require_index_and_history(context, "Could not release")
     inventory = context.read()
     sections = _removed_sections(context, inventory, names)
     changes = _file_changes(context, inventory, sections)
     keys = {name: context.vault.key(key_entry(name)) for name in sections}
-    obstacles = write_check.find_obstacles(context.paths, _written_files(sections))
+    group_writes = write_check.find_group_writes(context, "Could not release", _written_files(sections))
     return Plan(
         action="release",
         names=tuple(sections),
@@ -76,10 +75,10 @@ def plan(context: Context, names: Sequence[str]) -> Plan:
             for name, key in keys.items()
             if key
         ),
-        warnings=(*write_check.warnings(obstacles, context.paths), *_warnings(inventory, sections)),
+        warnings=(*write_check.warnings(group_writes, context.paths), *_warnings(inventory, sections)),
         needs_vault=True,
         digest=inventory.digest(),
-        group_write=obstacles,
+        group_write=group_writes,
     )
 
 
@@ -124,7 +123,6 @@ def release(
     :raises NeedsConfirmation: if the words are required; the hint contains them.
     """
     with context.state_lock():
-        newer_files.require_index_and_history(context, "Could not release")
         inventory = context.read()
         if inventory.digest() != digest:
             raise FileChanged(
@@ -133,11 +131,11 @@ def release(
                 "Review the plan again, then confirm",
             )
         sections = _removed_sections(context, inventory, names)
-        write_check.find_obstacles(context.paths, _written_files(sections))
         if any(context.vault.key(key_entry(name)) for name in sections):
             confirm(context, tuple(sections), passphrase, recovery_key, words)
         _file_changes(context, inventory, sections)
-        write_check.remove_obstacles(context.paths, _written_files(sections), group_write)
+        files = _written_files(sections)
+        write_check.remove_group_writes(context, "Could not release", files, group_write)
         for name in sections:
             require_known_file(context, inventory, name, f"Could not release {name}")
         for name in sections:

@@ -82,7 +82,7 @@ def locked_error(context: Context, state: VaultState) -> KeyturnError:
 def read_only_error(context: Context) -> KeyturnError | None:
     """Return the error for a vault that cannot be created here, or None if it can."""
     try:
-        write_check.check_own_writable(context.paths)
+        write_check.require_own_folders(context.paths)
     except KeyturnError as error:
         return error
     return None

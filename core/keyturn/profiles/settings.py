@@ -106,7 +106,7 @@ def table(definition: ManagedProfile) -> dict[str, Any]:
     """Return all settings as `set --json` prints them; null if the default applies."""
     own = registry.provider_of(definition.kind).settings
     values = {key: definition.setting(key) for key in (*_SETTINGS, *own)}
-    values["session"] = "none" if definition.delivers_key else "temporary"
+    values["session"] = "none" if definition.session_none else "temporary"
     values |= {key: list(value) for key, value in values.items() if isinstance(value, tuple)}
     return values | {key: str(value) for key, value in values.items() if isinstance(value, str)}
 
@@ -132,7 +132,7 @@ def _choice(setting: str, choices: type[Renew | Rotate], text: str) -> Renew | R
     return choices(text)
 
 
-def _delivers_key(text: str) -> bool:
+def _session_none(text: str) -> bool:
     if text not in ("none", "temporary"):
         raise UsageError(f"Invalid value for session: {text}", "", "Valid: temporary (default), none")
     return text == "none"
@@ -151,7 +151,7 @@ _ALIASES = {"duration": "duration_seconds"}
 _SETTINGS: Mapping[str, Parser] = {
     "renew": partial(_choice, "renew", Renew),
     "duration_seconds": seconds_of,
-    "session": _delivers_key,
+    "session": _session_none,
     "mfa_serial": sts_limits.serial,
     **sts_limits.ROLE_SETTINGS,
     "rotation_days": _rotation_days,

@@ -151,7 +151,7 @@ def _managed(definition: ManagedProfile, view: View) -> Profile:
         role_settings=role_settings(definition),
         duration_seconds=state.accepted_seconds or definition.duration_seconds,
         delivers_key=delivers_key(definition, view.index),
-        lacks_consent=definition.delivers_key and not state.delivers_key,
+        lacks_consent=definition.session_none and not state.key_consent,
         last_use=state.last_use,
         problem=problem,
         failure=state.failure,
@@ -170,7 +170,7 @@ def _pending_step(definition: ManagedProfile, index: Index) -> str | None:
 
 def delivers_key(definition: ManagedProfile, index: Index) -> bool:
     """Return True if a profile delivers its long-term key, as far as it is known without the vault."""
-    return definition.delivers_key and index.of(definition.name).delivers_key
+    return definition.session_none and index.of(definition.name).key_consent
 
 
 def _needs_person(definition: ManagedProfile, chain: tuple[str, ...], view: View) -> bool:

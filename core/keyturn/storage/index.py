@@ -55,7 +55,7 @@ class ProfileState:
     failure: Failure | None = field(default=None, metadata=stored(omit=True))
     stopped: datetime | None = field(default=None, metadata=stored(exact=True, omit=True))
     """Sessions that the vault cached before this time are invalid, because the user ended them."""
-    delivers_key: bool = field(default=False, metadata=stored(omit=True))
+    key_consent: bool = field(default=False, metadata=stored(omit=True))
     """The vault holds the user's consent to hand out the long-term key, which alone decides."""
     consent_ended: bool = field(default=False, metadata=stored(omit=True))
     """The user took that consent back while the vault was locked, so it is to be removed from the vault."""

@@ -55,7 +55,7 @@ class ManagedProfile:
     tags: Mapping[str, str] = field(default_factory=dict, metadata=_OPTIONAL)
     """Session tags of AssumeRole."""
     duration_seconds: int | None = field(default=None, metadata=_OPTIONAL)
-    delivers_key: bool = field(default=False, metadata=stored("session", omit=True))
+    session_none: bool = field(default=False, metadata=stored("session", omit=True))
     """Stored as `session = "none"`."""
     renew: Renew = field(default=Renew.AUTO, metadata=_OPTIONAL)
     rotation_days: int = field(default=DEFAULT_ROTATION_DAYS, metadata=_OPTIONAL)
@@ -146,13 +146,13 @@ def _decode(content: bytes | None, path: str) -> tuple[dict[str, ManagedProfile]
 def _managed_profile(name: str, entry: Mapping[str, Any]) -> ManagedProfile:
     kind = str(entry["kind"])
     strings: dict[str, Any] = {setting: str(entry[setting]) for setting in _STRINGS if setting in entry}
-    delivers_key = entry.get("session") == "none"
-    known = _FIELDS if delivers_key else _FIELDS.keys() - {"session"}
+    session_none = entry.get("session") == "none"
+    known = _FIELDS if session_none else _FIELDS.keys() - {"session"}
     return ManagedProfile(
         name=name,
         kind=_KINDS.get(kind, kind),
         duration_seconds=int(entry["duration_seconds"]) if "duration_seconds" in entry else None,
-        delivers_key=delivers_key,
+        session_none=session_none,
         renew=Renew(entry.get("renew", Renew.AUTO)),
         rotation_days=int(entry.get("rotation_days", DEFAULT_ROTATION_DAYS)),
         rotate=Rotate(entry.get("rotate", Rotate.ASK)),
@@ -186,7 +186,7 @@ def encode(managed: ManagedProfiles, other_fields: Mapping[str, Any] | None = No
     profiles: dict[str, Any] = {}
     for name, profile in sorted(managed.items()):
         profiles[name] = {**profile.other_fields, **to_table(profile)}
-        if profile.delivers_key:
+        if profile.session_none:
             profiles[name]["session"] = "none"
     table = {"version": VERSION, **(other_fields or {}), "profiles": profiles}
     return tomli_w.dumps(table).encode("utf-8")

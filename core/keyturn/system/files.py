@@ -338,11 +338,11 @@ def change(path: Path, edit: Callable[[bytes | None], bytes], *, what: str) -> b
 def read(path: Path, limit: int = MAX_OWN_BYTES) -> bytes | None:
     """Return the content of a file, or None if it does not exist.
 
-    :raises OSError: if it cannot be read. The error number is `EFBIG` if it is longer than `limit`.
+    :raises OSError: if it cannot be read. The error number is `EFBIG` if it is longer than `limit`, and
+        `ENXIO` if it is not a regular file.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(limit + 1) if limit < sys.maxsize else file.read()
+        content = read_regular(path, limit=limit + 1)
     except FileNotFoundError:
         return None
     if len(content) > limit:

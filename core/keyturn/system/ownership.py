@@ -199,10 +199,17 @@ def check_writable(folder: Path) -> None:
 
 
 def nearest_existing(folder: Path) -> Path:
-    """Return `folder`, or the nearest folder above it that exists."""
-    while not folder.is_dir() and folder != folder.parent:
+    """Return `folder`, or the nearest folder above it that exists and can be examined."""
+    while not _is_dir(folder) and folder != folder.parent:
         folder = folder.parent
     return folder
+
+
+def _is_dir(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except PermissionError:  # in a closed folder, which is somebody else's
+        return False
 
 
 def _foreign(path: Path, uid: int) -> UnsafeFile:

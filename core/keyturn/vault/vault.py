@@ -108,7 +108,8 @@ class Vault:
         :raises VaultError: for the fault that makes the state `broken`, or if `recipient.txt` is not the one
             by which the vault is known.
         """
-        vault_slots.require_known(self._check_files(), self._expected_recipient())
+        vault_slots.require_known(self._recipient_file(), self._expected_recipient())
+        self._check_files()
 
     def slots(self) -> tuple[str, ...]:
         """Return the slots besides the recovery key: `keyring`, `passphrase`, or both."""
@@ -184,7 +185,12 @@ class Vault:
         elif passphrase is not None:
             # The recipient by which the vault is known is not checked, because only its owner can seal an
             # identity with this passphrase.
-            identity, outdated = vault_slots.by_passphrase(self.folder, current, passphrase, cancelled)
+            try:
+                identity, outdated = vault_slots.by_passphrase(self.folder, current, passphrase, cancelled)
+            except VaultCorrupt:
+                # The wrong file of the two would be called damaged.
+                vault_slots.require_known(current, self._expected_recipient())
+                raise
         else:
             vault_slots.require_known(current, self._expected_recipient())
             identity = vault_slots.by_keyring(self.folder, current, self._keyring)

@@ -22,6 +22,7 @@ from tests.adversarial.process_isolation.ordinary import (
     install,
 )
 from tests.core.vault import weak_age
+from tests.support.needs import skip_or_fail
 
 PASSPHRASE = "isolated canary 5fe81b0c"
 CREDENTIALS = (
@@ -29,12 +30,6 @@ CREDENTIALS = (
     "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"
 )
 Record = Callable[[str, object], None]
-
-
-def skip_or_fail(reason: str) -> None:
-    if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,7 +59,7 @@ def installation(shared_folder: Path) -> Installation:
     python = common_python()
     if python is None:
         skip_or_fail("no Python of this version that an ordinary user can run")
-    return install(shared_folder / "keyturn", python or "")
+    return install(shared_folder / "keyturn", python)
 
 
 @dataclass

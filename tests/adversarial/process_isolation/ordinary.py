@@ -13,13 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import keyturn
 import keyturn_sandbox
 import keyturn_tui
+from tests.end_to_end.person import readable
 from tests.support.needs import needs
 
 #: User ids without a name, which the kernel does not require. No other process may use them, also when
@@ -155,7 +155,7 @@ class User:
         self, *words: str, fds: Mapping[str, str] | None = None, extra: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a program as this user; options that take a descriptor get the given text to read from it."""
-        with _readable(fds or {}) as (options, opened):
+        with readable(fds or {}) as (options, opened):
             return subprocess.run(
                 [*run_as(self.uid), *words, *options], env={**self.environ, **(extra or {})},
                 stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, pass_fds=opened,
@@ -164,7 +164,7 @@ class User:
 
     def exit_code(self, *words: str, fds: Mapping[str, str] | None = None) -> int:
         """Run a program without waiting for its output, which another process may hold open."""
-        with _readable(fds or {}) as (options, opened):
+        with readable(fds or {}) as (options, opened):
             return subprocess.run(
                 [*run_as(self.uid), *words, *options], env=self.environ, stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_SECONDS, pass_fds=opened,
@@ -197,23 +197,6 @@ class User:
             if one == self.home:
                 break
             os.chown(one, self.uid, self.uid)
-
-
-@contextmanager
-def _readable(fds: Mapping[str, str]) -> Iterator[tuple[list[str], list[int]]]:
-    """Return the options with descriptors from which their texts can be read, and these descriptors."""
-    options, opened = [], []
-    try:
-        for option, text in fds.items():
-            read, write = os.pipe()
-            opened.append(read)
-            os.write(write, text.encode() + b"\n")
-            os.close(write)
-            options += [option, str(read)]
-        yield options, opened
-    finally:
-        for descriptor in opened:
-            os.close(descriptor)
 
 
 class OnTerminal:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.adversarial.process_isolation.conftest import PASSPHRASE, Owner, Record, skip_or_fail
+from tests.adversarial.process_isolation.conftest import PASSPHRASE, Owner, Record
 from tests.adversarial.process_isolation.ordinary import User, run_as
+from tests.support.needs import skip_or_fail
 
 PATTERN = Path("/proc/sys/kernel/core_pattern")
 #: Raises the soft limit again from within, as far as allowed, then dies with a secret in memory.

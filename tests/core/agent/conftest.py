@@ -20,6 +20,7 @@ from keyturn.agent.server import AgentServer, Limits
 from keyturn.model.errors import NeedsMfa, NotFound
 from keyturn.system.caller_environment import CallerEnvironment
 from tests.core.agent.starter import Starter
+from tests.support.needs import skip_or_fail
 
 TEMPORARY = json.dumps(
     {"Version": 1, "AccessKeyId": "ASIAX", "SecretAccessKey": "s", "SessionToken": "t",
@@ -182,12 +183,6 @@ Miss = Callable[[str], None]
 @pytest.fixture
 def miss() -> Miss:
     """Return a function that skips the test for a missing program; it fails if `KEYTURN_REQUIRE_ALL` is 1."""
-
-    def skip_or_fail(reason: str) -> None:
-        if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-
     return skip_or_fail
 
 

@@ -17,6 +17,7 @@ from keyturn.awsconfig.document import Document, FileKind, parse, set_items
 from keyturn.awsconfig.writer import SharedFiles
 from keyturn.model.errors import FileChanged, KeyturnError, UnparsableFile, UnsafeFile, UsageError
 from keyturn.system import files as system_files
+from tests.support.needs import skip_or_fail
 
 OLD = b"# mine\n[profile a]\nregion = eu-west-1\n"
 LINE = {"credential_process": '"/opt/keyturn" credential-process a'}
@@ -178,10 +179,7 @@ def test_what_is_not_safe_to_write_is_refused(
 
 def test_a_file_or_folder_of_another_user_is_refused(files: SharedFiles, folder: Path) -> None:
     if os.geteuid() != 0:
-        reason = "only root can give a file to another user"
-        if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        skip_or_fail("only root can give a file to another user")
     path = folder / "config"
     path.write_bytes(OLD)
     os.chown(path, 65534, -1)

@@ -206,8 +206,8 @@ def test_a_managed_role_is_shown_by_definition_file_and_index() -> None:
 
 def test_a_managed_user_is_shown_with_its_key_and_its_own_policy() -> None:
     key = Key(KEY_ID, created=NOW - 30 * DAY, last_used=NOW - DAY)
-    profile = user(key="entry", rotation_days=30, delivers_key=True, mfa_serial=SERIAL, duration_seconds=900)
-    index = Index(profiles={"ci": ProfileState(delivers_key=True)}, keys={"entry": key})
+    profile = user(key="entry", rotation_days=30, session_none=True, mfa_serial=SERIAL, duration_seconds=900)
+    index = Index(profiles={"ci": ProfileState(key_consent=True)}, keys={"entry": key})
     found = row("ci", view(profile, index=index))
     assert (found.key, found.source, found.chain, found.role) == (key, "entry", (), None)
     assert found.rotation == Rotation(RotationState.OVERDUE, 30, 30, NOW - DAY, None)
@@ -307,7 +307,7 @@ def lasting(left: timedelta | None) -> ProfileState:
     return ProfileState(session=Session("ASIA", NOW - HOUR, None if left is None else NOW + left))
 
 
-CONSENT = Index(profiles={"ops": ProfileState(delivers_key=True)})
+CONSENT = Index(profiles={"ops": ProfileState(key_consent=True)})
 COMMAND = {"code_command": lambda name, serial: ["x"] if (name, serial) == ("ops", SERIAL) else []}
 #: Name, definitions, other known state, True if refreshing `ops` needs a user.
 MANAGED_CODES: list[tuple[str, tuple[ManagedProfile, ...], dict[str, Any], bool]] = [
@@ -336,8 +336,8 @@ MANAGED_CODES: list[tuple[str, tuple[ManagedProfile, ...], dict[str, Any], bool]
         {"index": known()},
         False,
     ),
-    ("a key handed out", (user("ops", mfa_serial=SERIAL, delivers_key=True),), {"index": CONSENT}, False),
-    ("a key without consent", (user("ops", key="ci", mfa_serial=SERIAL, delivers_key=True),), {}, True),
+    ("a key handed out", (user("ops", mfa_serial=SERIAL, session_none=True),), {"index": CONSENT}, False),
+    ("a key without consent", (user("ops", key="ci", mfa_serial=SERIAL, session_none=True),), {}, True),
     ("a user", (user("ops", key="ci", mfa_serial=SERIAL),), {}, True),
     ("a user by a program", (user("ops", key="ci", mfa_serial=SERIAL),), COMMAND, False),
     ("a user without a session, whose code serves", (user("ops", key="ci", mfa_serial=SERIAL),),

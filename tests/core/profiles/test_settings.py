@@ -51,9 +51,9 @@ VALUES: list[tuple[ManagedProfile, str, str, dict[str, Any]]] = [
     (USER, "duration_seconds", "36h", {"duration_seconds": 129_600}),
     (ROLE, "duration_seconds", "12h", {"duration_seconds": 43_200}),
     (replace(ROLE, duration_seconds=900), "duration_seconds", "", {"duration_seconds": None}),
-    (USER, "session", "none", {"delivers_key": True}),
-    (replace(USER, delivers_key=True), "session", "temporary", {"delivers_key": False}),
-    (replace(USER, delivers_key=True), "session", "", {"delivers_key": False}),
+    (USER, "session", "none", {"session_none": True}),
+    (replace(USER, session_none=True), "session", "temporary", {"session_none": False}),
+    (replace(USER, session_none=True), "session", "", {"session_none": False}),
     (ROLE, "session", "", {}),
     (ROLE, "session", "temporary", {}),
     (USER, "mfa_serial", SERIAL, {"mfa_serial": SERIAL}),
@@ -82,7 +82,7 @@ VALUES: list[tuple[ManagedProfile, str, str, dict[str, Any]]] = [
     (ROLE, "region", "eu-west-1", {}),
     (USER, "external_id", "", {}),
     (replace(USER, delivery=Delivery.CREDENTIALS_FILE), "renew", "off", {"renew": Renew.OFF}),
-    (replace(USER, delivers_key=True), "renew", "off", {"renew": Renew.OFF}),
+    (replace(USER, session_none=True), "renew", "off", {"renew": Renew.OFF}),
 ]  # fmt: skip
 
 
@@ -202,7 +202,7 @@ def test_all_settings_are_told_by_their_names() -> None:
         "transitive_tags": [], "policy": None, "policy_arns": [], "rotation_days": 90, "rotate": "ask",
     }  # fmt: skip
     full = replace(
-        USER, renew=Renew.OFF, duration_seconds=900, delivers_key=True, mfa_serial=SERIAL, external_id="x",
+        USER, renew=Renew.OFF, duration_seconds=900, session_none=True, mfa_serial=SERIAL, external_id="x",
         role_session_name="me", source_identity="jo", tags={"a": "b"}, transitive_tags=("a",), policy="{}",
         policy_arns=(POLICY_ARN,), rotation_days=30, rotate=Rotate.AUTO,
     )  # fmt: skip

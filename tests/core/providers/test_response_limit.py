@@ -1,4 +1,4 @@
-"""What botocore reads is bounded: streams, bodies, processes and token files."""
+"""Limits on what botocore reads: streams, bodies, processes and token files."""
 
 from __future__ import annotations
 

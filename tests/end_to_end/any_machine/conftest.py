@@ -9,13 +9,14 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from keyturn_sandbox import Sandbox
 from tests.adversarial.process_isolation.ordinary import common_python, install
-from tests.end_to_end.person import PASSPHRASE
-from tests.support.needs import needs
+from tests.end_to_end.person import PASSPHRASE, readable
+from tests.support.needs import needs, skip_or_fail
 
 SECONDS = 60
 _VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_IAM", "AWS_EC2_METADATA_DISABLED")
@@ -105,21 +106,13 @@ class Account:
         :param prefix: a command that runs the program, as root.
         :param pass_fds: further descriptors that the program gets.
         """
-        opened: list[int] = []
-        options: list[str] = []
-        for option, text in (fds or {}).items():
-            read, write = os.pipe()
-            os.write(write, text.encode() + b"\n")
-            os.close(write)
-            opened.append(read)
-            options += [option, str(read)]
         uid = self.uid if uid is None else uid
         become = (
             ()
             if uid == 0
             else (needs("setpriv"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--inh-caps=-all")
         )
-        try:
+        with readable(fds or {}) as (options, opened):
             return subprocess.run(
                 [*prefix, *become, *words, *options],
                 env=self.environ if environ is None else dict(environ),
@@ -132,27 +125,15 @@ class Account:
                 cwd="/",
                 umask=umask,
             )
-        finally:
-            for descriptor in opened:
-                os.close(descriptor)
 
-    def keyturn(
-        self,
-        *words: str,
-        environ: Mapping[str, str] | None = None,
-        umask: int = 0o022,
-        uid: int | None = None,
-        fds: Mapping[str, str] | None = None,
-        prefix: Sequence[str] = (),
-    ) -> subprocess.CompletedProcess[str]:
+    def keyturn(self, *words: str, **how: Any) -> subprocess.CompletedProcess[str]:
         """Run `keyturn WORDS` as this account; see :meth:`run`."""
-        program = self.keyturn_program
-        return self.run(program, *words, environ=environ, umask=umask, uid=uid, fds=fds, prefix=prefix)
+        return self.run(self.keyturn_program, *words, **how)
 
-    def makes_vault(self, **how: object) -> None:
+    def makes_vault(self, **how: Any) -> None:
         """Create the vault, open in an agent."""
         words = ("vault", "init", "--slot", "passphrase")
-        done = self.keyturn(*words, fds={"--passphrase-fd": PASSPHRASE}, **how)  # type: ignore[arg-type]  # as given
+        done = self.keyturn(*words, fds={"--passphrase-fd": PASSPHRASE}, **how)
         assert done.returncode == 0, done.stderr
 
     @property
@@ -180,13 +161,13 @@ def public_keyturn() -> Iterator[str]:
         yield os.environ["KEYTURN"]
         return
     if os.geteuid() != 0:
-        _skip_or_fail("only root can create accounts")
+        skip_or_fail("only root can create accounts")
     python = common_python()
     if python is None:
-        _skip_or_fail("no Python of this version that an ordinary user can run")
+        skip_or_fail("no Python of this version that an ordinary user can run")
     folder = Path(tempfile.mkdtemp(prefix="keyturn-test-", dir="/opt"))
     folder.chmod(0o755)
-    yield install(folder / "keyturn", python or "").keyturn
+    yield install(folder / "keyturn", python).keyturn
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -212,7 +193,7 @@ class _account:  # noqa: N801  # a context manager
 
     def __enter__(self) -> Account:
         if os.geteuid() != 0:
-            _skip_or_fail("only root can create accounts")
+            skip_or_fail("only root can create accounts")
         self.name = f"kt{os.getpid()}-{id(self) % 100_000}"
         home = Path("/home") / self.name
         subprocess.run(
@@ -229,9 +210,3 @@ class _account:  # noqa: N801  # a context manager
     def __exit__(self, *_: object) -> None:
         subprocess.run([needs("pkill"), "-KILL", "-u", self.name], check=False, capture_output=True)
         subprocess.run([needs("userdel"), "--remove", self.name], check=False, capture_output=True)
-
-
-def _skip_or_fail(reason: str) -> None:
-    if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)

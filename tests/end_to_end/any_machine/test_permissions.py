@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.any_machine.conftest import Account
-from tests.end_to_end.person import PASSPHRASE
+from tests.end_to_end.person import PASSPHRASE, readable
 from tests.support.needs import needs
 
 PASSPHRASE_FD = {"--passphrase-fd": PASSPHRASE}
@@ -37,21 +37,10 @@ class SuAccount(Account):
 
     def run(self, *words: str, **how: Any) -> subprocess.CompletedProcess[str]:
         given = [f"{name}={value}" for name, value in self.endpoints.items()]
-        opened: list[int] = []
-        options: list[str] = []
-        for option, text in (how.pop("fds", None) or {}).items():
-            read, write = os.pipe()
-            os.write(write, text.encode() + b"\n")
-            os.close(write)
-            opened.append(read)
-            options += [option, str(read)]
-        line = shlex.join(["env", *given, *words, *options])
-        try:
+        with readable(how.pop("fds", None) or {}) as (options, opened):
+            line = shlex.join(["env", *given, *words, *options])
             shell = (needs("su"), "-", self.name, "-c", line)
             return super().run(*shell, **{**how, "uid": 0, "pass_fds": opened})
-        finally:
-            for descriptor in opened:
-                os.close(descriptor)
 
 
 def test_su_does_the_main_job(account: Account) -> None:

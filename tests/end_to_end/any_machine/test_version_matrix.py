@@ -22,6 +22,7 @@ from tests.core.agent.starter import is_gone
 from tests.end_to_end.any_machine import first_release
 from tests.end_to_end.any_machine.test_versions import PROFILE, Home
 from tests.end_to_end.person import KEYTURN, PASSPHRASE, Person
+from tests.support.needs import skip_or_fail
 
 pytestmark = pytest.mark.campaign
 REPOSITORY = Path(__file__).parents[3]
@@ -32,7 +33,7 @@ def old_program(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The program of the first release."""
     source = first_release.archive(REPOSITORY)
     if source is None:
-        pytest.skip(f"the history does not reach back to {first_release.COMMIT}")
+        skip_or_fail(f"the history does not reach back to {first_release.COMMIT}")
     return str(first_release.install(source, tmp_path_factory.mktemp("first-release")))
 
 

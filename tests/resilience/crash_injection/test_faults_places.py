@@ -24,7 +24,7 @@ from keyturn.system import shared_file
 from tests.resilience.crash_injection import file_writers, strace_runs
 from tests.resilience.crash_injection.crash_home import CONFIG, CREDENTIALS, SECRET, Home
 from tests.resilience.crash_injection.traced_child import run_in_child
-from tests.support.needs import needs
+from tests.support.needs import needs, skip_or_fail
 
 ADOPT = file_writers.verb("adopt", "dev", "--yes")
 #: User id of another user.
@@ -61,14 +61,7 @@ sys.exit(99 if done.code is None else done.code)
 def _root_with_namespaces() -> None:
     needs("unshare")
     if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], check=False).returncode != 0:
-        needs_root("only root can mount")
-
-
-def needs_root(reason: str) -> None:
-    """Skip the test, or fail where everything is required."""
-    if os.environ.get("KEYTURN_REQUIRE_ALL") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+        skip_or_fail("only root can mount")
 
 
 def _adopt_with_mounts(home: Home, mounts: str) -> tuple[int, str, list[str]]:
@@ -263,7 +256,7 @@ def test_the_credentials_file_may_be_named_anywhere(home: Home) -> None:
 @pytest.mark.parametrize("which", ["file", "folder"])
 def test_what_belongs_to_somebody_else_is_refused_at_once(home: Home, which: str) -> None:
     if os.geteuid() != 0:
-        needs_root("only root can give a file to another user")
+        skip_or_fail("only root can give a file to another user")
     home.restore_stage("delivered")
     before = home.credentials.read_bytes()
     os.chown(home.credentials if which == "file" else home.aws, OTHER, OTHER)

@@ -8,7 +8,17 @@ from datetime import datetime, timedelta
 from keyturn.awsconfig.process_line import is_keyturn_process_line
 from keyturn.delivery import credential_process
 from keyturn.model.errors import THEN_RUN, FileChanged, Hint, KeyturnError, NeedsInteraction, NotFound, Remedy
-from keyturn.model.profile import Credentials, Delivery, Kind, Profile, Refreshed, Renew, State, session_state
+from keyturn.model.profile import (
+    Credentials,
+    Delivery,
+    Kind,
+    Profile,
+    Refreshed,
+    Renew,
+    State,
+    VaultState,
+    session_state,
+)
 from keyturn.model.text import span
 from keyturn.operations import deliver, key_metadata
 from keyturn.operations.context import Context
@@ -147,7 +157,7 @@ def _document(context: Context, inventory: Inventory, name: str) -> str:
     definition = inventory.definitions.get(name)
     if definition is None:
         inventory.row(name)
-        raise NotFound(f"{name} is not managed by keyturn", "", _hint(inventory, name))
+        raise NotFound(f"{name} is not managed by keyturn", "", _hint(context, inventory, name))
     row = inventory.row(name)
     context.require_open_for(row)
     record_use(context, name, inventory)
@@ -163,8 +173,14 @@ def _document(context: Context, inventory: Inventory, name: str) -> str:
     return credential_process.document(cached.issued.credentials, account)
 
 
-def _hint(inventory: Inventory, name: str) -> Hint:
+def _hint(context: Context, inventory: Inventory, name: str) -> Hint:
     if is_keyturn_process_line(str(inventory.settings(name).get("credential_process", "")), name):
+        if context.vault.state() is VaultState.ABSENT:
+            return (
+                "Its vault is on another machine or was lost. Export it there, and here ",
+                THEN_RUN,
+                Remedy("vault import", flag="FILE"),
+            )
         return ("To restore its settings from the vault, ", THEN_RUN, Remedy("release", name))
     return Remedy("adopt", name)
 

@@ -59,7 +59,7 @@ def fetch_to_deliver(
     :raises UnsafeFile: if the credentials file cannot be written; nothing has been asked then.
     :raises FileChanged: if the profile or one of its sources has changed in between, or it was stopped.
     """
-    write_check.require_writable(context.paths, [context.paths.aws_credentials])
+    write_check.require_writable(context, f"Could not refresh {name}", [context.paths.aws_credentials])
     context.require_known_host(f"Could not refresh {name}", "its session is written to the credentials file")
     with ExitStack() as lock:
         store = VaultSessionStore(context, inventory, delivered=name, lock=lock)

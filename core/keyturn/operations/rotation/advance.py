@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from keyturn.model.errors import THEN_RUN, AwsRefused, NotFound, Remedy, RotationHalted
 from keyturn.model.text import masked_key_id
-from keyturn.operations import newer_files
+from keyturn.operations import write_check
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store, vault_keys
@@ -26,7 +26,7 @@ def advance(context: Context, name: str, code: str | None = None) -> Progress:
     :raises NeedsMfa: if a policy requires an MFA code. Nothing has changed.
     :raises KeyturnError: if the step fails. The record says how far the rotation is.
     """
-    newer_files.require_index_and_history(context, f"Could not rotate {name}")
+    write_check.require_index_and_history(context, f"Could not rotate {name}")
     return _advance_once(context, record_store.require_pending_record(context, name), code)
 
 
@@ -36,7 +36,7 @@ def undo(context: Context, name: str, code: str | None = None) -> Progress:
 
     :raises NotFound: if no rotation is pending. A finished rotation cannot be undone.
     """
-    newer_files.require_index_and_history(context, f"Could not undo the rotation of {name}")
+    write_check.require_index_and_history(context, f"Could not undo the rotation of {name}")
     record = record_store.pending_record(context, name)
     if record is None:
         return _restore_previous_key(context, name, code)

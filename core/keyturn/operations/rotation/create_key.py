@@ -26,7 +26,7 @@ from keyturn.model.errors import (
 )
 from keyturn.model.profile import Credentials, Delivery
 from keyturn.model.text import masked_key_id
-from keyturn.operations import newer_files, write_check
+from keyturn.operations import write_check
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store, vault_keys
@@ -58,11 +58,11 @@ def start(context: Context, name: str, code: str | None = None) -> Progress:
     :raises RotationHalted: if a rotation is pending, or both access key slots are used.
     :raises KeyturnError: if another precondition fails. Nothing has changed.
     """
-    newer_files.require_index_and_history(context, f"Could not rotate {name}")
     context.require_open()
     inventory = context.read()
     is_in_file = any(item.delivery is Delivery.CREDENTIALS_FILE for item in inventory.definitions.values())
-    write_check.require_writable(context.paths, [context.paths.aws_credentials] if is_in_file else [])
+    files = [context.paths.aws_credentials] if is_in_file else []
+    write_check.require_writable(context, f"Could not rotate {name}", files)
     inventory.require_definitions()
     entry = vault_keys.entry_of(inventory, name)
     _require_no_pending_rotation(record_store.pending_record(context, name), name)

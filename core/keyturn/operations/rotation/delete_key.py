@@ -21,7 +21,7 @@ from keyturn.model.errors import (
 from keyturn.model.json_codec import stored
 from keyturn.model.profile import Credentials
 from keyturn.model.text import iso, masked_key_id, span
-from keyturn.operations import newer_files
+from keyturn.operations import write_check
 from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store, vault_keys
@@ -175,7 +175,7 @@ def finish(
     :raises RotationHalted: if there is an obstacle that the user did not name. Nothing has changed.
     :raises NeedsConfirmation: if the characters were not given or are wrong. Nothing has changed.
     """
-    newer_files.require_index(context, f"Could not finish the rotation of {name}")
+    write_check.require_index(context, f"Could not finish the rotation of {name}")
     record = record_store.require_pending_record(context, name)
     key_signer = KeySigner(context, record.profile, code)
     _require_deletion_step(record)

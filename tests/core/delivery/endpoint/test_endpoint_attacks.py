@@ -13,7 +13,6 @@ import pytest
 
 from keyturn.delivery.endpoint.http import EndpointAddress, RequestStatus, judge
 from keyturn.model.secret import Secret
-from tests.adversarial.process_isolation.conftest import skip_or_fail
 from tests.adversarial.process_isolation.ordinary import BOB, common_python, run_as
 from tests.core.delivery.endpoint.exec_program import (
     Program,
@@ -25,6 +24,7 @@ from tests.core.delivery.endpoint.exec_program import (
 )
 from tests.core.delivery.endpoint.test_endpoint_requests import WRONG
 from tests.end_to_end.person import Person
+from tests.support.needs import skip_or_fail
 
 #: Of whatever holds a credential.
 LOOT = (b"ASIA", b"AKIA", b"SecretAccessKey", b"200 OK")
@@ -202,7 +202,7 @@ def test_another_user_gets_no_byte_even_with_the_right_request(
     python = common_python()
     if python is None:
         skip_or_fail("no Python of this version that an ordinary user can run")
-    mine = replies_to(target, python or "", count=3)
+    mine = replies_to(target, python, count=3)
     assert all("ASIA" in answer for answer in mine), "the request itself is right"
     theirs = replies_to(target, *run_as(BOB), python or "", count=200)
     assert theirs == [""] * 200

@@ -14,8 +14,8 @@ from statistics import median
 
 import pytest
 
-from tests.adversarial.process_isolation.conftest import skip_or_fail
 from tests.core.delivery.endpoint.exec_program import Program, Record
+from tests.support.needs import skip_or_fail
 
 #: Seconds, of the median.
 MAX_SECONDS = 0.1

@@ -1,4 +1,4 @@
-"""What a caller's own endpoint or CA bundle yields is kept apart from everything that others get."""
+"""Sessions from a caller's own endpoint or CA bundle are kept apart from what others get."""
 
 from __future__ import annotations
 

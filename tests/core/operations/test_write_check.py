@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from keyturn.model.errors import ChangeRefused, KeyturnError, VaultNewer
-from keyturn.operations import newer_files
 from keyturn.operations import vault as vault_operations
+from keyturn.operations import write_check
 from keyturn.operations.context import Context
 from keyturn.service import CredentialService
 
@@ -36,7 +36,7 @@ def history_of(context: Context) -> Path:
 
 FILES = pytest.mark.parametrize(
     ("path", "check"),
-    [(index_of, newer_files.require_index), (history_of, newer_files.require_history)],
+    [(index_of, write_check.require_index), (history_of, write_check.require_history)],
     ids=["index", "history"],
 )
 
