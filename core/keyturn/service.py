@@ -549,8 +549,8 @@ class CredentialService:
                 operation.check(inventory.row(name))
             if inventory.caller_credential_source(name):
                 return operation.function(context, *args, **kwargs)
-            if self._use_agent and inventory.has_own_helper(name):
-                return operation.function(replace(context, runs_helper=True), *args, **kwargs)
+            if self._use_agent and inventory.has_own_process(name):
+                return operation.function(replace(context, runs_own_process=True), *args, **kwargs)
         result = self._run_if_open(context, operation, *args, **kwargs)
         if result is None:
             state = self.context.vault.state()

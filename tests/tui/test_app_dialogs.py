@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -27,6 +29,24 @@ BOTH = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
 def service_with(vault: VaultState, **more: object) -> MemoryService:
     rows = unmanaged() if vault is VaultState.ABSENT else believable()
     return MemoryService(rows, vault=vault, **more)  # type: ignore[arg-type]  # keywords of the service
+
+
+@asynccontextmanager
+async def slow_unlock(
+    drive: Drive, typed: str = PASSPHRASE
+) -> AsyncIterator[tuple[AppDriver, MemoryService, threading.Event, UnlockScreen[bool]]]:
+    """Refresh `terraform` with a locked vault, and enter a passphrase. The vault answers once the gate
+    is set."""
+    service = service_with(VaultState.LOCKED)
+    service.unlock_gate = gate = threading.Event()
+    async with drive(service) as driver:
+        await driver.go("terraform")
+        await driver.press("r")
+        screen = driver.app.screen
+        assert isinstance(screen, UnlockScreen)
+        await driver.type(typed)
+        await driver.pilot.press("enter")
+        yield driver, service, gate, screen
 
 
 def on_main(driver: AppDriver) -> bool:
@@ -137,56 +157,34 @@ async def test_the_recovery_key_opens_it_in_the_same_field(drive: Drive) -> None
 
 
 async def test_escape_while_it_unlocks_ends_the_unlock_and_changes_nothing(drive: Drive) -> None:
-    service = service_with(VaultState.LOCKED)
-    service.unlock_gate = threading.Event()
-    async with drive(service) as driver:
-        await driver.go("terraform")
-        await driver.press("r")
-        await driver.type(PASSPHRASE)
-        await driver.pilot.press("enter")
+    async with slow_unlock(drive) as (driver, service, gate, _):
         await driver.pilot.press("escape")
         await driver.settle()
         assert on_main(driver)
         assert "refresh of terraform: cancelled, nothing changed" in driver.message
-        service.unlock_gate.set()
+        gate.set()
         await driver.settle()
         assert service.vault is VaultState.LOCKED
         assert service.refreshed == ["terraform"], "only the attempt that found it locked"
 
 
 async def test_an_unlock_that_succeeds_as_it_is_cancelled_is_no_surprise(drive: Drive) -> None:
-    service = service_with(VaultState.LOCKED)
-    service.unlock_gate = threading.Event()
-    async with drive(service) as driver:
-        await driver.go("terraform")
-        await driver.press("r")
-        screen = driver.app.screen
-        assert isinstance(screen, UnlockScreen)
-        await driver.type(PASSPHRASE)
-        await driver.pilot.press("enter")
+    async with slow_unlock(drive) as (driver, service, gate, screen):
         screen._cancel = lambda: None  # the vault was open before the cancellation arrived
         await driver.pilot.press("escape")
         await driver.pilot.pause()
         assert "Cancelling…" in driver.text
-        service.unlock_gate.set()
+        gate.set()
         await driver.settle()
         assert service.vault is VaultState.OPEN
         assert "refreshed terraform" in driver.message
 
 
 async def test_a_wrong_passphrase_whose_answer_comes_after_escape_is_cancelled(drive: Drive) -> None:
-    service = service_with(VaultState.LOCKED)
-    service.unlock_gate = threading.Event()
-    async with drive(service) as driver:
-        await driver.go("terraform")
-        await driver.press("r")
-        screen = driver.app.screen
-        assert isinstance(screen, UnlockScreen)
-        await driver.type("wrong")
-        await driver.pilot.press("enter")
+    async with slow_unlock(drive, "wrong") as (driver, service, gate, screen):
         screen._cancel = lambda: None  # the passphrase was refused before the cancellation arrived
         await driver.pilot.press("escape")
-        service.unlock_gate.set()
+        gate.set()
         await driver.settle()
         assert on_main(driver)
         assert "refresh of terraform: cancelled, nothing changed" in driver.message
@@ -199,21 +197,13 @@ async def test_a_wrong_passphrase_whose_answer_comes_after_escape_is_cancelled(d
 
 
 async def test_a_slow_unlock_shows_that_it_works(drive: Drive) -> None:
-    service = service_with(VaultState.LOCKED)
-    service.unlock_gate = threading.Event()
-    async with drive(service) as driver:
-        await driver.go("terraform")
-        await driver.press("r")
-        screen = driver.app.screen
-        assert isinstance(screen, UnlockScreen)
-        await driver.type(PASSPHRASE)
-        await driver.pilot.press("enter")
+    async with slow_unlock(drive) as (driver, _service, gate, screen):
         assert "takes about a second by design" in driver.text
         for _ in range(4):
             screen._tick()
         await driver.pilot.pause()
         assert "Unlocking… 4 s; this machine is busy or slow. Esc cancels." in driver.text
-        service.unlock_gate.set()
+        gate.set()
         await driver.settle()
         assert "refreshed terraform" in driver.message
 

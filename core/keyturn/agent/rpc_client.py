@@ -470,10 +470,10 @@ def start(
     cancelled: Event | None = None,
 ) -> None:
     """Start the agent. Wait until it has opened the vault (with the keyring if no secret is given) and
-    answers. It replaces a running agent of another build; one of this build goes on.
+    answers. It replaces a running agent of another build, and leaves one of this build alone.
 
     :param cancelled: set by another thread to end the agent before it has opened the vault.
-    :raises AgentUnavailable: if it did not start within some minutes.
+    :raises AgentUnavailable: if it did not start within 10 minutes.
     :raises WaitCancelled: if it was cancelled.
     :raises KeyturnError: if it could not open the vault.
     """

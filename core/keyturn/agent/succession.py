@@ -109,7 +109,7 @@ def prepare_succession(sockets: Sequence[Path], forward: Path) -> Succession | N
         else:
             acquired = acquire(path, _is_answering)
             if acquired is None:
-                continue  # an agent of whichever build has just begun to answer
+                continue  # an agent of this or another build has just begun to answer
             listener = acquired
         try:
             return Succession(listener, prepare(forward, os.dup(listener.lock), place_of(forward)), agents)

@@ -85,7 +85,7 @@ class Context:
     """True in the agent, whose environment is not that of its callers."""
     caller: CallerEnvironment | None = None
     """Environment of the process that asks, None if it is this process's own or equals it."""
-    runs_helper: bool = False
+    runs_own_process: bool = False
     """True if this process runs a native profile's own `credential_process`. The result is not stored."""
     caller_sessions: CallerSessions = field(default_factory=CallerSessions)
     """Sessions of callers with :attr:`foreign_names`."""
@@ -165,7 +165,7 @@ class Context:
         """Check that the vault is open, if sessions of a profile are signed or stored by it. Raises as
         :meth:`require_open`.
         """
-        if not row.credential_source and not self.runs_helper:
+        if not row.credential_source and not self.runs_own_process:
             self.require_open()
 
     def source_lock(self, name: str, seconds: float = SOURCE_LOCK_SECONDS) -> AbstractContextManager[None]:

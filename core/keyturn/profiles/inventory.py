@@ -86,7 +86,7 @@ class Inventory:
         """See :func:`keyturn.profiles.status.caller_credential_source`."""
         return status.caller_credential_source(name, self.natives, self.definitions)
 
-    def has_own_helper(self, name: str) -> bool:
+    def has_own_process(self, name: str) -> bool:
         """Return True for a native profile with a `credential_process` of its own. It belongs to the process
         that asks, with its whole environment.
         """

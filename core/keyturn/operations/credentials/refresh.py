@@ -85,7 +85,7 @@ def _refresh(context: Context, inventory: Inventory, name: str, code: str | None
     note, delivery = fetched.note, row.delivery
     if row.credential_source and delivery is not Delivery.CREDENTIALS_FILE:
         note = f"not cached: uses the caller's {row.credential_source} credentials"
-    elif context.runs_helper:
+    elif context.runs_own_process:
         note = "not cached: its credential_process runs in the shell that asks"
     elif context.foreign_names:
         note = f"for callers with the same {', '.join(context.foreign_names)} only; it is not renewed"

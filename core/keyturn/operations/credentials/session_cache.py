@@ -78,7 +78,7 @@ def refresher(context: Context, inventory: Inventory, *, has_commands: bool = Tr
     :param has_commands: False if no `mfa_command` may be run.
     """
     sources = _sources(context, inventory, has_commands=has_commands)
-    if context.runs_helper:
+    if context.runs_own_process:
         return Refresher(sources, CallerSessionStore(context), context.source_lock)
     if not context.foreign_names:
         return Refresher(sources, VaultSessionStore(context, inventory), context.source_lock)
