@@ -559,6 +559,8 @@ class CredentialService:
                 # It reads again, because a prompt of the keyring may have taken long.
                 result = self._run_if_open(self.context, operation, *args, **kwargs)
             if result is None:
+                if state is VaultState.ABSENT and "name" in arguments:
+                    inventory.row(name)  # a new vault would not help if there is no such profile
                 raise vault.locked_error(self.context, state)
         return result
 

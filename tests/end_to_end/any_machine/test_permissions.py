@@ -160,3 +160,16 @@ def test_root_works_in_its_own_home_and_a_user_without_an_entry_in_a_home_of_its
             os.chown(path, uid, uid)
         done = account.keyturn("list", uid=uid)
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("words", [("list",), ("credential-process", "ci-deploy"), ("vault", "lock")])
+def test_a_closed_home_of_another_user_is_named(
+    account: Account, other_account: Account, words: tuple[str, ...]
+) -> None:
+    account.makes_vault()
+    account.home.chmod(0o700)
+    for uid in (other_account.uid, 0):
+        done = account.keyturn(*words, uid=uid)
+        assert done.returncode == 5, done.stderr
+        assert f"belongs to {account.name}" in done.stderr
+        assert done.stderr.count("\n") == 1

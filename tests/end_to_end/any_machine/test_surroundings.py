@@ -159,11 +159,13 @@ def test_a_read_only_home_refreshes_and_hands_out_but_edits_nothing(
             ("adopt", "personal", "--yes"),
             ("release", "ci-deploy", "--yes"),
             ("deliver", "ci-release", "--to", "credentials-file"),
+            ("rotate", "ci-deploy", "--yes"),
         ):
             done = account.keyturn(*edit, environ=environ, prefix=prefix, fds=PASSPHRASE_FD)
             assert done.returncode == 5, (edit, done.stderr)
             assert "read-only file system" in done.stderr
         assert account.shared_files() == before
+        assert not any(call.action == "CreateAccessKey" for call in account.sandbox.calls)
     finally:
         account.keyturn("agent", "stop", environ=environ, prefix=prefix)
         shutil.rmtree(runtime, ignore_errors=True)

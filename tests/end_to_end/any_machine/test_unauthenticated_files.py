@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -90,3 +91,17 @@ def test_no_entry_of_the_index_ends_a_session_that_still_lives(newcomer: Person)
     forge_delivery(newcomer, "ci-release", section="ci-release", key_ids=[key_id])
     newcomer.does("list")
     assert newcomer.files() == before
+
+
+@pytest.mark.parametrize("name", ["state/index.json", "config/profiles.toml"])
+def test_a_pipe_in_place_of_a_file_does_not_hang(newcomer: Person, name: str) -> None:
+    newcomer.makes_vault()
+    newcomer.does("adopt", "ci-deploy", "--yes")
+    path = Path(newcomer.environ["KEYTURN_HOME"]) / name
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    for words in (("list",), ("vault", "lock")):
+        done = newcomer.keyturn(*words)
+        assert done.stderr.count("\n") <= 2, done.stderr
+        assert "Traceback" not in done.stderr
+    newcomer.does("list")
