@@ -4,6 +4,7 @@ passes unnoticed."""
 from __future__ import annotations
 
 import json
+import os
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -19,7 +20,8 @@ from keyturn.storage.paths import Paths, paths_for
 from keyturn.vault import age, documents
 from keyturn_sandbox import Sandbox
 from tests.end_to_end.any_machine.old_agent import OldAgent
-from tests.end_to_end.person import PASSPHRASE, Person
+from tests.end_to_end.person import KEYTURN, PASSPHRASE, Person
+from tests.end_to_end.terminal import terminal
 
 PROFILE = "ci-deploy"
 UNKNOWN = {"later": {"list": [1, "two", None], "flag": True}}
@@ -428,3 +430,24 @@ def test_the_vault_as_the_first_release_wrote_it_gets_its_mark(home: Home) -> No
     home.unlock()
     assert " 2\n" in mark.read_text()
     assert {path.name: path.read_bytes() for path in home.paths.vault_dir.glob("keys*.age")} == before
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty"])
+def test_keys_that_are_gone_are_restored_on_a_terminal_by_the_command_that_is_named(
+    newcomer: Person, damage: str
+) -> None:
+    newcomer.makes_vault()
+    newcomer.does("adopt", "ci-deploy", "--yes")
+    newcomer.does("vault", "lock")
+    keys = Path(newcomer.environ["KEYTURN_HOME"]) / "data" / "vault" / "keys.age"
+    keys.unlink() if damage == "missing" else keys.write_bytes(b"")
+    refused = newcomer.keyturn("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
+    assert "Run: keyturn vault restore" in refused.stderr
+    with terminal(
+        f"kt-gone-{os.getpid()}", newcomer.environ, "vault", "restore", program=(KEYTURN,)
+    ) as screen:
+        screen.shows("Passphrase")
+        screen.type(PASSPHRASE)
+        screen.press("Enter")
+        screen.shows("Restored generation", "ended with 0")
+    newcomer.does("vault", "unlock", fds={"--passphrase-fd": PASSPHRASE})
