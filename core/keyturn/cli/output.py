@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from keyturn.model.errors import KeyturnError
+from keyturn.model.labels import consent_command
 from keyturn.model.text import cells, safe
 
 #: Version of every `--json` output.
@@ -37,7 +38,7 @@ def unconfirmed_line(name: str) -> str:
     """Return the warning about a profile whose `session = none` was never confirmed."""
     return (
         f"{name}: session = none in profiles.toml is not confirmed, so it gets temporary sessions. "
-        f"Run: keyturn set {name} session=none"
+        f"Run: {consent_command(name)}"
     )
 
 

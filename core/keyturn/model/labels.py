@@ -1,9 +1,10 @@
-"""Plain-text labels for profile kinds, role settings and rotation states."""
+"""Plain-text labels for profile kinds, role settings and rotation states, and one command."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from keyturn.model.errors import Remedy
 from keyturn.model.profile import Kind, Profile, Rotation, RotationState
 
 KIND_WORDS: Mapping[str, str] = {
@@ -75,3 +76,8 @@ def rotation_words(rotation: Rotation) -> str:
         RotationState.OVERDUE: f"overdue by {age - limit}d",
     }
     return texts.get(rotation.state, str(rotation.state))
+
+
+def consent_command(name: str) -> str:
+    """Return the command by which the user consents to the delivery of a profile's long-term key."""
+    return Remedy("set", name, "session=none").command()

@@ -185,7 +185,7 @@ def _set_region(context: Context, name: str, region: str) -> bool:
 
 def _region_files(inventory: Inventory, name: str, region: str) -> list[FileKind]:
     """Return the files in which a profile's region is changed. The credentials file takes precedence if both
-    have one (aws-facts 2.1); a new one goes into the config file.
+    have one, as botocore reads them; a new one goes into the config file.
     """
     kinds = [kind for kind in FileKind if _has_region(inventory.document(kind), kind, name)]
     return [FileKind.CONFIG] if region and not kinds else kinds

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from keyturn.model.labels import ROLE_WORDS
+from keyturn.model.labels import ROLE_WORDS, consent_command
 from keyturn.model.profile import (
     Delivery,
     FileProblem,
@@ -186,7 +186,7 @@ def delivery_text(profile: Profile) -> str:
         Delivery.NATIVE: "resolved by the AWS CLI and SDKs",
     }[profile.delivery]
     if profile.lacks_consent:
-        return f"a session, {words}; to deliver the key, confirm: keyturn set NAME session=none"
+        return f"a session, {words}; to deliver the key, run: {consent_command(profile.name)}"
     return f"the long-term key, {words}" if profile.delivers_key else words
 
 

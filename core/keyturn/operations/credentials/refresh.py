@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from keyturn.awsconfig.process_line import is_keyturn_process_line
 from keyturn.delivery import credential_process
 from keyturn.model.errors import THEN_RUN, FileChanged, Hint, KeyturnError, NeedsInteraction, NotFound, Remedy
+from keyturn.model.labels import consent_command
 from keyturn.model.profile import (
     Credentials,
     Delivery,
@@ -92,7 +93,7 @@ def _refresh(context: Context, inventory: Inventory, name: str, code: str | None
     elif delivery is Delivery.NATIVE:
         note = "cached by keyturn only; adopt the profile to have its sessions delivered"
     elif row.lacks_consent:
-        note = f"session = none is not confirmed. To deliver the key, run: keyturn set {name} session=none"
+        note = f"session = none is not confirmed. To deliver the key, run: {consent_command(name)}"
     elif context.vault.has_unsaved_sessions:
         note = "the vault's folder is read-only, so the session is kept in memory only"
     elif accepted_seconds := context.profile_state(name).accepted_seconds:
