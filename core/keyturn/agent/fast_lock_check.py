@@ -35,8 +35,6 @@ def is_locked(environ: Mapping[str, str], profile: str) -> bool:
     vault, config = f"{data_folder(environ)}/vault", config_folder(environ)
     recipient = _read(f"{vault}/recipient.txt")
     profiles = _read(f"{config}/profiles.toml")
-    if not _is_own(vault):
-        return False
     if not profile or not _NAMES.issuperset(profile) or recipient is None or profiles is None:
         return False
     paths = (
@@ -49,7 +47,8 @@ def is_locked(environ: Mapping[str, str], profile: str) -> bool:
     index = _read(f"{state}/index.json")
     shared = [os.path.dirname(os.path.realpath(path)) for path in paths[1:]]
     return (
-        recipient.startswith(_RECIPIENT_LINES[0])
+        _is_own(vault)
+        and recipient.startswith(_RECIPIENT_LINES[0])
         and _RECIPIENT_LINES[1] in recipient
         and profiles.startswith(_PROFILES_HEADER)
         and f"\n[profiles.{profile}]\n".encode("ascii") in profiles

@@ -23,7 +23,6 @@ from keyturn.model.errors import (
     AgentUnavailable,
     KeyturnError,
     NeedsInteraction,
-    NeedsVault,
     NotFound,
     UnsafeFile,
     UsageError,
@@ -210,7 +209,7 @@ def test_what_somebody_else_put_in_its_place_is_neither_asked_nor_spoken_of(
     if squat is _open_to_others:
         monkeypatch.setattr(os, "geteuid", lambda: far.stat().st_uid + 1)
     assert rpc_client.credential_process(["prod"], environ) is None, "the long way"
-    with pytest.raises((NeedsVault, UnsafeFile)):
+    with pytest.raises((NotFound, UnsafeFile)):
         CredentialService.from_environ(environ).get_credentials("prod")
     assert agent.service.calls == []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
@@ -161,6 +160,6 @@ def test_the_gauge_sees_what_it_is_for() -> None:
     from keyturn.system import files
 
     with gauge() as gauge_seen:
-        files.read(Path(os.devnull))
+        files.read(Path(__file__))
         time.sleep(0)
     assert [wait.split("(")[0] for wait in gauge_seen.waits] == ["open", "sleep"]
