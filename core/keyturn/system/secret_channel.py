@@ -23,8 +23,9 @@ _SCM_CREDENTIALS = 2
 _ONE_DESCRIPTOR = struct.Struct("i")
 
 
-#: Seconds between two looks at a request to cancel.
-_CANCEL_SECONDS = 0.1
+#: Seconds between two looks at a request to cancel. Python handles a Ctrl+C there too: one that arrives just
+#: before the system call, or in another thread, does not interrupt it.
+_LOOK_SECONDS = 0.1
 
 
 class WaitCancelled(Exception):
@@ -85,7 +86,7 @@ def wait_readable(sock: socket.socket, deadline: float, cancelled: threading.Eve
             raise WaitCancelled
         if left <= 0:
             raise TimeoutError
-        poll.poll(1000 * (left if cancelled is None else min(left, _CANCEL_SECONDS)))
+        poll.poll(1000 * min(left, _LOOK_SECONDS))
 
 
 def connect() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,3 +85,19 @@ def test_the_first_socket_cannot_be_opened_by_its_name(ends: tuple[socket.socket
     _, theirs = ends
     with pytest.raises(OSError, match="No such device"):
         Path(f"/proc/self/fd/{theirs.fileno()}").read_bytes()
+
+
+def test_a_ctrl_c_that_does_not_interrupt_the_wait_ends_it_soon(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """A signal that another thread gets is noted, but the wait of the main thread goes on."""
+    ours, _ = ends
+    timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    deadline = time.monotonic() + 20
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            secret_channel.wait_readable(ours, deadline, None)
+    finally:
+        timer.join()
+    assert time.monotonic() < deadline, "only the deadline ended it"
