@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from tests.end_to_end.person import PASSPHRASE, readable
 from tests.support.needs import needs, skip_or_fail
 
 SECONDS = 60
+_numbers = itertools.count(1)
 _VARIABLES = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL_IAM", "AWS_EC2_METADATA_DISABLED")
 
 
@@ -194,7 +197,7 @@ class _account:  # noqa: N801  # a context manager
     def __enter__(self) -> Account:
         if os.geteuid() != 0:
             skip_or_fail("only root can create accounts")
-        self.name = f"kt{os.getpid()}-{id(self) % 100_000}"
+        self.name = f"kt{os.getpid()}-{next(_numbers)}"
         home = Path("/home") / self.name
         subprocess.run(
             [needs("useradd"), "--create-home", "--user-group", "--home-dir", home, self.name],
@@ -208,5 +211,11 @@ class _account:  # noqa: N801  # a context manager
         return Account(self.name, uid, home, self.program, self.sandbox)
 
     def __exit__(self, *_: object) -> None:
-        subprocess.run([needs("pkill"), "-KILL", "-u", self.name], check=False, capture_output=True)
-        subprocess.run([needs("userdel"), "--remove", self.name], check=False, capture_output=True)
+        # userdel refuses an account that still has a process, and one that was killed takes a moment to end.
+        until = time.monotonic() + SECONDS
+        while not subprocess.run(
+            [needs("pkill"), "-KILL", "-u", self.name], check=False, capture_output=True
+        ).returncode:
+            assert time.monotonic() < until, f"a process of {self.name} does not end"
+            time.sleep(0.05)
+        subprocess.run([needs("userdel"), "--remove", self.name], check=True, capture_output=True)
