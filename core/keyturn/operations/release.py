@@ -422,7 +422,7 @@ def _remove_from_vault(context: Context, sections: Sections) -> None:
         for name in sections:
             sessions.pop(name, None)
 
-    context.vault.change_sessions(forget)
+    context.vault.change_sessions(forget, must_save=True)
 
     def update_index(index: Index) -> None:
         for name in sections:

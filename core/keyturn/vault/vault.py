@@ -273,12 +273,14 @@ class Vault:
             entry: dict[str, Any] | None = self._sessions(stored).get(name)
         return entry
 
-    def change_sessions(self, change: Change) -> None:
+    def change_sessions(self, change: Change, *, must_save: bool = False) -> None:
         """Let `change` edit the entries of `sessions.age`; see :meth:`change_keys`.
 
         The file is a cache without generations: an unreadable one, or one that a later keyturn wrote, is
         moved aside and started again. If the folder is read-only, this process keeps the changed entries in
         memory, because credentials do not depend on the cache.
+
+        :param must_save: True if the change must reach the file: a read-only folder is then an error.
         """
         identity = self._require_identity()
         try:
@@ -289,6 +291,8 @@ class Vault:
                     files.write_sessions(self.folder, identity, stored, entries)
                 self._unsaved_sessions = None
         except VaultReadOnly:
+            if must_save:
+                raise
             with self._identity_lock:
                 if self._identity is not None:  # a vault that was locked meanwhile keeps nothing in memory
                     stored = files.read_sessions(self.folder, identity)

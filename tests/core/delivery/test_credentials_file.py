@@ -113,6 +113,7 @@ WITHDRAWALS: list[tuple[str, str, set[str], bool, str | None, str]] = [
     ("blank lines at the end of the file", f"[a]\n\n[ci]\n{TEXT}\n[b]\nk = 1\n\n", {"ASIANEW"}, True, None,
     "[a]\n\n[b]\nk = 1\n\n"),
     ("a name of two words", f"[my own]\n{TEXT}", {"ASIANEW"}, True, None, ""),
+    ("another program's session", f"[ci]\n{TEXT}", {"ASIAOTHER"}, True, None, f"[ci]\n{TEXT}"),
     ("half of a session", "[ci]\naws_access_key_id = ASIANEW\nk = 1\n", {"ASIANEW"}, True, None,
     "[ci]\naws_access_key_id = ASIANEW\nk = 1\n"),
     ("a long-term key that the index calls ours", ("[ci]\naws_access_key_id = AKIAOLD\n"

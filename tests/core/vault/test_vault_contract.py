@@ -203,6 +203,22 @@ def test_a_session_that_a_read_only_folder_refuses_is_not_kept_by_a_vault_that_w
     assert not vault.has_unsaved_sessions
 
 
+def test_a_change_that_must_be_saved_is_refused_by_a_read_only_folder(
+    sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault = sample.open_vault()
+
+    def refuse(_: str) -> contextlib.AbstractContextManager[None]:
+        raise VaultReadOnly("Could not write sessions.age", "Read-only file system")
+
+    monkeypatch.setattr(vault, "_lock", refuse)
+    with pytest.raises(VaultReadOnly):
+        vault.change_sessions(lambda entries: entries.clear(), must_save=True)
+    assert not vault.has_unsaved_sessions
+    vault.change_sessions(lambda entries: entries.update(ci={"secret": SECRET}))
+    assert vault.has_unsaved_sessions
+
+
 def test_no_vault_is_made_over_another(sample: Sample, keyring: MemoryKeyring) -> None:
     before = {path.name: path.read_bytes() for path in sample.folder.iterdir()}
     with pytest.raises(VaultExists):

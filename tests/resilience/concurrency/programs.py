@@ -37,7 +37,7 @@ REPORTING_WRITER = """
     from pathlib import Path
     from keyturn.awsconfig.document import FileKind, set_items
     from keyturn.awsconfig.writer import SharedFiles
-    from keyturn.model.errors import UnparsableFile
+    from keyturn.model.errors import FileBusy, UnparsableFile
 
     locks, name, count, path = sys.argv[1:]
     files = SharedFiles(Path(locks), keep=lambda *_: None)
@@ -48,7 +48,7 @@ REPORTING_WRITER = """
         try:
             files.edit(Path(path), lambda doc: set_items(doc, section, {key: "here"}), kind=FileKind.CONFIG)
             done.append(key)
-        except UnparsableFile as error:
+        except (UnparsableFile, FileBusy) as error:
             refused.append([error.exit_code, error.line()])
     print(json.dumps([done, refused]))
 """

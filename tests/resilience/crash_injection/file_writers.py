@@ -161,7 +161,7 @@ VERBS = (
     ),
     Operation("release", "adopted", verb("release", "dev", "ops", "--yes"), retry_codes=(0, 3)),
     Operation("release delivered", "delivered", verb("release", "dev", "ops", "--yes"), retry_codes=(0, 3)),
-    Operation("refresh", "adopted", verb("refresh", "dev")),
+    Operation("refresh", "adopted", verb("refresh", "dev"), may_skip=("sessions",)),
     Operation("refresh delivered", "delivered", verb("refresh", "dev")),
     Operation("credential-process", "adopted", verb("credential-process", "ops"), may_skip=("sessions",)),
     Operation(
@@ -193,7 +193,7 @@ WRITERS = (
     Operation("keyturn.log begun anew", "a long past", writer(_log), finish=lambda _: 0),
     Operation("history", "delivered", writer(_store_key)),
     Operation("keys.age", "delivered", writer(_keys)),
-    Operation("sessions.age", "delivered", writer(_sessions)),
+    Operation("sessions.age", "delivered", writer(_sessions), may_skip=("sessions",)),
     Operation("identity.age", "delivered", writer(_passphrase)),
 )
 

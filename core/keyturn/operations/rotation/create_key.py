@@ -63,7 +63,6 @@ def start(context: Context, name: str, code: str | None = None) -> Progress:
     is_in_file = any(item.delivery is Delivery.CREDENTIALS_FILE for item in inventory.definitions.values())
     files = [context.paths.aws_credentials] if is_in_file else []
     write_check.require_writable(context, f"Could not rotate {name}", files)
-    inventory.require_definitions()
     entry = vault_keys.entry_of(inventory, name)
     _require_no_pending_rotation(record_store.pending_record(context, name), name)
     key = context.key(entry)
