@@ -546,7 +546,7 @@ class CredentialService:
             name = str(arguments["name"])
             context = replace(context, first_reading=inventory)
             if operation.check is not None:
-                operation.check(inventory.row(name))
+                operation.check(context, *args, **kwargs)
             if inventory.caller_credential_source(name):
                 return operation.function(context, *args, **kwargs)
             if self._use_agent and inventory.has_own_process(name):

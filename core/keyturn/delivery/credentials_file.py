@@ -65,17 +65,25 @@ def put_section(
         content = document.data + f"{section_separator(document)}[{section}]{document.newline}".encode()
         extra = {"region": region} if region else {}
         return set_items(document.reparse(content), section, {**extra, **items(credentials)})
+    require_free(document, section, (*own_key_ids, credentials.access_key_id))
+    return set_items(document, section, items(credentials))
+
+
+def require_free(document: Document, section: str, own_key_ids: Collection[str]) -> None:
+    """Check that a session can be put into a section.
+
+    :param own_key_ids: see :func:`put_section`.
+    :raises ChangeRefused: if the section has credentials that keyturn did not write.
+    """
     values = document.values(section)
     foreign = [key for key in _FOREIGN if key in values]
     key_id = values.get("aws_access_key_id", "")
-    is_own = is_temporary(key_id) and key_id in (*own_key_ids, credentials.access_key_id)
-    if foreign and not is_own:
+    if foreign and not (is_temporary(key_id) and key_id in own_key_ids):
         raise ChangeRefused(
             f"Could not deliver to [{section}] in the credentials file",
             f"it has credentials that keyturn did not write ({', '.join(foreign)})",
             "Remove them, or deliver under another name with --as NAME",
         )
-    return set_items(document, section, items(credentials))
 
 
 def looks_delivered(values: Mapping[str, str]) -> bool:

@@ -37,7 +37,49 @@ from keyturn.storage.index import DeliveryRecord, Index
 from keyturn.storage.managed_profiles import ManagedProfile
 
 
-@operation("deliver", as_name="as")
+def check(
+    context: Context, name: str, to: Delivery, as_name: str | None = None
+) -> tuple[ManagedProfile, ManagedProfile]:
+    """Check that a delivery will not be refused, before the vault is opened and AWS is asked.
+
+    :returns: the definition now, and with the new delivery.
+    :raises KeyturnError: as :func:`deliver`.
+    """
+    what = f"Could not deliver {name}"
+    write_check.require_index_and_history(context, what)
+    inventory = context.begin()
+    old = managed_profile(inventory, name)
+    if to is Delivery.NATIVE or (as_name and to is not Delivery.CREDENTIALS_FILE):
+        raise UsageError(what, "--as requires --to credentials-file")
+    new = managed_profiles.with_delivery(old, to, as_name)
+    files = []
+    if needs_process_line(new):
+        inventory.require_file(FileKind.CONFIG)
+        files.append(inventory.path(inventory.process_line_file()))
+    if new.deliver_as:
+        credentials_file.check_name(new.deliver_as)
+        _require_free_section(inventory, new)
+    previous = current_delivery(inventory, name)
+    if (old.delivery, old.deliver_as) != (new.delivery, new.deliver_as):
+        require_known_file(context, inventory, name, what)
+    if to is Delivery.CREDENTIALS_FILE or previous is not None:
+        files.append(context.paths.aws_credentials)
+    if to is Delivery.CREDENTIALS_FILE:
+        inventory.require_file(FileKind.CREDENTIALS)
+        if delivers_key(new, inventory.index):
+            why = "it delivers its long-term key, which is never written to a file in plaintext"
+            raise KeyturnError(what, why, "Use --to credential-process")
+        if inventory.shared.credentials is not None:
+            section = new.deliver_as or name
+            own_key_ids = _ids_in_section(inventory.shared.credentials, section, previous)
+            session = inventory.index.of(name).session
+            ids = (*own_key_ids, session.key_id) if session else own_key_ids
+            credentials_file.require_free(inventory.shared.credentials, section, ids)
+    write_check.require_writable(context, what, files)
+    return old, new
+
+
+@operation("deliver", check=check, as_name="as")
 def deliver(context: Context, name: str, to: Delivery, as_name: str | None = None) -> str:
     """Change the delivery of a managed profile and return a message about it.
 
@@ -47,27 +89,14 @@ def deliver(context: Context, name: str, to: Delivery, as_name: str | None = Non
     :raises UsageError: if AWS tools use no file of the kind that is written.
     :raises ChangeRefused: if `as_name` belongs to another profile.
     """
-    write_check.require_index_and_history(context, f"Could not deliver {name}")
     inventory = context.begin()
     if to is Delivery.CREDENTIALS_FILE:
         session_cache.require_own_environment(context, inventory, name)
     with context.log_failure(name, "deliver"):
-        old = managed_profile(inventory, name)
-        if to is Delivery.NATIVE or (as_name and to is not Delivery.CREDENTIALS_FILE):
-            raise UsageError(f"Could not deliver {name}", "--as requires --to credentials-file")
-        new = managed_profiles.with_delivery(old, to, as_name)
-        if needs_process_line(new):
-            inventory.require_file(FileKind.CONFIG)
+        old, new = check(replace(context, first_reading=inventory), name, to, as_name)
         if to is Delivery.CREDENTIALS_FILE:
-            inventory.require_file(FileKind.CREDENTIALS)
-        if new.deliver_as:
-            credentials_file.check_name(new.deliver_as)
-            _require_free_section(inventory, new)
-        if needs_process_line(new):
-            file = inventory.path(inventory.process_line_file())
-            write_check.require_writable(context, f"Could not deliver {name}", [file])
-        if to is Delivery.CREDENTIALS_FILE:
-            _require_session(context, inventory, new)
+            if not inventory.caller_credential_source(name):
+                context.require_open()
             with session_cache.fetch_to_deliver(context, inventory, name, only_if_due=True) as undelivered:
                 context.update_index(undelivered.edit_index)
                 _change_delivery(context, undelivered.inventory, old, new, undelivered)
@@ -161,15 +190,6 @@ def managed_profile(inventory: Inventory, name: str) -> ManagedProfile:
     return definition
 
 
-def _require_session(context: Context, inventory: Inventory, definition: ManagedProfile) -> None:
-    """Check that a session can be requested for delivery to the credentials file."""
-    if not inventory.caller_credential_source(definition.name):
-        context.require_open()
-    if delivers_key(definition, inventory.index):
-        why = "it delivers its long-term key, which is never written to a file in plaintext"
-        raise KeyturnError(f"Could not deliver {definition.name}", why, "Use --to credential-process")
-
-
 def write_session(context: Context, session: UndeliveredSession) -> None:
     """Write a session to the credentials file, replace the previous one, and record it for withdrawal.
 
@@ -188,10 +208,7 @@ def write_session(context: Context, session: UndeliveredSession) -> None:
     section = definition.deliver_as or name
     previous = current_delivery(inventory, name)
     document = inventory.shared.credentials
-    own_key_ids = (
-        _own_key_ids(document, previous) if previous and previous.section == section and document else set()
-    )
-    own_key_ids |= set(previous.key_ids) if previous else set()
+    own_key_ids = _ids_in_section(document, section, previous)
     created = (
         previous.created_section
         if previous and previous.section == section
@@ -255,6 +272,17 @@ def _own_key_ids(document: Document, record: DeliveryRecord) -> set[str]:
     values = document.values(record.section)
     restored = {values["aws_access_key_id"]} if credentials_file.looks_delivered(values) else set()
     return {*record.key_ids, *restored}
+
+
+def _ids_in_section(document: Document | None, section: str, previous: DeliveryRecord | None) -> set[str]:
+    """Return the ids of the temporary keys that keyturn may have written to a section, by the previous
+    delivery of its profile.
+    """
+    if previous is None:
+        return set()
+    if document is None or previous.section != section:
+        return set(previous.key_ids)
+    return _own_key_ids(document, previous)
 
 
 def withdraw(context: Context, inventory: Inventory, name: str) -> bool:

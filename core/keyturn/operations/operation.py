@@ -12,7 +12,6 @@ from functools import cached_property, update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
 from keyturn.model.json_codec import from_table, to_table
-from keyturn.model.profile import Profile
 from keyturn.model.secret import Secret
 from keyturn.operations.context import Context
 
@@ -25,7 +24,8 @@ class Operation(Generic[P, R]):
 
     :param name: its name on the wire.
     :param function: the use case; its first parameter is the context.
-    :param check: raises if the operation cannot be run on a profile, before the vault is opened for it.
+    :param check: raises what the operation would raise, as far as that shows while the vault is locked, so
+        that no passphrase is asked for in vain and nothing is recorded. It takes the same arguments.
     :param keys: the JSON key of each parameter whose name on the wire differs.
     """
 
@@ -33,7 +33,7 @@ class Operation(Generic[P, R]):
         self,
         name: str,
         function: Callable[Concatenate[Context, P], R],
-        check: Callable[[Profile], None] | None,
+        check: Callable[..., object] | None,
         keys: Mapping[str, str],
     ) -> None:
         update_wrapper(self, function)
@@ -89,7 +89,7 @@ class Operation(Generic[P, R]):
 
 
 def operation(
-    name: str, *, check: Callable[[Profile], None] | None = None, **keys: str
+    name: str, *, check: Callable[..., object] | None = None, **keys: str
 ) -> Callable[[Callable[Concatenate[Context, P], R]], Operation[P, R]]:
     """Return a decorator that makes a function an operation; see :class:`Operation`. `keys` renames
     parameters on the wire.

@@ -55,9 +55,12 @@ class Paths:
         return self.vault_dir / "rotation"
 
     @property
-    def rotation_fallback_dir(self) -> Path:
-        """Folder on another file system for the journal, if the vault's disk refuses to take it."""
-        return self.socket.parent
+    def rotation_fallback_dirs(self) -> tuple[Path, ...]:
+        """Folders on another file system for the journal, if the vault's disk refuses to take it. Records are
+        written to the first. In another environment of the same user, such as cron's, the first is one of
+        the others.
+        """
+        return tuple(dict.fromkeys(path.parent for path in self.sockets))
 
     @property
     def profiles_file(self) -> Path:
@@ -93,7 +96,7 @@ class Paths:
             self.data_dir,
             self.vault_dir,
             self.rotation_dir,
-            self.rotation_fallback_dir,
+            *self.rotation_fallback_dirs,
         )
 
     def shared_files(self) -> tuple[Path, Path]:

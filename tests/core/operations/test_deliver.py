@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from keyturn.awsconfig.writer import SharedFiles
-from keyturn.model.errors import ChangeRefused, KeyturnError, NotFound, UsageError, WriteNotConfirmed
+from keyturn.model.errors import (
+    ChangeRefused,
+    KeyturnError,
+    NeedsUnlock,
+    NotFound,
+    UsageError,
+    WriteNotConfirmed,
+)
 from keyturn.model.profile import Delivery, Profile, Renew
 from keyturn.operations import deliver
 from keyturn.operations.context import Context
@@ -238,12 +245,50 @@ def test_a_section_with_credentials_in_the_config_file_is_taken(managed: Bench) 
     assert "aws_access_key_id" in error.why
 
 
-def test_somebody_elses_keys_in_the_section_undo_the_delivery(managed: Bench) -> None:
+def test_somebody_elses_keys_in_the_section_prevent_the_delivery(managed: Bench) -> None:
     text = managed.credentials.read_text()
     managed.credentials.write_text(f"{text}\n[ci-release]\naws_access_key_id = AKIASOMEBODYELSES\n")
     refused(managed, ChangeRefused, lambda: managed.service.deliver("ci-release", FILE))
     assert own_line(managed)
-    assert managed.service.index().of("ci-release").failure is not None
+    assert managed.service.index().of("ci-release").failure is None
+
+
+def _put_foreign_keys(managed: Bench) -> None:
+    with managed.credentials.open("a") as file:
+        file.write("\n[ci-release]\naws_access_key_id = AKIASOMEBODYELSES\n")
+
+
+def _let_everybody_write(managed: Bench) -> None:
+    managed.credentials.chmod(0o666)
+
+
+def _deliver_to_another_file(managed: Bench) -> None:
+    managed.service.deliver("ci-release", FILE, "other")
+    context = managed.service.context
+    record = note(managed)
+    assert record is not None
+    elsewhere = replace(record, path="/elsewhere/credentials")
+    context.index.change(lambda index: index.update("ci-release", delivered=elsewhere))
+
+
+@pytest.mark.parametrize(
+    ("name", "prepare"),
+    [
+        ("ci-release", _put_foreign_keys),
+        ("ci-release", _let_everybody_write),
+        ("ci-release", _deliver_to_another_file),
+        ("ci-deploy", lambda managed: managed.service.set("ci-deploy", {"session": "none"})),
+    ],
+    ids=["foreign keys", "writable by everybody", "in another file", "a long-term key"],
+)
+def test_what_will_be_refused_is_refused_before_a_passphrase_is_asked_for(
+    managed: Bench, name: str, prepare: Callable[[Bench], object]
+) -> None:
+    prepare(managed)
+    managed.service.context.vault.forget()
+    with pytest.raises(KeyturnError) as excinfo:
+        managed.service.deliver(name, FILE)
+    assert not isinstance(excinfo.value, NeedsUnlock)
 
 
 def test_a_write_that_the_disk_does_not_confirm_is_not_undone(

@@ -52,7 +52,7 @@ def test_the_mark_alone_tells_of_an_old_copy(opened: Vault) -> None:
 def test_a_record_of_a_rotation_alone_tells_of_an_old_copy(
     tmp_path: Path, opened: Vault, keyring: MemoryKeyring
 ) -> None:
-    journal = Journal(opened, tmp_path / "vault" / "rotation", tmp_path)
+    journal = Journal(opened, tmp_path / "vault" / "rotation", (tmp_path,))
     with pytest.raises(VaultCorrupt, match=OLD):
         opened.generation()
     opened.expect_generation(2)
@@ -69,7 +69,7 @@ def test_a_record_of_a_rotation_alone_tells_of_an_old_copy(
     other = Vault(opened.folder, keyring)
     other.unlock()
     assert other.generation() == 1  # nothing is left to tell
-    found = Journal(other, tmp_path / "vault" / "rotation", tmp_path).newest_generation()
+    found = Journal(other, tmp_path / "vault" / "rotation", (tmp_path,)).newest_generation()
     assert found == 2
     other.expect_generation(found)
     with pytest.raises(VaultCorrupt, match=OLD):

@@ -56,7 +56,12 @@ def require_refreshable(row: Profile) -> None:
         raise KeyturnError(what, why, "Run that tool again, or configure a role or a key instead")
 
 
-@operation("refresh", check=require_refreshable)
+def check(context: Context, name: str, _code: str | None = None) -> None:
+    """Check that :func:`refresh` can refresh a profile. Raises as that does."""
+    require_refreshable(context.begin().row(name))
+
+
+@operation("refresh", check=check)
 def refresh(context: Context, name: str, code: str | None = None) -> Refreshed:
     """Get a new session for a profile and deliver it.
 

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -85,13 +85,14 @@ class Journal:
     is compared with the one before and read back.
 
     :param vault: encrypts and decrypts the records.
-    :param fallback_dir: a folder on another file system, for records that the vault's disk refuses.
+    :param fallback_dirs: folders on another file system, for records that the vault's disk refuses. The first
+        takes them; all are read.
     """
 
-    def __init__(self, vault: Vault, folder: Path, fallback_dir: Path) -> None:
-        self.fallback_dir = fallback_dir
+    def __init__(self, vault: Vault, folder: Path, fallback_dirs: Sequence[Path]) -> None:
         self._vault = vault
         self._folder = folder
+        self._fallback_dirs = fallback_dirs
 
     def names(self) -> tuple[str, ...]:
         """Return the sorted names of all records. Decrypts none, and needs no identity.
@@ -107,8 +108,8 @@ class Journal:
         return tuple(sorted(name for name in found if not name.startswith(".") and ".damaged-" not in name))
 
     def read(self, name: str) -> RecordTable | None:
-        """Return a record, or None if there is none. If there is a copy in the fallback folder too, return
-        the later one.
+        """Return a record, or None if there is none. If there are copies in the fallback folders too, return
+        the latest.
 
         :raises VaultCorrupt: if the only copy is unreadable, or is no complete record.
         :raises VaultNewer: if a later version of keyturn wrote it.
@@ -158,7 +159,7 @@ class Journal:
             except (OSError, VaultError):
                 self._write_to_fallback(name, sealed)
                 return
-            discard(self._fallback_path(name))
+            self._discard_fallback(name)
 
     def _lock(self, stack: contextlib.ExitStack) -> bool:
         """Lock the journal until `stack` closes. Return False if the disk refuses even the lock file."""
@@ -181,35 +182,35 @@ class Journal:
             except VaultNewer:
                 continue
             except VaultCorrupt:
-                for path in (self._path(name), self._fallback_path(name)):
-                    if path.exists():
-                        move_aside(path)
+                for path in self._copies(name):
+                    move_aside(path)
                 moved.append(name)
         return tuple(moved)
 
     def remove(self, name: str) -> None:
         """Delete a record."""
-        for path in (self._path(name), self._fallback_path(name)):
+        for path in self._copies(name):
             with vault_write_errors("the rotation journal"):
                 path.unlink(missing_ok=True)
 
     def _write_to_fallback(self, name: str, sealed: bytes) -> None:
-        """Write a record to the fallback folder.
+        """Write a record to the first fallback folder.
 
         :raises VaultError: if that fails too.
         """
+        folder = self._fallback_dirs[0]
         try:
-            check_private(self.fallback_dir)
-            put(self._fallback_path(name), sealed)
+            check_private(folder)
+            put(folder / f"{_FALLBACK_PREFIX}{name}{SUFFIX}", sealed)
         except (OSError, VaultError) as error:
             raise VaultError(
                 "Could not write the rotation journal",
-                f"neither {self._folder} nor {self.fallback_dir} is writable",
+                f"neither {self._folder} nor {folder} is writable",
                 "Free disk space or fix the permissions, then try again",
             ) from error
 
     def move_from_fallback(self, name: str) -> None:
-        """Move a record from the fallback folder to the vault's folder, if that is writable again."""
+        """Move a record from a fallback folder to the vault's folder, if that is writable again."""
         if not self.is_in_fallback(name):
             return
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError, VaultError):
@@ -218,15 +219,27 @@ class Journal:
             found = self._latest(name)
             if found is not None:
                 put(self._path(name), self._vault.seal(_encode(found)))
-                discard(self._fallback_path(name))
+                self._discard_fallback(name)
 
     def path_of(self, name: str) -> Path:
         """Return the file of a record."""
-        return self._fallback_path(name) if self.is_in_fallback(name) else self._path(name)
+        return next(iter(self._fallback_copies(name)), self._path(name))
 
     def is_in_fallback(self, name: str) -> bool:
-        """Return True if a record is in the fallback folder, which a restart of the machine may empty."""
-        return self._is_fallback_private() and self._fallback_path(name).exists()
+        """Return True if a record is in a fallback folder, which a restart of the machine may empty."""
+        return bool(self._fallback_copies(name))
+
+    def _copies(self, name: str) -> list[Path]:
+        """Return the files of a record that exist."""
+        found = (folder / f"{prefix}{name}{SUFFIX}" for folder, prefix in self._folders())
+        return [path for path in found if path.exists()]
+
+    def _fallback_copies(self, name: str) -> list[Path]:
+        return [path for path in self._copies(name) if path != self._path(name)]
+
+    def _discard_fallback(self, name: str) -> None:
+        for path in self._fallback_copies(name):
+            discard(path)
 
     def _latest(self, name: str) -> _Content | None:
         readable: list[_Content] = []
@@ -246,23 +259,21 @@ class Journal:
         return max(readable, key=lambda each: each.serial, default=None)
 
     def _folders(self) -> tuple[tuple[Path, str], ...]:
-        """Return the folders of records, each with the prefix of their names there. The fallback folder may
-        be in a temporary folder, where another user could have created it; then it is not read."""
-        own = (self._folder, "")
-        return (own, (self.fallback_dir, _FALLBACK_PREFIX)) if self._is_fallback_private() else (own,)
-
-    def _is_fallback_private(self) -> bool:
-        try:
-            check_private(self.fallback_dir)
-        except (OSError, UnsafeFile):
-            return False
-        return True
+        """Return the folders of records, each with the prefix of their names there. A fallback folder may be
+        in a temporary folder, where another user could have created it; then it is not read."""
+        private = (folder for folder in self._fallback_dirs if _is_private(folder))
+        return ((self._folder, ""), *((folder, _FALLBACK_PREFIX) for folder in private))
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}{SUFFIX}"
 
-    def _fallback_path(self, name: str) -> Path:
-        return self.fallback_dir / f"{_FALLBACK_PREFIX}{name}{SUFFIX}"
+
+def _is_private(folder: Path) -> bool:
+    try:
+        check_private(folder)
+    except (OSError, UnsafeFile):
+        return False
+    return True
 
 
 _FALLBACK_PREFIX = "rotation-"

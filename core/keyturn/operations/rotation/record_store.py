@@ -35,7 +35,7 @@ def user_lock(context: Context, user: str) -> AbstractContextManager[None]:
 
 def journal_of(context: Context) -> Journal:
     """Return the rotation journal of this user's vault."""
-    return Journal(context.vault, context.paths.rotation_dir, context.paths.rotation_fallback_dir)
+    return Journal(context.vault, context.paths.rotation_dir, context.paths.rotation_fallback_dirs)
 
 
 # -- find and read -------------------------------------------------------------------------------------------
@@ -147,10 +147,11 @@ def fallback_note(context: Context, record: Record) -> str:
     """Return a warning if the only copy of a new key is in a folder that a restart empties, else an empty
     string."""
     journal = journal_of(context)
-    if not journal.is_in_fallback(record_name(record.user)):
+    name = record_name(record.user)
+    if not journal.is_in_fallback(name):
         return ""
     return (
-        f"the vault's disk refused the new key, so it is encrypted in {journal.fallback_dir}, "
+        f"the vault's disk refused the new key, so it is encrypted in {journal.path_of(name).parent}, "
         "which a restart empties: fix the disk first"
     )
 

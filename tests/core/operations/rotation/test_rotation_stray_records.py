@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from keyturn.operations.rotation.journal import Journal
 from keyturn.operations.rotation.record import Step
 from keyturn.operations.rotation.record_store import journal_of, records
 from keyturn.operations.rotation.vault_keys import first_seen_inactive, previous_keys
+from keyturn.storage.paths import Paths
 from tests.core.operations.rotation.rotation_home import PROFILE, Home
 from tests.core.operations.rotation.rotation_states import run_until, statuses
 
@@ -221,11 +222,19 @@ def test_a_record_that_fell_back_to_the_intent_is_caught_up_by_what_the_vault_ho
     assert home.service.context.key(PROFILE).access_key_id == progress.new_id
 
 
-def test_a_record_in_the_fallback_folder_comes_home_once_it_can(home: Home) -> None:
+@pytest.mark.parametrize(
+    "folder_of",
+    [lambda paths: paths.sockets[0].parent, lambda paths: paths.sockets[-1].parent],
+    ids=["this environment's", "another environment's"],
+)
+def test_a_record_in_a_fallback_folder_comes_home_once_it_can(
+    home: Home, folder_of: Callable[[Paths], Path]
+) -> None:
     run_until(home, Step.STORED)
     journal = journal_of(home.service.context)
     (name,) = journal.names()
-    away = journal.fallback_dir / f"rotation-{name}.age"
+    away = folder_of(home.service.context.paths) / f"rotation-{name}.age"
+    away.parent.mkdir(mode=0o700, exist_ok=True)
     record_file(home).rename(away)
     assert journal.is_in_fallback(name)
     home.service.rotation.status(PROFILE)
