@@ -22,7 +22,16 @@ from keyturn.aws.client import BotoClientFactory
 from keyturn.awsconfig.parser import FileKind
 from keyturn.awsconfig.process_line import is_keyturn_process_line
 from keyturn.awsconfig.writer import SharedFiles, require_file
-from keyturn.model.errors import AgentHangs, AgentUnavailable, KeyturnError, NeedsVault, NotFound
+from keyturn.model.errors import (
+    AgentHangs,
+    AgentUnavailable,
+    KeyturnError,
+    NeedsUnlock,
+    NeedsVault,
+    NotFound,
+    Remedy,
+    UsageError,
+)
 from keyturn.model.profile import (
     Delivery,
     Plan,
@@ -581,6 +590,15 @@ class CredentialService:
                 )
             except AgentHangs:
                 raise
+            except UsageError as error:
+                if not registry.is_unknown_operation(error, operation.name):
+                    raise
+                if context.vault.state() is not VaultState.CLOSED:
+                    raise NeedsUnlock(
+                        "The running agent is of another version of keyturn",
+                        "it cannot do this, and the next unlock replaces it",
+                        Remedy("vault unlock"),
+                    ) from None
             except AgentUnavailable:
                 # A slow agent may still run it, and a second run could undo the first.
                 if self._find_agent() is not None:

@@ -258,6 +258,8 @@ class VaultUnlocker:
         except NeedsVault:
             self.create_missing_vault()
         except NeedsUnlock:
+            if not self.has_given_secret and not on_terminal():
+                raise
             self.unlock()
         return action()
 

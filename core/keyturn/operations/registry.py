@@ -66,6 +66,13 @@ def dispatch(context: Context, name: str, arguments: Mapping[str, Any]) -> objec
         raise UsageError(f"Could not run {name}", f"invalid arguments ({type(error).__name__})") from None
 
 
+def is_unknown_operation(error: UsageError, name: str) -> bool:
+    """Return True if an agent reported that it has no operation of this name, or none with these arguments,
+    because it runs another version of keyturn. The first release words it differently.
+    """
+    return error.what in (f"Unknown operation: {name}", f"Could not run {name}", f"act {name}")
+
+
 def shared_files(context: Context) -> list[str]:
     """Return the paths of the two shared files that this process reads and writes."""
     return [str(context.paths.aws_config), str(context.paths.aws_credentials)]

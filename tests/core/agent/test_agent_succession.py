@@ -18,7 +18,9 @@ import pytest
 
 from keyturn.agent import launcher, listener, protocol, rpc_client, shutdown, succession
 from keyturn.agent.build import build
-from keyturn.model.errors import AgentHangs, KeyturnError, UnsafeFile
+from keyturn.model.errors import AgentHangs, KeyturnError, NeedsUnlock, UnsafeFile, UsageError
+from keyturn.operations import key_delivery, registry
+from keyturn.service import CredentialService
 from keyturn.storage import raw_paths
 from keyturn.system import background_process
 from keyturn.system.files import poll_flock
@@ -368,6 +370,35 @@ def test_an_agent_that_begins_to_answer_is_asked_for_its_build(
     successor = prepare(predecessor)
     assert list(successor.predecessors) == [predecessor.path]
     successor.close()
+
+
+@pytest.mark.parametrize(
+    ("what", "is_unknown"),
+    [
+        ("Unknown operation: allow-key-delivery", True),
+        ("act allow-key-delivery", True),  # the first release
+        ("Could not run allow-key-delivery", True),  # with these arguments
+        ("Could not set allow-key-delivery", False),
+        ("Unknown operation: release", False),
+    ],
+)
+def test_an_operation_that_an_agent_does_not_know_is_told_from_other_refusals(
+    what: str, is_unknown: bool
+) -> None:
+    assert registry.is_unknown_operation(UsageError(what, ""), "allow-key-delivery") is is_unknown
+
+
+def test_what_an_agent_of_another_build_does_not_know_asks_for_the_unlock_that_replaces_it(
+    starter: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise UsageError("act allow-key-delivery", "this keyturn knows none by that name")
+
+    monkeypatch.setattr(rpc_client, "run", refuse)
+    service = CredentialService.from_environ(starter.environ)
+    with pytest.raises(NeedsUnlock, match="another version") as excinfo:
+        service._run(key_delivery.allow, "ci")
+    assert "vault unlock" in excinfo.value.hint
 
 
 # -- agents at other places ----------------------------------------------------------------------------------
