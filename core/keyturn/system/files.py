@@ -30,7 +30,7 @@ LOG_SECONDS = 1.0
 
 
 def private_dir(folder: Path) -> None:
-    """Create `folder` and its missing parents with mode 0700, durably.
+    """Create `folder` and its missing parents with mode 0700 regardless of the umask, durably.
 
     :raises UnsafeFile: if `folder`, or the folder to create it in, belongs to another user.
     """
@@ -42,6 +42,7 @@ def private_dir(folder: Path) -> None:
     for directory in reversed(missing):
         with contextlib.suppress(FileExistsError):
             directory.mkdir(mode=0o700)
+            directory.chmod(0o700)
             sync_dir(directory.parent)
 
 
@@ -122,8 +123,21 @@ def lock_for_change(path: Path, *, what: str, seconds: float = LOCK_SECONDS) -> 
 
 
 def open_lock_file(path: Path) -> int:
-    """Open a lock file, which is created with mode 0600. A symbolic link is refused."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    """Open a lock file, which is created with mode 0600 regardless of the umask. A symbolic link is
+    refused."""
+    return create_private(path, os.O_RDWR | os.O_NOFOLLOW)
+
+
+def create_private(path: Path, flags: int) -> int:
+    """Open a file for writing and return the descriptor. If it is missing, create it with mode 0600, although
+    the umask may take even the owner's permissions.
+
+    :param flags: of `os.open`, without `O_CREAT`.
+    """
+    handle = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if os.fstat(handle).st_mode & 0o600 != 0o600:
+        os.fchmod(handle, 0o600)
+    return handle
 
 
 #: Errors of a folder that is read-only.
@@ -237,7 +251,7 @@ def write_new(path: Path, content: bytes, prepare: Callable[[int], None] = lambd
     :param prepare: called with the open file when the content is written, before it is synced.
     :raises FileExistsError: if the path exists, even as a broken symlink.
     """
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    handle = create_private(path, os.O_WRONLY | os.O_EXCL | os.O_NOFOLLOW)
     try:
         try:
             view = memoryview(content)
@@ -300,7 +314,7 @@ def append(path: Path, line: bytes, *, make_room: Callable[[int], None]) -> None
             )
         with contextlib.suppress(FileNotFoundError):
             make_room(path.lstat().st_size + len(line))
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        handle = create_private(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
         try:
             size = os.fstat(handle).st_size
             if size and os.pread(handle, 1, size - 1) != b"\n":

@@ -456,15 +456,12 @@ def read_regular(path: Path, limit: int = MAX_BYTES) -> bytes | None:
 
 
 def make_private(folder: Path) -> None:
-    """Create `folder` and its missing parents with mode 0700, regardless of the umask.
+    """Create `folder` and its missing parents with mode 0700.
 
     :raises VaultError: if the system refuses.
     """
-    missing = not folder.is_dir()
     with vault_write_errors(str(folder)):
         private_dir(folder)
-        if missing:
-            folder.chmod(0o700)
 
 
 def check_private(folder: Path) -> None:
@@ -484,7 +481,7 @@ def stage(path: Path, content: bytes) -> Iterator[Path]:
 
     :raises VaultError: if the bytes read back differ from those written.
     """
-    with files.staged(path, content, lambda handle: os.fchmod(handle, 0o600)) as temporary:
+    with files.staged(path, content) as temporary:
         if temporary.read_bytes() != content:
             raise VaultError(
                 f"Could not write {path.name}", "the disk returned other bytes than were written"

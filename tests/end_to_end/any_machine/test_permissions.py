@@ -49,7 +49,7 @@ def test_su_does_the_main_job(account: Account) -> None:
     does_main_job(by_su)
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o277, 0o777])
 def test_each_umask_does_the_main_job(account: Account, umask: int) -> None:
     account.makes_vault(umask=umask)
     does_main_job(account, umask=umask)

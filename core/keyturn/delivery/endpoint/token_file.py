@@ -14,7 +14,7 @@ from keyturn.agent.listener import private_folder
 from keyturn.model.errors import UnsafeFile
 from keyturn.model.secret import Secret
 from keyturn.storage.raw_paths import state_folder
-from keyturn.system.files import discard
+from keyturn.system.files import create_private, discard
 
 _START, _END = "endpoint-", ".token"
 #: Suffix of a file that is still empty and not yet renamed.
@@ -41,9 +41,7 @@ class TokenFile:
         self.path = folder / f"{name}{_END}"
         temp = folder / f".{name}{_TEMP_SUFFIX}"
         try:
-            self._lock = os.open(
-                temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-            )
+            self._lock = create_private(temp, os.O_WRONLY | os.O_EXCL | os.O_NOFOLLOW)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             temp.rename(self.path)
             os.write(self._lock, token.reveal().encode("ascii"))
