@@ -120,7 +120,9 @@ def unlock(unlocker: VaultUnlocker) -> None:
     service = unlocker.service
     state = service.snapshot().vault
     if state is VaultState.ABSENT:
-        raise NeedsVault("No vault yet", "", Remedy("vault init"))
+        raise vault_operations.missing_error(service.context) or NeedsVault(
+            "No vault yet", "", Remedy("vault init")
+        )
     if state is VaultState.OPEN and not unlocker.has_given_secret:
         if not service.needs_new_agent() or not unlocker.can_unlock:
             say("Vault is unlocked.")
@@ -169,8 +171,9 @@ def status(*, json_: bool) -> None:
         VaultState.OPEN: "Open. The agent holds it unlocked.",
         VaultState.BROKEN: "Unreadable. keyturn does not overwrite it.",
     }
-    say(state_texts[snapshot.vault])
-    fault = service.vault_error()
+    fault = vault_operations.missing_error(service.context) or service.vault_error()
+    if fault is None or snapshot.vault is not VaultState.ABSENT:
+        say(state_texts[snapshot.vault])
     if fault is not None:
         say(fault.line())
     if slots:

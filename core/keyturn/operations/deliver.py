@@ -17,7 +17,6 @@ from keyturn.model.errors import (
     ChangeRefused,
     FileChanged,
     KeyturnError,
-    NotFound,
     Remedy,
     UsageError,
     WriteNotConfirmed,
@@ -29,6 +28,7 @@ from keyturn.operations.adopt_edits import LINE_KEY
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import session_cache
 from keyturn.operations.credentials.session_cache import UndeliveredSession
+from keyturn.operations.managed_profile import managed_profile
 from keyturn.operations.operation import operation
 from keyturn.profiles.inventory import Inventory, own_section
 from keyturn.profiles.status import delivers_key, needs_process_line
@@ -48,7 +48,7 @@ def check(
     what = f"Could not deliver {name}"
     write_check.require_index_and_history(context, what)
     inventory = context.begin()
-    old = managed_profile(inventory, name)
+    old = managed_profile(context, inventory, name)
     if to is Delivery.NATIVE or (as_name and to is not Delivery.CREDENTIALS_FILE):
         raise UsageError(what, "--as requires --to credentials-file")
     new = managed_profiles.with_delivery(old, to, as_name)
@@ -174,20 +174,6 @@ def _delivery_message(name: str, definition: ManagedProfile) -> str:
     if definition.delivery is Delivery.CREDENTIAL_PROCESS:
         return f"{name}: resolved by AWS clients through credential_process"
     return f"{name}: not delivered; keyturn refreshes it on demand"
-
-
-def managed_profile(inventory: Inventory, name: str) -> ManagedProfile:
-    """Return the definition of a managed profile.
-
-    :raises NotFound: if the profile does not exist or is not managed by keyturn.
-    :raises ChangeRefused: if `profiles.toml` cannot be read.
-    """
-    inventory.require_definitions()
-    definition = inventory.definitions.get(name)
-    if definition is None:
-        inventory.row(name)
-        raise NotFound(f"{name} is not managed by keyturn", "", ("Adopt it first: ", Remedy("adopt", name)))
-    return definition
 
 
 def write_session(context: Context, session: UndeliveredSession) -> None:

@@ -32,8 +32,9 @@ from keyturn.operations import adopt_edits, write_check
 from keyturn.operations.adopt_edits import LINE_KEY, RemovedSettings
 from keyturn.operations.context import Context, credentials_in, invalid_entry, key_entry, removed_entry
 from keyturn.operations.credentials.session_cache import end_mfa_sessions_of_key
-from keyturn.operations.deliver import current_delivery, managed_profile, require_known_file, withdraw
+from keyturn.operations.deliver import current_delivery, require_known_file, withdraw
 from keyturn.operations.key_delivery import consent_entry
+from keyturn.operations.managed_profile import managed_profile
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.operations.rotation.progress import progress_of
@@ -194,7 +195,7 @@ def _removed_sections(context: Context, inventory: Inventory, names: Sequence[st
         _require_no_rotation(context, name)
         entry = context.vault.key(removed_entry(name))
         if entry is None:
-            managed_profile(inventory, name)
+            managed_profile(context, inventory, name)
             _require_no_line(inventory, name)
         key = context.vault.key(key_entry(name))
         try:

@@ -135,8 +135,12 @@ def create_private(path: Path, flags: int) -> int:
     :param flags: of `os.open`, without `O_CREAT`.
     """
     handle = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if os.fstat(handle).st_mode & 0o600 != 0o600:
-        os.fchmod(handle, 0o600)
+    try:
+        if os.fstat(handle).st_mode & 0o600 != 0o600:
+            os.fchmod(handle, 0o600)
+    except BaseException:
+        os.close(handle)
+        raise
     return handle
 
 
@@ -251,9 +255,10 @@ def write_new(path: Path, content: bytes, prepare: Callable[[int], None] = lambd
     :param prepare: called with the open file when the content is written, before it is synced.
     :raises FileExistsError: if the path exists, even as a broken symlink.
     """
-    handle = create_private(path, os.O_WRONLY | os.O_EXCL | os.O_NOFOLLOW)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         try:
+            os.fchmod(handle, 0o600)  # the umask may take even the owner's permissions
             view = memoryview(content)
             while view:
                 view = view[os.write(handle, view) :]

@@ -8,8 +8,11 @@ from functools import partial
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from keyturn.model.errors import VaultCorrupt
+from keyturn.cli.vault import vault
+from keyturn.model.errors import KeyturnError, VaultCorrupt
+from keyturn.model.profile import Delivery
 from keyturn.model.secret import Secret
 from tests.core.operations.conftest import PASSPHRASE, Bench
 
@@ -55,3 +58,30 @@ def test_where_no_profile_needs_one_a_first_vault_is_made_without_a_word(bench: 
         .reveal()
         .startswith("AGE-SECRET-KEY-1")
     )
+
+
+def test_a_profile_whose_vault_and_definition_are_on_another_machine_names_the_import(bench: Bench) -> None:
+    """Only the shared files were copied to this one."""
+    bench.adopt("ci-deploy")
+    bench.service.context.vault.forget()
+    bench.service.paths.vault_dir.rename(bench.service.paths.vault_dir.with_name("away"))
+    bench.service.paths.profiles_file.unlink()
+    for operation in (
+        lambda: bench.service.set("ci-deploy", {"renew": "manual"}),
+        lambda: bench.service.deliver("ci-deploy", Delivery.CREDENTIALS_FILE),
+    ):
+        with pytest.raises(KeyturnError) as excinfo:
+            operation()
+        assert "vault import FILE" in excinfo.value.line()
+
+
+@pytest.mark.parametrize("command", ["unlock", "status"])
+def test_the_vault_commands_name_the_profiles_that_need_a_missing_vault(bench: Bench, command: str) -> None:
+    bench.adopt("ci-deploy")
+    bench.service.context.vault.forget()
+    bench.service.paths.vault_dir.rename(bench.service.paths.vault_dir.with_name("away"))
+    done = CliRunner().invoke(vault, [command])
+    told = done.exception.line() if isinstance(done.exception, KeyturnError) else done.output
+    assert "ci-deploy needs its keys" in told
+    assert "vault import FILE" in told
+    assert "no vault yet" not in told.lower()

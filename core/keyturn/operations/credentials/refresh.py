@@ -5,26 +5,16 @@ from __future__ import annotations
 import time
 from datetime import datetime, timedelta
 
-from keyturn.awsconfig.process_line import is_keyturn_process_line
 from keyturn.delivery import credential_process
-from keyturn.model.errors import THEN_RUN, FileChanged, Hint, KeyturnError, NeedsInteraction, NotFound, Remedy
+from keyturn.model.errors import FileChanged, KeyturnError, NeedsInteraction, Remedy
 from keyturn.model.labels import consent_command
-from keyturn.model.profile import (
-    Credentials,
-    Delivery,
-    Kind,
-    Profile,
-    Refreshed,
-    Renew,
-    State,
-    VaultState,
-    session_state,
-)
+from keyturn.model.profile import Credentials, Delivery, Kind, Profile, Refreshed, Renew, State, session_state
 from keyturn.model.text import span
 from keyturn.operations import deliver, key_metadata
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import session_cache
 from keyturn.operations.key_delivery import hands_out_key
+from keyturn.operations.managed_profile import managed_profile
 from keyturn.operations.operation import operation
 from keyturn.profiles.inventory import Inventory
 from keyturn.providers.base import FetchedSession
@@ -159,11 +149,7 @@ def document(context: Context, name: str) -> str:
 
 
 def _document(context: Context, inventory: Inventory, name: str) -> str:
-    inventory.require_definitions()
-    definition = inventory.definitions.get(name)
-    if definition is None:
-        inventory.row(name)
-        raise NotFound(f"{name} is not managed by keyturn", "", _hint(context, inventory, name))
+    definition = managed_profile(context, inventory, name)
     row = inventory.row(name)
     context.require_open_for(row)
     record_use(context, name, inventory)
@@ -177,18 +163,6 @@ def _document(context: Context, inventory: Inventory, name: str) -> str:
             context, inventory, refresher, name, cached, for_whom="a client", event="credential-process"
         )
     return credential_process.document(cached.issued.credentials, account)
-
-
-def _hint(context: Context, inventory: Inventory, name: str) -> Hint:
-    if is_keyturn_process_line(str(inventory.settings(name).get("credential_process", "")), name):
-        if context.vault.state() is VaultState.ABSENT:
-            return (
-                "Its vault is on another machine or was lost. Export it there, and here ",
-                THEN_RUN,
-                Remedy("vault import", flag="FILE"),
-            )
-        return ("To restore its settings from the vault, ", THEN_RUN, Remedy("release", name))
-    return Remedy("adopt", name)
 
 
 def renewed_session(
