@@ -7,6 +7,7 @@ of the process that asks. Only the signing credentials come from keyturn.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -324,7 +325,7 @@ class BotoClientFactory:
         with self._session_lock:
             session = RequestSession(profile, caller)
             try:
-                if any(_is_too_large(session, name) for name in ("config_file", "credentials_file")):
+                if _are_too_large(session):
                     session = _bare_session(caller)
                 session.get_scoped_config()
             except BotoCoreError:
@@ -345,14 +346,14 @@ class BotoClientFactory:
         )
 
 
-def _is_too_large(session: RequestSession, variable: str) -> bool:
-    """Return True if botocore must not read a shared file, because it would read a file of any length."""
-    path = os.path.expanduser(os.path.expandvars(str(session.get_config_variable(variable))))  # noqa: PTH111  # as botocore does
-    try:
-        data = files.read_regular(Path(path), limit=MAX_SHARED_BYTES + 1)
-    except (OSError, ValueError):
-        return False
-    return shared_file_excess(data) is not None
+def _are_too_large(session: RequestSession) -> bool:
+    """Return True if botocore must not read the shared files, because it would read files of any length."""
+    content = [b"", b""]
+    for at, variable in enumerate(("config_file", "credentials_file")):
+        path = os.path.expanduser(os.path.expandvars(str(session.get_config_variable(variable))))  # noqa: PTH111  # as botocore does
+        with contextlib.suppress(OSError, ValueError):
+            content[at] = files.read_regular(Path(path), limit=MAX_SHARED_BYTES + 1) or b""
+    return shared_file_excess(*content) is not None
 
 
 def _bare_session(caller: CallerEnvironment | None) -> RequestSession:

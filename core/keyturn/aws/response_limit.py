@@ -1,4 +1,4 @@
-"""Limits on what botocore reads: responses, the output of a `credential_process`, and token files.
+"""Limits on what botocore reads: responses, the output of a `credential_process`, token files and caches.
 
 botocore has no setting for this. Its clients, and its fetchers for containers and instances, create their
 HTTP sessions themselves, so the class of the connections in its pools is replaced, which is urllib3's
@@ -8,6 +8,7 @@ because some of these lines are read whole whatever their length. botocore never
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -171,6 +172,40 @@ class LimitedTokenLoader:
         return token.decode("utf-8")
 
 
+class LimitedFileCache:
+    """A cache of botocore's sign-in tokens, in which a file that is too long counts as missing."""
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._cache
+
+    def __getitem__(self, key: str) -> Any:
+        path = Path(self._cache._convert_cache_key(key))  # noqa: SLF001  # the only way to the path
+        with contextlib.suppress(OSError):
+            if path.stat().st_size > MAX_BYTES:
+                raise KeyError(key)
+        return self._cache[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._cache[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._cache[key]
+
+
+def _limit_caches(holder: object) -> None:
+    """Limit the token caches that a provider holds, itself or in its token provider."""
+    from botocore.utils import JSONFileCache
+
+    for name, value in list(vars(holder).items()):
+        if isinstance(value, JSONFileCache):
+            setattr(holder, name, LimitedFileCache(value))
+        elif name in ("_token_provider", "_token_loader") and value is not None:
+            _limit_caches(value)
+
+
 def limit_provider(provider: Any) -> Any:
     """Return a credential provider of botocore, whose sources are limited now. Its constructor takes them,
     but what creates it cannot pass them on.
@@ -179,6 +214,8 @@ def limit_provider(provider: Any) -> Any:
         provider._popen = LimitedProcess  # noqa: SLF001  # see above
     elif provider.METHOD == "assume-role-with-web-identity":
         provider._token_loader_cls = LimitedTokenLoader  # noqa: SLF001  # see above
+    elif provider.METHOD in ("sso", "login"):
+        _limit_caches(provider)
     builder = getattr(provider, "_profile_provider_builder", None)
     if builder is not None:
         providers = builder.providers

@@ -101,7 +101,8 @@ def read_files(config: Path, credentials: Path, earlier: SharedConfig | None = N
     problems: list[FileProblem] = []
     before = (None, None) if earlier is None else (earlier.config, earlier.credentials)
     config_document = _read(config, FileKind.CONFIG, problems, before[0])
-    credentials_document = _read(credentials, FileKind.CREDENTIALS, problems, before[1])
+    beside = b"" if config_document is None else config_document.data
+    credentials_document = _read(credentials, FileKind.CREDENTIALS, problems, before[1], beside)
     return combine(config_document, credentials_document, str(config), str(credentials), tuple(problems))
 
 
@@ -152,7 +153,7 @@ def _build_full_config(document: Document, definitions: dict[str, ProfileSection
 
 
 def _read(
-    path: Path, kind: FileKind, problems: list[FileProblem], earlier: Document | None
+    path: Path, kind: FileKind, problems: list[FileProblem], earlier: Document | None, beside: bytes = b""
 ) -> Document | None:
     try:
         data = read_regular(path, MAX_SHARED_BYTES + 1)
@@ -162,7 +163,7 @@ def _read(
         return None
     if data is None:
         return None
-    excess = shared_file_excess(data)
+    excess = shared_file_excess(data, beside)
     if excess is not None:
         problems.append(FileProblem(str(path), 0, f"cannot be read: {excess}", unreadable=True))
         return None

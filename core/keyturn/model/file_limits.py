@@ -6,7 +6,7 @@ The limits are beyond 10,000 profiles.
 
 from __future__ import annotations
 
-#: Longest shared file, and the most lines and sections in it. keyturn and botocore both hold all of them.
+#: Most bytes, lines and sections of both shared files together. keyturn and botocore both hold all of them.
 MAX_SHARED_BYTES = 1536 * 1024
 MAX_SHARED_LINES = 80_000
 MAX_SECTIONS = 20_000
@@ -14,13 +14,16 @@ MAX_SECTIONS = 20_000
 MAX_OWN_BYTES = 4 * 1024 * 1024
 
 
-def shared_file_excess(data: bytes) -> str | None:
+def shared_file_excess(data: bytes, beside: bytes = b"") -> str | None:
     """Return the reason why a shared file is too large to be read, or None.
 
     :param data: its content, or its first bytes if those exceed `MAX_SHARED_BYTES`.
+    :param beside: the content of the other shared file, if that is read too.
     """
-    if len(data) > MAX_SHARED_BYTES:
-        return f"it is longer than {MAX_SHARED_BYTES // 1024} KiB"
-    if data.count(b"\n") + data.count(b"\r") > MAX_SHARED_LINES:
-        return f"it has more than {MAX_SHARED_LINES} lines"
-    return f"it has more than {MAX_SECTIONS} sections" if data.count(b"[") > MAX_SECTIONS else None
+    is_small_alone = bool(beside) and shared_file_excess(data) is None
+    it, both = ("together with the other shared file it", data + beside) if is_small_alone else ("it", data)
+    if len(both) > MAX_SHARED_BYTES:
+        return f"{it} is longer than {MAX_SHARED_BYTES // 1024} KiB"
+    if both.count(b"\n") + both.count(b"\r") > MAX_SHARED_LINES:
+        return f"{it} has more than {MAX_SHARED_LINES} lines"
+    return f"{it} has more than {MAX_SECTIONS} sections" if both.count(b"[") > MAX_SECTIONS else None

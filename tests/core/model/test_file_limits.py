@@ -6,6 +6,8 @@ import pytest
 
 from keyturn.model.file_limits import MAX_SECTIONS, MAX_SHARED_BYTES, MAX_SHARED_LINES, shared_file_excess
 
+TOGETHER = "together with the other shared file it"
+
 
 @pytest.mark.parametrize(
     ("data", "words"),
@@ -24,6 +26,21 @@ from keyturn.model.file_limits import MAX_SECTIONS, MAX_SHARED_BYTES, MAX_SHARED
 def test_a_shared_file_has_limits(data: bytes, words: str | None) -> None:
     excess = shared_file_excess(data)
     assert excess is None if words is None else words in (excess or "")
+
+
+@pytest.mark.parametrize(
+    ("each", "words"),
+    [
+        (b"#" * (MAX_SHARED_BYTES // 2), None),
+        (b"#" * (MAX_SHARED_BYTES // 2 + 1), f"{TOGETHER} is longer than 1536 KiB"),
+        (b"#" * (MAX_SHARED_BYTES + 1), "it is longer than 1536 KiB"),
+        (b"\n" * (MAX_SHARED_LINES // 2 + 1), f"{TOGETHER} has more than 80000 lines"),
+        (b"[a]" * (MAX_SECTIONS // 2 + 1), f"{TOGETHER} has more than 20000 sections"),
+    ],
+    ids=range(5),
+)
+def test_both_shared_files_together_have_the_same_limits(each: bytes, words: str | None) -> None:
+    assert shared_file_excess(each, each) == words
 
 
 def test_ten_thousand_profiles_are_within_the_limits() -> None:

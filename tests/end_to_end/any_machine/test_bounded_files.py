@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from keyturn.model import file_limits
 from keyturn.vault import age
 from tests.end_to_end.person import KEYTURN, PASSPHRASE, Person
 
@@ -75,6 +77,60 @@ def test_a_config_file_of_too_many_sections_is_a_problem_of_the_file(managed: Pe
         assert _agent_mib(managed) < AGENT_MIB
     finally:
         managed.config.write_bytes(before)
+
+
+def _sections(prefix: bytes, share: int) -> bytes:
+    """Return nearly a share of the sections, settings and bytes that the shared files may have."""
+    number = (file_limits.MAX_SECTIONS - 200) // share
+    text = b"".join(b"[%sx%d]\nregion = eu-west-1\noutput = json\n" % (prefix, at) for at in range(number))
+    return text + b"# " + b"x" * (file_limits.MAX_SHARED_BYTES // share - len(text) - 10_000) + b"\n"
+
+
+def _settings(prefix: bytes, share: int) -> bytes:
+    """Return one section with nearly a share of the lines that the shared files may have."""
+    number = (file_limits.MAX_SHARED_LINES - 1_000) // share
+    return b"[%sx]\n" % prefix + b"".join(b"s%d = %d\n" % (at, at) for at in range(number))
+
+
+@pytest.mark.parametrize("share", [1, 2])
+@pytest.mark.parametrize("fill", [_sections, _settings])
+def test_both_shared_files_at_their_limits_leave_the_agent_small(
+    managed: Person, fill: Callable[[bytes, int], bytes], share: int
+) -> None:
+    before = {path: path.read_bytes() for path in (managed.config, managed.credentials)}
+    try:
+        managed.config.write_bytes(before[managed.config] + b"\n" + fill(b"profile ", share))
+        managed.credentials.write_bytes(before[managed.credentials] + b"\n" + fill(b"", share))
+        for _ in range(2):
+            managed.does("refresh", "ci-deploy")
+            managed.does("credential-process", "ci-deploy")
+        managed.does("list")
+        assert _agent_mib(managed) < AGENT_MIB
+    finally:
+        for path, content in before.items():
+            path.write_bytes(content)
+
+
+def test_a_cached_sign_in_of_200_mib_is_not_read(managed: Person) -> None:
+    folder = managed.config.parent
+    before = {
+        path: path.read_bytes()
+        for kind in ("sso", "login")
+        for path in (folder / kind / "cache").glob("*.json")
+    }
+    assert len(before) > 1
+    try:
+        for path in before:
+            with path.open("r+b") as file:
+                file.truncate(200 * MIB)
+        for name in ("acme-dev-readonly", "globex-viewer", "console-jo"):
+            done = managed.keyturn("refresh", name)
+            assert done.returncode != 0
+            assert done.stderr.count("\n") == 1, done.stderr
+        assert _agent_mib(managed) < AGENT_MIB
+    finally:
+        for path, content in before.items():
+            path.write_bytes(content)
 
 
 def test_a_device_in_place_of_a_shared_file_is_not_read_without_an_agent(newcomer: Person) -> None:
