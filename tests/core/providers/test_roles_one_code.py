@@ -243,13 +243,13 @@ def test_a_wrong_code_is_said_to_be_one_and_changes_nothing(alice: Bench) -> Non
 
 
 def test_a_stop_while_the_code_is_on_its_way_ends_what_it_brings(alice: Bench) -> None:
-    given = code(alice)
-    alice.sandbox.faults.order("GetSessionToken", "slow", seconds=1.5)
+    given, another = code(alice), alice.another()  # before AWS is asked, because that takes a while
+    alice.sandbox.faults.order("GetSessionToken", "slow", seconds=2.5)
     with ThreadPoolExecutor(1) as pool:
         refreshing = pool.submit(alice.service.refresh, "ops", given)
         while not alice.calls("GetSessionToken"):
             time.sleep(0.01)
-        alice.another().stop("ops")
+        another.stop("ops")
         with pytest.raises(FileChanged):
             refreshing.result()
     for name in ("ops", "billing"):
