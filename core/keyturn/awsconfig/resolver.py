@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from keyturn.awsconfig.loader import SharedConfig
 from keyturn.awsconfig.parser import Document, FileKind, Section, Settings
+from keyturn.awsconfig.value_faults import key_fault
 from keyturn.model import key_ids
 from keyturn.model.chain import MAX_CHAIN, count_sources, length_problem
 from keyturn.model.profile import Kind
@@ -306,6 +307,10 @@ def _keys(name: str, document: Document | None, section: Section | None, kind: F
         return replace(resolution, problem=str(_partial_credentials(provider, "aws_secret_access_key")))
     if not key_id.value or not secret.value or "\n" in key_id.value or "\n" in secret.value:
         return replace(resolution, key_id=None, problem="its access key is empty or spans several lines")
+    for item in (key_id, secret, *tokens):
+        fault = key_fault(item.key, item.value) if item is not None else None
+        if item is not None and fault is not None:
+            return replace(resolution, key_id=None, problem=f"{item.key} on line {item.line} {fault}")
     return _check_key_kind(resolution, key_id.value)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import re
 
 #: Old-format ids, which encode no account, have one of these as their fifth character.
 _OLD_FORMAT = ("I", "J")
+_KEY_ID = re.compile(r"[A-Z]{4}([A-Z2-7]{16})", re.ASCII)
 
 
 def account_of(key_id: str) -> str | None:
@@ -14,13 +16,10 @@ def account_of(key_id: str) -> str | None:
     AWS does not document the encoding, so show the account as derived until GetCallerIdentity has confirmed
     it.
     """
-    body = key_id[4:20]
-    if len(body) != 16 or body.startswith(_OLD_FORMAT):
+    match = _KEY_ID.fullmatch(key_id)
+    if match is None or match[1].startswith(_OLD_FORMAT):
         return None
-    try:
-        number = int.from_bytes(base64.b32decode(body)[:6], "big")
-    except ValueError:
-        return None
+    number = int.from_bytes(base64.b32decode(match[1])[:6], "big")
     return format((number & 0x7FFFFFFFFF80) >> 7, "012d")
 
 
