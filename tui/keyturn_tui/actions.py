@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 
 from keyturn.awsconfig import process_line
 from keyturn.model.errors import RUN, THEN_RUN, KeyturnError, Parts, Remedy, parts_of
-from keyturn.model.profile import Profile, RotationState, State, VaultState, state_of
+from keyturn.model.profile import FileWarning, Profile, RotationState, State, VaultState, state_of
 from keyturn.profiles.status import Refusal, why_not_adoptable, why_not_rotatable
 from keyturn_tui.rendering.profile_cells import View
 from keyturn_tui.rendering.profile_rows import Entry, Problem, Row
@@ -241,6 +241,8 @@ def why_unavailable(action: Action, row: Row | None, view: View) -> str | None: 
     if not action.row or action.id == "open":
         return None
     if isinstance(row, Problem):
+        if isinstance(row.problem, FileWarning):
+            return "this row is a line that AWS tools misread; correct it, or select a profile"
         return "this row is a file that AWS tools reject; fix it, or select a profile"
     if not isinstance(row, Entry):
         return "select a profile first"

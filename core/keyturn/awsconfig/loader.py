@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.awsconfig.parser import DEFAULT, Document, FileKind, Item, Section, Settings, parse, settings_of
-from keyturn.awsconfig.section_names import duplicate_sections, entry_of
+from keyturn.awsconfig.section_names import entry_of
 from keyturn.model.errors import UnparsableFile
 from keyturn.model.file_limits import MAX_SHARED_BYTES, shared_file_excess
 from keyturn.model.profile import FileProblem, Origin
@@ -49,13 +49,6 @@ class SharedConfig:
         """The settings of each profile; the credentials file overrides the config file."""
         profiles: dict[str, Settings] = self.full_config["profiles"]
         return profiles
-
-    @property
-    def warnings(self) -> tuple[FileProblem, ...]:
-        """Lines that AWS tools silently ignore, or read differently from their appearance. Computed at each
-        call."""
-        warnings = _warnings(self.config, self.config_path)
-        return (*warnings, *_default_warning(self.credentials, self.credentials_path))
 
     @property
     def sso_sessions(self) -> dict[str, Settings]:
@@ -186,46 +179,6 @@ def read_regular(path: Path, limit: int = sys.maxsize) -> bytes | None:
         if error.errno in _NO_FILE:
             return None
         raise
-
-
-def _warnings(config: Document | None, path: str) -> list[FileProblem]:
-    if config is None:
-        return []
-    warnings = _default_warning(config, path)
-    for section in config.sections:
-        table, name = entry_of(section.name)
-        if table and name is None:
-            reason = f"[{section.name}] is ignored: AWS tools require exactly two words, or quotes"
-            warnings.append(FileProblem(path, section.line, reason))
-        elif not table and _looks_like_profile(section):
-            reason = f"[{section.name}] is not a profile: its header must be [profile NAME]"
-            warnings.append(FileProblem(path, section.line, reason))
-    warnings += [
-        FileProblem(path, later.line, f"[{later.name}] replaces [{earlier.name}] on line {earlier.line}")
-        for earlier, later in duplicate_sections(config)
-    ]
-    return warnings
-
-
-def _default_warning(document: Document | None, path: str) -> list[FileProblem]:
-    if document is None or not document.defaults:
-        return []
-    line = next(section.line for section in document.sections if section.name == DEFAULT)
-    return [FileProblem(path, line, "settings in [DEFAULT] apply to every section of the file")]
-
-
-def _looks_like_profile(section: Section) -> bool:
-    if section.name == DEFAULT:
-        return False
-    words = section.name.split()
-    return section.name.strip().lower().startswith(("profile ", "sso-session ")) or (
-        len(words) == 1 and any(item.key in _CREDENTIAL_HINTS for item in section.items)
-    )
-
-
-_CREDENTIAL_HINTS = frozenset(
-    {"aws_access_key_id", "role_arn", "credential_process", "sso_account_id", "source_profile"}
-)
 
 
 def _find_item(

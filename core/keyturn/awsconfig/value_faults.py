@@ -1,4 +1,4 @@
-"""Which part of a setting's value did its writer not mean to be part of it? Pure.
+"""Parts of a setting's value that its writer did not mean to be part of it: quotes and comments. Pure.
 
 AWS CLI, boto3 and botocore take everything after the `=` as the value. Other SDKs cut a comment at its end,
 and the Go SDK strips quotes around it, so that the same line means two things.
@@ -10,6 +10,8 @@ import re
 
 #: A comment as the JavaScript and Go SDKs cut it.
 _COMMENT = re.compile(r"[ \t][#;]")
+#: Settings of an access key.
+KEY_SETTINGS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token", "aws_security_token")
 _NOT_IN_KEY_ID = re.compile(r"[^A-Za-z0-9_]")
 
 
@@ -28,7 +30,7 @@ def value_fault(value: str) -> str | None:
 def key_fault(key: str, value: str) -> str | None:
     """Return the same for a setting of an access key, whose values hold no blanks.
 
-    :param key: `aws_access_key_id`, `aws_secret_access_key` or the name of the session token.
+    :param key: one of `KEY_SETTINGS`.
     """
     fault = value_fault(value)
     if fault is None and re.search(r"\s", value):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -13,12 +14,25 @@ from keyturn.cli.options import as_json, credential_service, opens_vault, yes
 from keyturn.cli.output import columns, emit, say, unconfirmed_line, warn
 from keyturn.cli.prompts import VaultUnlocker, ask_line, confirm, on_terminal
 from keyturn.model.errors import NeedsInteraction, NotFound, Remedy, UsageError
+from keyturn.model.json_codec import to_table
 from keyturn.model.labels import ROLE_WORDS, kind_words, rotation_words
-from keyturn.model.profile import Delivery, Key, Profile, RotationState, State, VaultState, state_of
+from keyturn.model.profile import (
+    Delivery,
+    FileWarning,
+    Key,
+    Profile,
+    RotationState,
+    State,
+    VaultState,
+    state_of,
+)
 from keyturn.model.text import countdown, iso, safe
 from keyturn.profiles import settings
 from keyturn.profiles.filter import parse
 from keyturn.profiles.status import row_table
+
+#: Most misread lines that `list` names one by one.
+MAX_NOTICES = 3
 
 
 @click.command("list")
@@ -33,7 +47,12 @@ def list_(*, json_: bool, text: str) -> None:
     query = parse(text)
     rows = [row for row in snapshot.profiles if query.shows(row, snapshot.vault, now)]
     if json_:
-        emit({"profiles": [row_table(row, snapshot.vault, now) for row in rows]})
+        emit(
+            {
+                "profiles": [row_table(row, snapshot.vault, now) for row in rows],
+                "warnings": [to_table(warning) for warning in snapshot.warnings],
+            }
+        )
     else:
         _table(rows, snapshot.vault, now)
         for line in key_notices(snapshot.profiles):
@@ -47,6 +66,28 @@ def list_(*, json_: bool, text: str) -> None:
             else "Its profiles are not listed until it is corrected"
         )
         warn(f"{problem.path}: {line}{problem.reason}. {effect}")
+    if not json_:
+        for line in file_notices(snapshot.warnings):
+            warn(line)
+
+
+def file_notices(warnings: Sequence[FileWarning]) -> tuple[str, ...]:
+    """Return one line for each misread line of no profile, and one line for those of profiles."""
+    of_files = [warning for warning in warnings if warning.profile is None]
+    names = list(dict.fromkeys(warning.profile for warning in warnings if warning.profile is not None))
+    lines = [f"{warning.path}: line {warning.line}: {warning.reason}" for warning in of_files[:MAX_NOTICES]]
+    if len(of_files) > MAX_NOTICES:
+        lines.append(f"{len(of_files) - MAX_NOTICES} more lines like that. Run: keyturn list --json")
+    if names:
+        count = len(warnings) - len(of_files)
+        subject = "1 line is" if count == 1 else f"{count} lines are"
+        others = f" and of {len(names) - 1} more profiles" if len(names) > 2 else ""
+        of = f"{names[0]} and {names[1]}" if len(names) == 2 else f"{names[0]}{others}"
+        lines.append(
+            f"{subject} not read as they look, or not by all AWS tools, in {of}. "
+            f"Run: keyturn show {shlex.quote(names[0])}"
+        )
+    return tuple(lines)
 
 
 def key_notices(rows: Iterable[Profile]) -> tuple[str, ...]:
@@ -102,12 +143,19 @@ def show(*, profile: str, json_: bool) -> None:
     snapshot, now = service.snapshot(), service.now()
     row = next((row for row in snapshot.profiles if row.name == profile), None)
     if row is None:
-        service.context.read().require_definitions()
-        raise NotFound(f"Profile not found: {profile}", "", Remedy("list"))
+        row = service.context.read().row(profile)
+    warnings = [warning for warning in snapshot.warnings if warning.profile == profile]
     if json_:
-        emit({"profile": row_table(row, snapshot.vault, now)})
+        emit(
+            {
+                "profile": row_table(row, snapshot.vault, now),
+                "warnings": [to_table(warning) for warning in warnings],
+            }
+        )
         return
-    for label, value in _lines(row, snapshot.vault, now):
+    lines = _lines(row, snapshot.vault, now)
+    lines += [("Warning", f"{warning.path}:{warning.line}: {warning.reason}") for warning in warnings]
+    for label, value in lines:
         if value:
             click.echo(f"{label:<12}{safe(value)}")
 

@@ -247,12 +247,25 @@ class FileProblem:
 
 
 @dataclass(frozen=True, slots=True)
+class FileWarning:
+    """A line of a shared file that AWS tools read differently from how it looks, or from each other."""
+
+    path: str
+    line: int
+    """1-based."""
+    reason: str
+    profile: str | None = None
+    """The profile whose section it is in, if AWS tools know that as a profile."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that a front end draws, at one moment. Replaced as a whole, never modified."""
 
     generation: int
     profiles: tuple[Profile, ...]
     problems: tuple[FileProblem, ...] = ()
+    warnings: tuple[FileWarning, ...] = ()
     vault: VaultState = VaultState.ABSENT
     agent: bool = False
     """An agent is running and unlocked."""

@@ -10,7 +10,6 @@ from keyturn.model.errors import FileChanged, KeyturnError, NotFound, Remedy
 from keyturn.model.profile import VaultState
 from keyturn.operations import deliver, write_check
 from keyturn.operations.context import Context
-from keyturn.operations.managed_profile import managed_profile
 from keyturn.operations.operation import operation
 from keyturn.profiles import settings, status
 from keyturn.profiles.inventory import Inventory, own_section
@@ -62,7 +61,7 @@ def _checked(context: Context, name: str, values: Mapping[str, str]) -> _Change:
     if other_values:
         write_check.require_index(context, what)
         write_check.require_own_folders(context.paths)
-        old = managed_profile(context, inventory, name)
+        old = context.managed_profile(inventory, name)
         new = settings.apply(old, other_values)
         _check_role(new)
     return _Change(inventory, old, new, region)
@@ -206,7 +205,7 @@ def mfa_devices(context: Context, name: str) -> tuple[str, ...]:
     :raises NeedsUnlock: if the vault is locked.
     """
     inventory = context.begin()
-    definition = managed_profile(context, inventory, name)
+    definition = context.managed_profile(inventory, name)
     entry, _, problem = status.source_of(definition, inventory.natives, inventory.definitions)
     if problem or entry is None or inventory.caller_credential_source(name):
         raise NotFound(

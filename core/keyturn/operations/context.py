@@ -15,9 +15,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from keyturn.aws.api import AwsFactory
+from keyturn.awsconfig.process_line import is_keyturn_process_line
 from keyturn.awsconfig.writer import SharedFiles
 from keyturn.model.errors import (
+    THEN_RUN,
     AwsError,
+    Hint,
     KeyturnError,
     NeedsInteraction,
     NotFound,
@@ -203,6 +206,28 @@ class Context:
                 except NotWritable:
                     continue
             yield
+
+    def managed_profile(self, reading: inventory.Inventory, name: str) -> ManagedProfile:
+        """Return the definition of a managed profile.
+
+        :raises NotFound: if the profile does not exist or is not managed by keyturn.
+        :raises ChangeRefused: if `profiles.toml` cannot be read.
+        """
+        reading.require_definitions()
+        definition = reading.definitions.get(name)
+        if definition is not None:
+            return definition
+        reading.row(name)
+        hint: Hint = ("Adopt it first: ", Remedy("adopt", name))
+        if is_keyturn_process_line(str(reading.settings(name).get("credential_process", "")), name):
+            hint = ("To restore its settings from the vault, ", THEN_RUN, Remedy("release", name))
+            if self.vault.state() is VaultState.ABSENT:
+                hint = (
+                    "Its vault is on another machine or was lost. Export it there, and here ",
+                    THEN_RUN,
+                    Remedy("vault import", flag="FILE"),
+                )
+        raise NotFound(f"{name} is not managed by keyturn", "", hint)
 
     def key(self, entry: str) -> Credentials:
         """Return the access key of a vault entry.

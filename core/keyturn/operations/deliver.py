@@ -28,7 +28,6 @@ from keyturn.operations.adopt_edits import LINE_KEY
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import session_cache
 from keyturn.operations.credentials.session_cache import UndeliveredSession
-from keyturn.operations.managed_profile import managed_profile
 from keyturn.operations.operation import operation
 from keyturn.profiles.inventory import Inventory, own_section
 from keyturn.profiles.status import delivers_key, needs_process_line
@@ -48,7 +47,7 @@ def check(
     what = f"Could not deliver {name}"
     write_check.require_index_and_history(context, what)
     inventory = context.begin()
-    old = managed_profile(context, inventory, name)
+    old = context.managed_profile(inventory, name)
     if to is Delivery.NATIVE or (as_name and to is not Delivery.CREDENTIALS_FILE):
         raise UsageError(what, "--as requires --to credentials-file")
     new = managed_profiles.with_delivery(old, to, as_name)

@@ -13,7 +13,6 @@ from typing import Any
 
 from keyturn.model.errors import KeyturnError
 from keyturn.operations.context import Context
-from keyturn.operations.managed_profile import managed_profile
 from keyturn.operations.operation import operation
 from keyturn.profiles import settings
 from keyturn.profiles.inventory import Inventory
@@ -82,7 +81,7 @@ def forbid(context: Context, name: str) -> bool:
 
 
 def _change(context: Context, name: str, *, given: bool) -> bool:
-    definition = managed_profile(context, context.read(), name)
+    definition = context.managed_profile(context.read(), name)
     if given:
         settings.apply(definition, {"session": "none"})
     context.require_open()

@@ -34,7 +34,6 @@ from keyturn.operations.context import Context, credentials_in, invalid_entry, k
 from keyturn.operations.credentials.session_cache import end_mfa_sessions_of_key
 from keyturn.operations.deliver import current_delivery, require_known_file, withdraw
 from keyturn.operations.key_delivery import consent_entry
-from keyturn.operations.managed_profile import managed_profile
 from keyturn.operations.operation import operation
 from keyturn.operations.rotation import record_store, vault_keys
 from keyturn.operations.rotation.progress import progress_of
@@ -195,7 +194,7 @@ def _removed_sections(context: Context, inventory: Inventory, names: Sequence[st
         _require_no_rotation(context, name)
         entry = context.vault.key(removed_entry(name))
         if entry is None:
-            managed_profile(context, inventory, name)
+            context.managed_profile(inventory, name)
             _require_no_line(inventory, name)
         key = context.vault.key(key_entry(name))
         try:

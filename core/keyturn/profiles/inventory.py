@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from keyturn.awsconfig import misreadings
 from keyturn.awsconfig.document import Document, FileKind, header_for, parse, profile_of
 from keyturn.awsconfig.loader import SharedConfig, read_files
 from keyturn.awsconfig.native_profiles import NativeProfiles
@@ -59,11 +60,11 @@ class Inventory:
         """Return one profile.
 
         :raises NotFound: if it does not exist.
-        :raises KeyturnError: if that is unknown, because `profiles.toml` is unreadable.
+        :raises KeyturnError: if that is unknown, because a file is unreadable.
         """
         if name not in self.natives and name not in self.definitions:
             self.require_definitions()
-            raise NotFound(f"Profile not found: {name}", "", Remedy("list"))
+            raise self._not_found(name)
         return status.row_of(name, self._view())
 
     def _view(self) -> status.View:
@@ -92,6 +93,20 @@ class Inventory:
         """
         native = self.natives.get(name)
         return native is not None and native.kind is Kind.PROCESS and name not in self.definitions
+
+    def _not_found(self, name: str) -> KeyturnError:
+        """Return the error for a profile that no readable file has."""
+        what = f"Profile not found: {name}"
+        for problem in self.shared.problems:
+            line = f"line {problem.line}: " if problem.line else ""
+            why = f"{problem.path}: {line}{problem.reason}, so its profiles are unknown"
+            return UnparsableFile(what, why, "Correct the file first", path=problem.path, lineno=problem.line)
+        for warning in misreadings.find(self.shared):
+            if warning.profile is None and warning.reason.startswith((f"[{name}] ", f"[profile {name}] ")):
+                return NotFound(
+                    what, f"line {warning.line} of {warning.path}: {warning.reason}", Remedy("list")
+                )
+        return NotFound(what, "", Remedy("list"))
 
     def path(self, kind: FileKind) -> Path:
         """Return the path of a shared file."""

@@ -229,22 +229,6 @@ def test_files_that_are_not_there_or_no_files_are_absent(machine: Machine, full_
     assert shared.full_config == full_config(machine.config, machine.credentials)
 
 
-def test_what_aws_tools_pass_over_is_a_warning_with_its_line(machine: Machine) -> None:
-    shared = machine.write(
-        "[profile foo bar]\nx = 1\n[profile it's]\n[ profile c ]\n[Profile d]\n[e]\nrole_arn = r\n"
-        "[plugins]\ncli = x\n"
-        '[profile f]\n[profile "f"]\n[sso-session]\n',
-        "[DEFAULT]\nregion = x\n[a]\n",
-    )
-    assert shared.problems == ()
-    assert [(Path(problem.path).name, problem.line) for problem in shared.warnings] == [
-        ("config", 1), ("config", 3), ("config", 4), ("config", 5), ("config", 6), ("config", 12), ("config",
-         11),
-        ("credentials", 1),
-    ]  # fmt: skip
-    assert "replaces [profile f] on line 10" in shared.warnings[6].reason
-
-
 def test_the_later_of_two_sections_of_one_profile_counts(machine: Machine, full_config: Any) -> None:
     shared = machine.write('[profile a]\nregion = x\noutput = json\n[profile "a"]\nregion = y\n')
     assert shared.full_config == full_config(machine.config, machine.credentials)

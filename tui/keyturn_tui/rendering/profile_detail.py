@@ -10,6 +10,7 @@ from keyturn.model.labels import ROLE_WORDS, consent_command
 from keyturn.model.profile import (
     Delivery,
     FileProblem,
+    FileWarning,
     Kind,
     Profile,
     Renew,
@@ -106,6 +107,10 @@ def _facts(
     yield "State", _state(profile, view, room)
     if profile.problem is not None:
         yield "Problem", text(profile.problem, "error")
+    for warning in view.snapshot.warnings:
+        if warning.profile == profile.name:
+            line = f"{display_path(warning.path)}:{warning.line}: {warning.reason}"
+            yield "Warning", text(line, "soon")
     failure = view.failure(profile)
     if failure is not None:
         yield "Failed", text(f"{failure.at:%H:%M:%S} UTC  {failure.line}", "error")
@@ -264,21 +269,26 @@ def _age_text(length: timedelta) -> str:
 
 
 def describe_file(
-    problem: FileProblem, width: int, *, display_path: Callable[[str], str] = str
+    problem: FileProblem | FileWarning, width: int, *, display_path: Callable[[str], str] = str
 ) -> Description:
-    """Describe a file that cannot be read: place, reason and consequence."""
+    """Describe a file that cannot be read, or a misread line: place, reason and consequence."""
     room = max(8, width - LABEL)
     place = display_path(problem.path) + (f":{problem.line}" if problem.line else "")
+    is_warning = isinstance(problem, FileWarning)
+    effect = "The AWS CLI and SDKs reject this file. keyturn does not write to it."
+    if is_warning:
+        effect = "AWS tools do not read this line as it looks, or not all alike. keyturn reads it like the CLI."
     facts = (
         ("File", place, "text"),
-        ("Problem", problem.reason, "error"),
+        ("Warning" if is_warning else "Problem", problem.reason, "soon" if is_warning else "error"),
         ("", "", "text"),
-        ("Effect", "The AWS CLI and SDKs reject this file. keyturn does not write to it.", "text"),
+        ("Effect", effect, "text"),
         ("", "", "text"),
         ("Fix", "Correct this line in an editor. keyturn reloads the file automatically.", "text"),
     )
     wrapped = ((label, paragraph(words, room, role)) for label, words, role in facts)
-    return _description((("Unreadable file", "title"),), wrapped)
+    title = "Misread line" if is_warning else "Unreadable file"
+    return _description(((title, "title"),), wrapped)
 
 
 def profile_summary(profile: Profile, view: View) -> tuple[Line, Line]:
@@ -335,5 +345,6 @@ def summary_lines(row: Row | None, state: AppState) -> tuple[Line, ...]:
         return profile_summary(row.profile, state.view())
     if isinstance(row, Problem):
         place = f"{state.display_path(row.problem.path)}:{row.problem.line}"
-        return ((f" {safe(place)}", "error"),), ((f" {safe(row.problem.reason)}", "error"),)
+        role = "soon" if isinstance(row.problem, FileWarning) else "error"
+        return ((f" {safe(place)}", role),), ((f" {safe(row.problem.reason)}", role),)
     return ()

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from keyturn.model.profile import FileProblem, Kind, Profile, Snapshot, State, due_at, in_use, state_of
+from keyturn.model.profile import (
+    FileProblem,
+    FileWarning,
+    Kind,
+    Profile,
+    Snapshot,
+    State,
+    due_at,
+    in_use,
+    state_of,
+)
 from keyturn.model.profile import RotationState as Rot
 from keyturn.model.text import safe
 from keyturn.profiles.filter import Query
@@ -59,17 +69,21 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A file that cannot be read, shown as a row at the top."""
+    """A file that cannot be read, or a misread line that belongs to no profile, shown as a row at the top."""
 
-    problem: FileProblem
+    problem: FileProblem | FileWarning
 
     @property
     def key(self) -> tuple[str, str]:
+        if isinstance(self.problem, FileWarning):
+            return "line", f"{self.problem.path}:{self.problem.line}"
         return "file", self.problem.path
 
 
 Row = Entry | Group | Problem
 
+#: Most rows of misread lines, which would hide the profiles.
+MAX_MISREAD = 5
 #: Label of the last group. Sources with a single profile share it, because headings would double the list's
 #: length.
 STANDALONE = "Standalone"
@@ -103,7 +117,9 @@ def catalog(snapshot: Snapshot) -> Catalog:
     }
     ordered = sorted(snapshot.profiles, key=lambda p: _source_order(p, labels))
     entries = tuple(_entry(p, labels.get(p.source or "", STANDALONE)) for p in ordered)
-    return Catalog(entries, tuple(Problem(problem) for problem in snapshot.problems))
+    misread = [warning for warning in snapshot.warnings if warning.profile is None][:MAX_MISREAD]
+    rows = (*map(Problem, snapshot.problems), *map(Problem, misread))
+    return Catalog(entries, rows)
 
 
 def _source_order(profile: Profile, labels: dict[str, str]) -> tuple[bool, str, bool, str]:

@@ -62,9 +62,10 @@ def _state_counts(counts: Counts, view: View, *, overdue: str) -> list[Span]:
 
 
 def _flags(view: View) -> list[Span]:
-    bad_files = len(view.snapshot.problems)
+    bad_files, warnings = len(view.snapshot.problems), len(view.snapshot.warnings)
     flags = (
         (f"{bad_files} invalid file{'s' if bad_files > 1 else ''}", "error", bad_files),
+        (f"{warnings} warning{'s' if warnings > 1 else ''}", "soon", warnings),
         ("read-only", "soon", view.read_only),
         ("paused", "soon", view.snapshot.paused),
         ("sandbox", "key", view.snapshot.sandbox is not None),

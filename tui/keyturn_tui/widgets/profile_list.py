@@ -11,7 +11,7 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from keyturn.model.profile import Profile
+from keyturn.model.profile import FileWarning, Profile
 from keyturn_tui.messages import CursorMoved, RowOpened
 from keyturn_tui.rendering.layout import GUTTER, Column, Field
 from keyturn_tui.rendering.profile_cells import (
@@ -212,6 +212,8 @@ class ProfileList(ScrollView, RoleStyles, CursorList, can_focus=True, inherit_bi
         if isinstance(row, Entry):
             return state_glyph(row.profile, self._view), left_text(row.profile, self._view)
         if isinstance(row, Problem):
+            if isinstance(row.problem, FileWarning):
+                return (self._view.glyphs.due, "soon"), "line"
             return (self._view.glyphs.broken, "broken"), "file"
         return ("", ""), ""
 
@@ -229,7 +231,8 @@ class ProfileList(ScrollView, RoleStyles, CursorList, can_focus=True, inherit_bi
             location = self._display_path(row.problem.path) + (
                 f":{row.problem.line}" if row.problem.line else ""
             )
-            spans.append((fit(f"{location}  {row.problem.reason}", max(0, width - GUTTER - first)), "error"))
+            color = "soon" if isinstance(row.problem, FileWarning) else "error"
+            spans.append((fit(f"{location}  {row.problem.reason}", max(0, width - GUTTER - first)), color))
         else:
             spans += [self._cell(row.profile, column) for column in self._columns[1:]]
         style_of = self._selected_style_of if selected else self.style_of

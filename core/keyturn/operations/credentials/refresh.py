@@ -14,7 +14,6 @@ from keyturn.operations import deliver, key_metadata
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import session_cache
 from keyturn.operations.key_delivery import hands_out_key
-from keyturn.operations.managed_profile import managed_profile
 from keyturn.operations.operation import operation
 from keyturn.profiles.inventory import Inventory
 from keyturn.providers.base import FetchedSession
@@ -149,7 +148,7 @@ def document(context: Context, name: str) -> str:
 
 
 def _document(context: Context, inventory: Inventory, name: str) -> str:
-    definition = managed_profile(context, inventory, name)
+    definition = context.managed_profile(inventory, name)
     row = inventory.row(name)
     context.require_open_for(row)
     record_use(context, name, inventory)
