@@ -141,10 +141,11 @@ def test_ctrl_c_during_the_wait_leaves_the_vault_locked_and_no_process(locked: P
     with starting(locked, "vault", "unlock") as process:
         child = find_started(process.pid, CHILD)
         with stopped(child):
+            assert _is_running(child), "it was stopped too late"
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=30)
-            assert wait_for(lambda: not _is_running(child), 5), "the work goes on"
-    assert process.returncode == 130
+            told = process.communicate(timeout=30)
+            assert wait_for(lambda: not _is_running(child), 5), f"the work goes on: {told}"
+    assert process.returncode == 130, told
     assert state(locked) == "locked"
 
 
