@@ -277,7 +277,7 @@ def describe_file(
     is_warning = isinstance(problem, FileWarning)
     effect = "The AWS CLI and SDKs reject this file. keyturn does not write to it."
     if is_warning:
-        effect = "AWS tools do not read this line as it looks, or not all alike. keyturn reads it like the CLI."
+        effect = "AWS tools read this line differently from how it looks. keyturn reads it as the CLI does."
     facts = (
         ("File", place, "text"),
         ("Warning" if is_warning else "Problem", problem.reason, "soon" if is_warning else "error"),
