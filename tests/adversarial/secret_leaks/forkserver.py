@@ -9,6 +9,7 @@ number of the signal that ended the child, or `"late"`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from socket import SHUT_WR
 from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
@@ -31,6 +33,7 @@ from keyturn.vault import passphrase
 from keyturn_tui import main as start
 from tests.adversarial.secret_leaks import exception_bursts
 from tests.adversarial.secret_leaks.exception_bursts import Bursting, Moment, Recording, ScreenRecording
+from tests.core.agent.starter import wait_for_end
 from tests.core.vault import weak_age
 
 _SECONDS = 120.0
@@ -173,16 +176,24 @@ def _agent(task: dict[str, Any]) -> int:
         with channel:
             channel.settimeout(_SECONDS)
             channel.sendall(json.dumps({"recovery_key": task["secrets"][0]}).encode() + b"\n")
-            output = [channel.makefile("rb").readline()]
+            answer = channel.makefile("rb")
+            output = [answer.readline()]
+            # The agent takes its sockets now, and closes the channel when it has them.
+            with contextlib.suppress(OSError):
+                channel.shutdown(SHUT_WR)
+                output.append(answer.read())
     for line in task["words"]:
         try:
             output.append(rpc_client.ask(str(socket), request_line(**line), 30.0))
         except (rpc_client.NoAgent, TimeoutError) as error:
             output.append(type(error).__name__.encode() + b"\n")
+    agent = rpc_client.find_agent(socket, 30.0)
     try:
         shutdown.lock(socket)
     except KeyturnError as error:
         output.append(error.line().encode())
+    if agent is not None:
+        wait_for_end(agent.pid)  # it writes its moments as the last thing
     (Path(task["out"]) / "stdout").write_bytes(b"".join(output))
     # The agent wrote its own moments when it ended; this process has none.
     _leave(0)

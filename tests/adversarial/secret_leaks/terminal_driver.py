@@ -50,8 +50,8 @@ def scenarios(bench: Bench) -> tuple[Scenario, Scenario]:
         return value
 
     created_vault = (
-        ("■key", "m"), ("nothingwritten", "\r"), ("Severalwordsarebest", PASSPHRASE + "\r"),
-        ("Oncemore", PASSPHRASE + "\r"), ("typeitslast6characters", _proof), ("adopted", "q"),
+        ("■key", "m"), ("writenothing", "\r"), ("Useseveralwords", PASSPHRASE + "\r"),
+        ("Repeat", PASSPHRASE + "\r"), ("typeitslast6characters", _proof), ("adopted", "q"),
     )  # fmt: skip
     opened = (
         ("lockedprod-adminRole", "r"), ("Unlockthevault", PASSPHRASE + "\r"), ("Typethesixdigits", code),
