@@ -97,16 +97,22 @@ class Inventory:
     def _not_found(self, name: str) -> KeyturnError:
         """Return the error for a profile that no readable file has."""
         what = f"Profile not found: {name}"
-        for problem in self.shared.problems:
+        if self.shared.problems:
+            problem = self.shared.problems[0]
             line = f"line {problem.line}: " if problem.line else ""
             why = f"{problem.path}: {line}{problem.reason}, so its profiles are unknown"
             return UnparsableFile(what, why, "Correct the file first", path=problem.path, lineno=problem.line)
-        for warning in misreadings.find(self.shared):
-            if warning.profile is None and warning.reason.startswith((f"[{name}] ", f"[profile {name}] ")):
-                return NotFound(
-                    what, f"line {warning.line} of {warning.path}: {warning.reason}", Remedy("list")
-                )
-        return NotFound(what, "", Remedy("list"))
+        headers = (name, f"profile {name}")
+        config = self.shared.config
+        if config is None or not any(section.name in headers for section in config.sections):
+            return NotFound(what, "", Remedy("list"))
+        starts = tuple(f"[{header}] " for header in headers)
+        reasons = (
+            f"line {warning.line} of {warning.path}: {warning.reason}"
+            for warning in misreadings.find(self.shared)
+            if warning.profile is None and warning.reason.startswith(starts)
+        )
+        return NotFound(what, next(reasons, ""), Remedy("list"))
 
     def path(self, kind: FileKind) -> Path:
         """Return the path of a shared file."""

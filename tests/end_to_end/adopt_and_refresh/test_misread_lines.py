@@ -69,3 +69,14 @@ def test_a_file_that_aws_tools_reject_is_named_by_every_verb_that_needs_it(newco
         assert refused.returncode != 0, words
         assert f"line {line}: duplicate section [profile twice]" in refused.stderr, (words, refused.stderr)
         assert refused.stderr.count("\n") == 1, (words, refused.stderr)
+
+
+def test_a_section_that_is_no_profile_is_named_where_a_profile_is_not_found(newcomer: Person) -> None:
+    text = newcomer.config.read_text()
+    newcomer.config.write_text(text + CONFIG)
+    line = len(text.splitlines()) + 2
+    for words in (("show", "lonely"), ("refresh", "lonely"), ("adopt", "lonely", "--yes")):
+        refused = newcomer.keyturn(*words)
+        assert refused.returncode == 3, words
+        assert f"line {line} of {newcomer.config}: [lonely] is not a profile" in refused.stderr, words
+        assert refused.stderr.count("\n") == 1, words
