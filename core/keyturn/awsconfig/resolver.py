@@ -19,6 +19,8 @@ from keyturn.model.profile import Kind
 
 #: Valid values of `credential_source`; botocore requires exactly this spelling.
 CREDENTIAL_SOURCES = ("Environment", "Ec2InstanceMetadata", "EcsContainer")
+#: Settings of a role that are parameters of AssumeRole.
+_SENT_SETTINGS = ("role_arn", "role_session_name", "external_id", "mfa_serial")
 _SSO_TRIGGERS = ("sso_account_id", "sso_role_name")
 _SSO_SESSION = ("sso_start_url", "sso_region")
 #: In botocore's order: the older name first.
@@ -125,8 +127,8 @@ class Resolver:
         if step is None:
             settings, prompts = self._profiles[name], False
             try:
-                _text(settings, "role_arn")
                 prompts = bool(_text(settings, "mfa_serial"))
+                _require_values(settings)
                 source = self._source(name, settings)
                 if source is None:
                     step = _Step(prompts, credential_source=_text(settings, "credential_source"))
@@ -327,6 +329,14 @@ def _check_key_kind(resolution: Resolution, key_id: str) -> Resolution:
 
 def _partial_credentials(provider: str, missing: str) -> _InvalidConfig:
     return _InvalidConfig(f"Partial credentials found in {provider}, missing: {missing}")
+
+
+def _require_values(settings: Settings) -> None:
+    """Check that no setting is empty that botocore sends to AWS even then."""
+    for key in _SENT_SETTINGS:
+        if _text(settings, key) == "":
+            sends = "asks for an MFA code and sends both" if key == "mfa_serial" else "sends it"
+            raise _InvalidConfig(f"its {key} is empty: the AWS CLI {sends}, and AWS refuses that")
 
 
 def _is_role(settings: Settings) -> bool:

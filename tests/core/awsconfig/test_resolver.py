@@ -127,7 +127,6 @@ ROLES: list[tuple[str, str, Resolution]] = [
     ("a code at the first of two",
      f"{BY_B}mfa_serial=m\n[profile b]\n{ROLE}source_profile=c\n[profile c]\n{LONG}",
      role("c", ("b", "c"), key_id=LONG_ID, prompts=True)),
-    ("a serial that is empty", f"{BY_B}mfa_serial=\n[profile b]\n{LONG}", role("b", ("b",), key_id=LONG_ID)),
     ("a serial of the user, who is not asked", f"{BY_B}[profile b]\nmfa_serial=m\n{LONG}",
      role("b", ("b",), key_id=LONG_ID)),
     ("a source that has a login", f"{BY_B}[profile b]\nlogin_session=x\n", role("x", ("b",))),
@@ -242,6 +241,10 @@ BROKEN_ROLES: list[tuple[str, str, str, tuple[str, ...]]] = [
      'source profile "b" is invalid', ("b",)),
     ("an odd credential source further on", f"{BY_B}[profile b]\n{ROLE}credential_source=ecscontainer\n",
      '"ecscontainer" referenced in profile "b"', ("b",)),
+    ("a serial that is empty", f"{BY_B}mfa_serial=\n[profile b]\n{LONG}", "its mfa_serial is empty", ()),
+    ("an empty external id further on",
+     f"{BY_B}[profile b]\n{ROLE}external_id=\nsource_profile=c\n[profile c]\n{LONG}",
+     "its external_id is empty", ("b",)),
     ("a nested role", "[profile a]\nrole_arn=\n  a = b\nsource_profile=b\n", "role_arn is a nested block",
      ()),
 ]  # fmt: skip
