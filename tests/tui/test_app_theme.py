@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from io import BytesIO, TextIOWrapper
+
 import pytest
 from textual.color import Color
 
-from keyturn_tui.terminal.capabilities import Options, terminal_for
+from keyturn_tui.terminal.capabilities import Options, prepare_stream, terminal_for
 from keyturn_tui.theme import PLAIN, ROLES, THEME_NAMES, themes, variables_of
 from tests.tui.conftest import Drive
 from tests.tui.memory_service import MemoryService
@@ -62,6 +64,19 @@ def test_the_terminal_is_told_from_the_environment(
 ) -> None:
     terminal = terminal_for(environ, options)
     assert (terminal.ascii, terminal.animation, terminal.no_color) == (ascii_only, not ssh, no_color)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "ascii_only"), [("utf-8", False), ("UTF8", False), ("ascii", True), ("latin-1", True)]
+)
+def test_a_stream_that_is_not_utf_8_gets_ascii_without_escapes(encoding: str, ascii_only: bool) -> None:
+    sent = BytesIO()
+    stream = TextIOWrapper(sent, encoding=encoding, errors="backslashreplace")
+    terminal = terminal_for({"LANG": "C.UTF-8"}, Options(), prepare_stream(stream))
+    assert terminal.ascii is ascii_only
+    stream.write("caf\u00e9 \u4e2d")
+    stream.flush()
+    assert b"\\" not in sent.getvalue()
 
 
 async def test_the_screen_cannot_be_saved_to_a_file(drive: Drive) -> None:

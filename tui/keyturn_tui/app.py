@@ -32,7 +32,13 @@ from keyturn_tui.rendering.rotation_steps import pending_rotation_line
 from keyturn_tui.screens.base import ActionScreen
 from keyturn_tui.screens.main import MainScreen
 from keyturn_tui.state import AppState, has_expired_delivery, has_new_problem
-from keyturn_tui.terminal.capabilities import Options, Terminal, ensure_terminal_size, terminal_for
+from keyturn_tui.terminal.capabilities import (
+    Options,
+    Terminal,
+    ensure_terminal_size,
+    prepare_stream,
+    terminal_for,
+)
 from keyturn_tui.terminal.crash_report import SafeCrashApp, discard_lost_output
 from keyturn_tui.terminal.driver import TerminalDriver
 from keyturn_tui.terminal.keys import Keyboard, install_escape_parser
@@ -286,7 +292,7 @@ def run(
             "linux"  # Textual loops for ever on a `dumb` terminal, because it misreads its size
         )
     install_escape_parser()
-    app = KeyturnApp(service, options, terminal_for(environ, options))
+    app = KeyturnApp(service, options, terminal_for(environ, options, prepare_stream(sys.__stderr__)))
     app.run(mouse=options.mouse)
     app.state.workers.drain(DRAIN_TIMEOUT)
     with contextlib.suppress(OSError):

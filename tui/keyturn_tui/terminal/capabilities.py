@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import termios
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import TextIOWrapper
+from typing import TextIO
 
 from keyturn.model.text import ASCII, UNICODE, Glyphs
 
@@ -33,13 +36,16 @@ class Terminal:
     """Allow animations; off over SSH."""
 
 
-def terminal_for(environ: Mapping[str, str], options: Options) -> Terminal:
+def terminal_for(environ: Mapping[str, str], options: Options, encoding: str = "utf-8") -> Terminal:
     """Return the terminal that `environ` describes.
 
-    ASCII is used if requested, on terminals without Unicode (`linux`, `dumb`), or if the locale is not UTF-8.
-    `NO_COLOR` counts if it is not empty (no-color.org).
+    ASCII is used if requested, on terminals without Unicode (`linux`, `dumb`), or if the locale or the stream
+    is not UTF-8. `NO_COLOR` counts if it is not empty (no-color.org).
+
+    :param encoding: of the stream that the app draws to, which `PYTHONIOENCODING` may set.
     """
-    is_ascii = options.ascii or environ.get("TERM", "") in ("linux", "dumb") or not _is_utf8(environ)
+    has_unicode = _is_utf8(environ) and codecs.lookup(encoding).name == "utf-8"
+    is_ascii = options.ascii or environ.get("TERM", "") in ("linux", "dumb") or not has_unicode
     ssh = bool(environ.get("SSH_CONNECTION") or environ.get("SSH_TTY"))
     return Terminal(
         glyphs=ASCII if is_ascii else UNICODE,
@@ -47,6 +53,15 @@ def terminal_for(environ: Mapping[str, str], options: Options) -> Terminal:
         no_color=bool(environ.get("NO_COLOR")),
         animation=not ssh and environ.get("TEXTUAL_ANIMATIONS", "").lower() != "none",
     )
+
+
+def prepare_stream(stream: TextIO) -> str:
+    """Let a stream that is not UTF-8 replace a character by one that it can show, instead of by an escape of
+    several, which would break the layout. Return the stream's encoding.
+    """
+    if isinstance(stream, TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":
+        stream.reconfigure(errors="replace")
+    return stream.encoding
 
 
 def ensure_terminal_size(descriptor: int) -> None:
