@@ -99,9 +99,14 @@ def test_a_ctrl_c_that_does_not_interrupt_the_wait_ends_it_soon(
         timer.start()  # in here, because on a busy machine the signal may come before the wait
         secret_channel.wait_readable(ours, deadline, None)
 
+    # As in a program of its own, whatever ran in this process before.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         with pytest.raises(KeyboardInterrupt):
             wait()
     finally:
         timer.join()
+        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     assert time.monotonic() < deadline, "only the deadline ended it"

@@ -137,6 +137,7 @@ def test_a_wait_on_a_terminal_is_explained_after_some_seconds(locked: Person) ->
         screen.shows("Vault is unlocked.", "ended with 0")
 
 
+@pytest.mark.usefixtures("unignored")
 def test_ctrl_c_during_the_wait_leaves_the_vault_locked_and_no_process(locked: Person) -> None:
     with starting(locked, "vault", "unlock") as process:
         child = find_started(process.pid, CHILD)
