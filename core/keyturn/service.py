@@ -350,9 +350,9 @@ class CredentialService:
             session_none=plan.session_none, group_write=[item.path for item in plan.group_write],
         )  # fmt: skip
 
-    def plan_release(self, names: Sequence[str]) -> Plan:
+    def plan_release(self, names: Sequence[str], *, with_dependents: bool = False) -> Plan:
         """See :func:`keyturn.operations.release.plan`."""
-        return self._run(release.plan, names)
+        return self._run(release.plan, names, with_dependents)
 
     def release(
         self,

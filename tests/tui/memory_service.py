@@ -332,9 +332,15 @@ class MemoryService:
             )
         return plan.names
 
-    def plan_release(self, names: Sequence[str]) -> Plan:
+    def plan_release(self, names: Sequence[str], *, with_dependents: bool = False) -> Plan:
         self._need_vault()
-        for name in names:
+        dependents = tuple(
+            row.name
+            for row in self._profiles.values()
+            if row.managed and row.name not in names and {row.source, *row.chain}.intersection(names)
+        )
+        included = dependents if with_dependents else ()
+        for name in (*names, *included):
             profile = self._profile(name)
             if not profile.managed:
                 raise NotFound(f"{name} is not managed by keyturn")
@@ -342,11 +348,14 @@ class MemoryService:
                 raise RotationHalted(f"Could not release {name}", "a rotation of its key is pending")
         secrets = tuple(
             f"{name}: secret access key of {self._masked_key(name)}"
-            for name in names
+            for name in (*names, *included)
             if self._profile(name).key
         )
         diff = (DiffLine("@", "~/.aws/config"), DiffLine("-", "credential_process = …"))
-        return Plan("release", tuple(names), (), diff, secrets, (), digest=str(self._files_version))
+        return Plan(
+            "release", (*names, *included), included, diff, secrets, (),
+            digest=str(self._files_version), remaining=() if with_dependents else dependents,
+        )  # fmt: skip
 
     def release(
         self, plan: Plan, passphrase: Secret | None = None, words: str | None = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import cast
 
 import pytest
 from textual import events
@@ -409,6 +411,36 @@ async def test_release_wants_the_passphrase_where_a_key_leaves(drive: Drive, siz
         await driver.press("enter")
         assert on_main(driver)
         assert "released ci-deploy" in driver.message
+
+
+async def test_d_releases_what_depends_on_it_too(drive: Drive) -> None:
+    service = service_with(VaultState.OPEN)
+    async with drive(service) as driver:
+        await driver.go("ci-deploy")
+        await driver.press("m")
+        assert "Stay managed, with sessions from here: ci-" in driver.text
+        count = re.search(r"d Release (\d+) dependents too", driver.text)
+        assert count is not None
+        await driver.press("d")
+        assert "Also included (linked by source_profile): ci-" in driver.text
+        assert "d Release it alone" in driver.text
+        await driver.press("enter")
+        await driver.type(PASSPHRASE)
+        await driver.press("enter")
+        assert "released ci-deploy" in driver.message
+        plan_names, _ = cast("tuple[tuple[str, ...], object]", service.named("release")[-1])
+        assert len(plan_names) == 1 + int(count[1])
+
+
+async def test_a_profile_on_which_nothing_depends_offers_no_choice(drive: Drive) -> None:
+    service = service_with(VaultState.OPEN)
+    async with drive(service) as driver:
+        await driver.go("ci-deploy-mfa")
+        await driver.press("m")
+        assert "Release ci-deploy-mfa: review" in driver.text
+        assert "dependents" not in driver.text
+        await driver.press("d", "s")
+        assert "Also included" not in driver.text
 
 
 @pytest.mark.parametrize(("slot", "typed"), [("passphrase", PASSPHRASE), ("keyring", "release ci-deploy")])

@@ -12,6 +12,7 @@ from keyturn.cli.options import as_json, opens_vault, yes
 from keyturn.cli.output import emit, for_each, say, tell_if_slow, warn
 from keyturn.cli.prompts import VaultUnlocker, ask_line, confirm, on_terminal
 from keyturn.model.errors import KeyturnError, UsageError
+from keyturn.model.labels import undo_command
 from keyturn.model.profile import Delivery, Plan, Refreshed
 from keyturn.model.text import countdown, iso, masked_key_id
 from keyturn.profiles.status import why_not_adoptable
@@ -58,6 +59,8 @@ def adopt(
     confirm(f"Adopt {', '.join(plan.names)}", yes=yes)
     for name in unlocker.run(lambda: service.adopt(plan)):
         say(f"adopted {name}")
+    if plan.dependants:
+        say(f"To undo all of it: {undo_command(plan)}", err=True)
     return min(refused_count, 1)
 
 
@@ -91,6 +94,11 @@ def _print_plan(plan: Plan) -> None:
         say(f"also included: {name}", err=True)
     for warning in plan.warnings:
         say(f"note: {warning}", err=True)
+    if plan.remaining:
+        count = len(plan.remaining)
+        names = ", ".join(plan.remaining[:3]) + (f" and {count - 3} more" if count > 3 else "")
+        verb = "stays managed and gets its" if count == 1 else "stay managed and get their"
+        say(f"note: {names} {verb} sessions from here; --with-dependents releases them too", err=True)
     if plan.action == "adopt" and plan.secrets and not plan.session_none:
         say("note: --session-none would deliver the key itself, for IAM calls without MFA. A risk", err=True)
 
@@ -98,6 +106,9 @@ def _print_plan(plan: Plan) -> None:
 @click.command()
 @click.argument("profiles", nargs=-1)
 @click.option("--all", "all_", is_flag=True, help="Every managed profile.")
+@click.option(
+    "--with-dependents", is_flag=True, help="Also the managed profiles that get their sessions from these."
+)
 @click.option("--plan", "only_plan", is_flag=True, help="Show the change, and write nothing.")
 @click.option(
     "--confirm", "words", metavar="TEXT", help="The confirmation text, if the vault has only a keyring slot."
@@ -109,6 +120,7 @@ def release(
     *,
     profiles: tuple[str, ...],
     all_: bool,
+    with_dependents: bool,
     only_plan: bool,
     words: str | None,
     yes: bool,
@@ -129,7 +141,7 @@ def release(
         raise UsageError(
             "Missing profile", "release needs at least one", "Give managed profiles, or use --all"
         )
-    plan = unlocker.run(lambda: service.plan_release(names))
+    plan = unlocker.run(lambda: service.plan_release(names, with_dependents=with_dependents))
     _print_plan(plan)
     if only_plan:
         return

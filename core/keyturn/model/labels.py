@@ -1,11 +1,12 @@
-"""Plain-text labels for profile kinds, role settings and rotation states, and one command."""
+"""Plain-text labels for profile kinds, role settings and rotation states, and commands to run."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 from keyturn.model.errors import Remedy
-from keyturn.model.profile import Kind, Profile, Rotation, RotationState
+from keyturn.model.profile import Kind, Plan, Profile, Rotation, RotationState
 
 KIND_WORDS: Mapping[str, str] = {
     Kind.IAM_KEY: "IAM user, access key",
@@ -76,6 +77,13 @@ def rotation_words(rotation: Rotation) -> str:
         RotationState.OVERDUE: f"overdue by {age - limit}d",
     }
     return texts.get(rotation.state, str(rotation.state))
+
+
+def undo_command(plan: Plan) -> str:
+    """Return the command that takes back an adoption, with the profiles that came along."""
+    requested = [name for name in plan.names if name not in plan.dependants]
+    words = [*map(shlex.quote, requested), *(["--with-dependents"] if plan.dependants else [])]
+    return f"keyturn release {' '.join(words)}"
 
 
 def consent_command(name: str) -> str:

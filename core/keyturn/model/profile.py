@@ -331,6 +331,8 @@ class Plan:
     """Adopted IAM users deliver their key itself."""
     group_write: tuple[GroupWrite, ...] = field(default=(), metadata=stored(omit=True))
     """Files and folders whose group write permission is removed first."""
+    remaining: tuple[str, ...] = field(default=(), metadata=stored(omit=True))
+    """Managed profiles that get their sessions from `names`, and stay managed when those are released."""
 
 
 #: A malformed response may hold an expiry in the year 1; subtracting the margin from it would overflow.

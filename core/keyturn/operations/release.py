@@ -5,7 +5,7 @@ hold it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from keyturn.profiles.inventory import Inventory, own_section
 from keyturn.profiles.status import profiles_with_line
 from keyturn.storage import managed_profiles
 from keyturn.storage.index import Index
+from keyturn.storage.managed_profiles import ManagedProfile
 from keyturn.vault.vault import Vault
 
 Sections = Mapping[str, tuple[RemovedSettings, ...]]
@@ -48,8 +49,11 @@ Sections = Mapping[str, tuple[RemovedSettings, ...]]
 
 
 @operation("plan-release")
-def plan(context: Context, names: Sequence[str]) -> Plan:
+def plan(context: Context, names: Sequence[str], with_dependents: bool = False) -> Plan:  # noqa: FBT001, FBT002  # on the wire
     """Return the changes that releasing `names` would make.
+
+    :param with_dependents: release also the managed profiles that get their sessions from `names`, directly
+        or through others, as adopt took them along.
 
     A profile whose definition was lost can be released as long as the vault holds its removed settings.
 
@@ -57,14 +61,16 @@ def plan(context: Context, names: Sequence[str]) -> Plan:
     :raises NeedsUnlock: if the vault is locked, because it holds the settings to restore.
     """
     inventory = context.read()
-    sections = _removed_sections(context, inventory, names)
+    dependents = _dependents(inventory.definitions.values(), names)
+    included = dependents if with_dependents else ()
+    sections = _removed_sections(context, inventory, (*names, *included))
     changes = _file_changes(context, inventory, sections)
     keys = {name: context.vault.key(key_entry(name)) for name in sections}
     group_writes = write_check.find_group_writes(context, "Could not release", _written_files(sections))
     return Plan(
         action="release",
         names=tuple(sections),
-        dependants=(),
+        dependants=included,
         diff=tuple(
             line
             for path, before, after in changes
@@ -79,23 +85,31 @@ def plan(context: Context, names: Sequence[str]) -> Plan:
         needs_vault=True,
         digest=inventory.digest(),
         group_write=group_writes,
+        remaining=() if with_dependents else dependents,
     )
 
 
+def _dependents(definitions: Iterable[ManagedProfile], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the managed profiles whose chain of sources leads to one of `names`, nearest first."""
+    by_source: dict[str, list[str]] = {}
+    for definition in definitions:
+        if definition.source_profile:
+            by_source.setdefault(definition.source_profile, []).append(definition.name)
+    found = dict.fromkeys(names)
+    queue = list(found)
+    for name in queue:
+        new = [other for other in by_source.get(name, ()) if other not in found]
+        found |= dict.fromkeys(new)
+        queue += new
+    return tuple(found)[len(dict.fromkeys(names)) :]
+
+
 def _warnings(inventory: Inventory, sections: Sections) -> tuple[str, ...]:
-    dependants = [
-        definition.name
-        for definition in inventory.definitions.values()
-        if definition.source_profile in sections and definition.name not in sections
-    ]
     new_names = {name: _new_name(inventory, name) for name in sections}
-    return (
-        *(f"{name} stays managed and gets its sessions from a released profile" for name in dependants),
-        *(
-            f"{name} was renamed to {new_name} in the files and is released there"
-            for name, new_name in new_names.items()
-            if new_name
-        ),
+    return tuple(
+        f"{name} was renamed to {new_name} in the files and is released there"
+        for name, new_name in new_names.items()
+        if new_name
     )
 
 

@@ -75,7 +75,17 @@ def clickable(screen: Screen[object]) -> list[object]:
 
 def plan_of(text: str) -> Plan:
     lines = tuple(DiffLine(sign, text) for sign in "+-@ ")
-    return Plan("adopt", (text, text), (text,), lines, (text,), (text,), needs_vault=False, digest="")
+    return Plan(
+        "adopt",
+        (text, text),
+        (text,),
+        lines,
+        (text,),
+        (text,),
+        needs_vault=False,
+        digest="",
+        remaining=(text,),
+    )
 
 
 async def dialogs(

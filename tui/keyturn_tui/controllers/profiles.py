@@ -21,6 +21,7 @@ from keyturn.model.errors import (
     NeedsVault,
     VaultError,
 )
+from keyturn.model.labels import undo_command
 from keyturn.model.profile import Failure, Plan, Profile, Refreshed, Session, VaultState
 from keyturn.model.secret import Secret
 from keyturn.model.text import safe
@@ -29,7 +30,7 @@ from keyturn_tui.dialogs.base import EntryDialog
 from keyturn_tui.dialogs.confirm import ConfirmScreen, TypedConfirmScreen
 from keyturn_tui.dialogs.create_vault import CreateVaultScreen
 from keyturn_tui.dialogs.mfa import MfaScreen
-from keyturn_tui.dialogs.review_changes import ReviewScreen
+from keyturn_tui.dialogs.review_changes import ReviewScreen, dependents_choice, session_none_choice
 from keyturn_tui.dialogs.unlock import UnlockScreen
 from keyturn_tui.rendering.profile_cells import join_names
 from keyturn_tui.state import AppState
@@ -286,8 +287,8 @@ class ProfileController:
         session_none, note = False, ""
         while True:
             plan = await self._run_unlocked(partial(service.plan_adopt, (name,), session_none=session_none))
-            replan = partial(service.plan_adopt, (name,))
-            plan = await self._ask(ReviewScreen(self._state, plan, replan=replan, note=note))
+            other = session_none_choice(partial(service.plan_adopt, (name,)))
+            plan = await self._ask(ReviewScreen(self._state, plan, choice=other, note=note))
             session_none = plan.session_none
             if plan.needs_vault and not self._is_satisfied("vault"):
                 await self._ask_once("vault", self._ask_create_vault)
@@ -296,15 +297,18 @@ class ProfileController:
             except FileChanged:
                 note = "The files changed in the meantime. Nothing was written; this is the updated plan."
                 continue
-            undo = f"keyturn release {join_names(names[:1])}"
-            return f"adopted {join_names(names)}; to undo, press m or run: {undo}"
+            return f"adopted {join_names(names)}; to undo, press m or run: {undo_command(plan)}"
 
     async def _release(self, name: str) -> str:
         service = self._state.service
-        note = ""
+        note, with_dependents = "", False
         while True:
-            plan = await self._run_unlocked(partial(service.plan_release, (name,)))
-            plan = await self._ask(ReviewScreen(self._state, plan, note=note))
+            plan_release = partial(service.plan_release, (name,))
+            plan = await self._run_unlocked(partial(plan_release, with_dependents=with_dependents))
+            offers = bool(plan.remaining or plan.dependants)
+            choice = dependents_choice(plan_release) if offers else None
+            plan = await self._ask(ReviewScreen(self._state, plan, choice=choice, note=note))
+            with_dependents = bool(plan.dependants)
             try:
                 names = await self._release_confirmed(plan)
             except FileChanged:

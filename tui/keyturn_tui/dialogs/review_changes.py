@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
@@ -11,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 
+from keyturn.model.labels import undo_command
 from keyturn.model.profile import Plan
 from keyturn.model.text import safe
 from keyturn_tui.dialogs.base import FramedScreen, error_text, key_line
@@ -29,6 +32,9 @@ def review_lines(plan: Plan, width: int, mark: str) -> list[Line]:
     if plan.dependants:
         names_text = ", ".join(safe(name, 60) for name in plan.dependants)
         lines += [*paragraph(f"Also included (linked by source_profile): {names_text}", width, "soon"), ()]
+    if plan.remaining:
+        names_text = ", ".join(safe(name, 60) for name in plan.remaining)
+        lines += [*paragraph(f"Stay managed, with sessions from here: {names_text}", width, "soon"), ()]
     for warning in plan.warnings:
         lines += marked_paragraph(mark, warning, width, "due")
     if plan.warnings:
@@ -51,23 +57,53 @@ def review_lines(plan: Plan, width: int, mark: str) -> list[Line]:
     return lines
 
 
-class Replan(Protocol):
-    """Plans the same adoption with another value of `session_none`."""
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A key that switches the review to another plan for the same profiles and back."""
 
-    def __call__(self, *, session_none: bool) -> Plan: ...
+    key: str
+    label: Callable[[Plan], str]
+    """Returns what the key would do."""
+    replan: Callable[[Plan], Plan]
+    """Returns the other plan. Called in a worker."""
+
+
+def session_none_choice(plan_adopt: Callable[..., Plan]) -> Choice:
+    """Return the choice between delivering a session and the key itself.
+
+    :param plan_adopt: plans for a value of `session_none`.
+    """
+    return Choice(
+        "s",
+        lambda plan: f"Deliver {'a session' if plan.session_none else 'the key itself'} instead",
+        lambda plan: plan_adopt(session_none=not plan.session_none),
+    )
+
+
+def dependents_choice(plan_release: Callable[..., Plan]) -> Choice:
+    """Return the choice between a profile alone and all that depend on it.
+
+    :param plan_release: plans for a value of `with_dependents`.
+    """
+
+    def label(plan: Plan) -> str:
+        return "Release it alone" if plan.dependants else f"Release {len(plan.remaining)} dependents too"
+
+    return Choice("d", label, lambda plan: plan_release(with_dependents=not plan.dependants))
 
 
 class ReviewScreen(FramedScreen[Plan | Exception]):
-    """Enter closes with the plan shown, which is then written; Esc writes nothing. `s` switches between
-    delivering a session and the key itself.
+    """Enter closes with the plan shown, which is then written; Esc writes nothing. The key of `choice`
+    switches to another plan and back.
 
-    :param replan: plans again for a value of `session_none`; None if there is no such choice.
+    :param choice: None if there is none.
     :param note: reason that the review is shown again.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "write", show=False),
-        Binding("s", "deliver_other", show=False),
+        Binding("s", "choose('s')", show=False),
+        Binding("d", "choose('d')", show=False),
         *scroll_bindings("scroll", 10, forward="pagedown,ctrl+d,space"),
     ]
     DEFAULT_CSS = """
@@ -77,10 +113,10 @@ class ReviewScreen(FramedScreen[Plan | Exception]):
     ReviewScreen #status, ReviewScreen #keys { height: 1; }
     """
 
-    def __init__(self, state: AppState, plan: Plan, *, replan: Replan | None = None, note: str = "") -> None:
+    def __init__(self, state: AppState, plan: Plan, *, choice: Choice | None = None, note: str = "") -> None:
         super().__init__(state)
         self._plan = plan
-        self._replan = replan
+        self._choice = choice
         self._note = note
         self._top = 0
         self._is_replanning = False
@@ -99,11 +135,11 @@ class ReviewScreen(FramedScreen[Plan | Exception]):
         if not self._is_replanning and not self.is_too_small:
             self.dismiss(self._plan)
 
-    def action_deliver_other(self) -> None:
-        """Switch between delivering a session and the key itself."""
-        if self._replan is not None and not self._is_replanning:
+    def action_choose(self, key: str) -> None:
+        """Switch to the other plan."""
+        if self._choice is not None and self._choice.key == key and not self._is_replanning:
             self._is_replanning = True
-            self._replan_delivery(self._replan)
+            self._replan(self._choice)
 
     def action_scroll(self, by: int) -> None:
         room = self.query_one("#text", StyledLines).size.height
@@ -111,11 +147,9 @@ class ReviewScreen(FramedScreen[Plan | Exception]):
         self._paint()
 
     @work
-    async def _replan_delivery(self, replan: Replan) -> None:
+    async def _replan(self, choice: Choice) -> None:
         try:
-            self._plan = await self.state.workers.run(
-                partial(replan, session_none=not self._plan.session_none)
-            )
+            self._plan = await self.state.workers.run(partial(choice.replan, self._plan))
             self._note = ""
         except Exception as error:  # noqa: BLE001  # boundary of the dialog's operation
             self._note = error_text(error)
@@ -141,12 +175,11 @@ class ReviewScreen(FramedScreen[Plan | Exception]):
         hint = f"{lines_below} more lines below (j)" if lines_below > 0 else self._undo_hint()
         self.query_one("#status", StyledLines).show([((hint, "soon" if lines_below > 0 else "muted"),)])
         keys = [("Enter", "Write"), ("Esc", "Cancel, write nothing")]
-        if self._replan is not None:
-            current = "a session" if self._plan.session_none else "the key itself"
-            keys.insert(1, ("s", f"Deliver {current} instead"))
+        if self._choice is not None:
+            keys.insert(1, (self._choice.key, self._choice.label(self._plan)))
         self.query_one("#keys", StyledLines).show([key_line(*keys)])
 
     def _undo_hint(self) -> str:
         if self._plan.action == "adopt":
-            return "To undo it later, press m or run keyturn release."
+            return f"To undo it later, press m or run: {undo_command(self._plan)}"
         return "The file gets back what adopt removed from it."
