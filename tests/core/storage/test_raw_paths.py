@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
@@ -19,6 +21,13 @@ folders = st.lists(
     max_size=4,
 ).map(lambda parts: "/" + "/".join(parts))
 named = st.none() | st.just("") | folders | folders.map(lambda path: path[1:])
+
+
+@pytest.fixture
+def home() -> Iterator[str]:
+    """A home with a short path, in which the state folder can be created."""
+    with tempfile.TemporaryDirectory(prefix="kt-") as path:
+        yield path
 
 
 @given(named, named, named, named, named)
@@ -50,27 +59,29 @@ def test_the_state_folder_is_the_platforms_own(monkeypatch: pytest.MonkeyPatch) 
     assert Path(raw_paths.state_folder(os.environ)) == platformdirs.user_state_path("keyturn")
 
 
-def test_a_private_runtime_folder_comes_first(folder: Path) -> None:
-    environ = {"HOME": "/home/a", "XDG_RUNTIME_DIR": str(folder)}
+def test_a_private_runtime_folder_comes_first(folder: Path, home: str) -> None:
+    environ = {"HOME": home, "XDG_RUNTIME_DIR": str(folder)}
     assert raw_paths.socket_path(environ) == f"{folder}/keyturn/agent.sock"
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o1777])
-def test_a_runtime_folder_that_others_write_to_is_none(folder: Path, mode: int) -> None:
+def test_a_runtime_folder_that_others_write_to_is_none(folder: Path, home: str, mode: int) -> None:
     folder.chmod(mode)
-    environ = {"HOME": "/home/a", "XDG_RUNTIME_DIR": str(folder)}
-    assert raw_paths.socket_path(environ) == "/home/a/.local/state/keyturn/run/agent.sock"
+    environ = {"HOME": home, "XDG_RUNTIME_DIR": str(folder)}
+    assert raw_paths.socket_path(environ) == f"{home}/.local/state/keyturn/run/agent.sock"
 
 
-def test_a_runtime_folder_of_somebody_else_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_runtime_folder_of_somebody_else_is_none(
+    folder: Path, home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: folder.stat().st_uid + 1)
-    environ = {"HOME": "/home/a", "XDG_RUNTIME_DIR": str(folder)}
-    assert raw_paths.socket_path(environ) == "/home/a/.local/state/keyturn/run/agent.sock"
+    environ = {"HOME": home, "XDG_RUNTIME_DIR": str(folder)}
+    assert raw_paths.socket_path(environ) == f"{home}/.local/state/keyturn/run/agent.sock"
 
 
-def test_a_missing_runtime_folder_is_none() -> None:
-    environ = {"HOME": "/home/a", "XDG_RUNTIME_DIR": "/nowhere/at/all"}
-    assert raw_paths.socket_path(environ) == "/home/a/.local/state/keyturn/run/agent.sock"
+def test_a_missing_runtime_folder_is_none(home: str) -> None:
+    environ = {"HOME": home, "XDG_RUNTIME_DIR": "/nowhere/at/all"}
+    assert raw_paths.socket_path(environ) == f"{home}/.local/state/keyturn/run/agent.sock"
 
 
 def test_two_long_homes_do_not_share_a_socket(folder: Path) -> None:
@@ -79,29 +90,34 @@ def test_two_long_homes_do_not_share_a_socket(folder: Path) -> None:
     assert all(path.startswith(f"{folder}/keyturn-{os.getuid()}/") for path in long)
 
 
-@pytest.mark.parametrize("own", ["~/k", "/home/a/k", "/home/a/k/"])
-def test_a_home_of_keyturns_own_holds_everything(own: str) -> None:
-    environ = {"HOME": "/home/a", "KEYTURN_HOME": own, "XDG_RUNTIME_DIR": "/run", "XDG_STATE_HOME": "/s"}
-    assert raw_paths.socket_path(environ) == "/home/a/k/run/agent.sock"
+@pytest.mark.parametrize("own", ["~/k", "{home}/k", "{home}/k/"])
+def test_a_home_of_keyturns_own_holds_everything(home: str, own: str) -> None:
+    environ = {
+        "HOME": home,
+        "KEYTURN_HOME": own.format(home=home),
+        "XDG_RUNTIME_DIR": "/run",
+        "XDG_STATE_HOME": "/s",
+    }
+    assert raw_paths.socket_path(environ) == f"{home}/k/run/agent.sock"
 
 
-def test_all_places_of_an_agent_are_candidates_in_order(folder: Path) -> None:
+def test_all_places_of_an_agent_are_candidates_in_order(folder: Path, home: str) -> None:
     (folder / "tmp").mkdir()
-    environ = {"HOME": "/home/a", "XDG_RUNTIME_DIR": str(folder), "TMPDIR": str(folder / "tmp")}
+    environ = {"HOME": home, "XDG_RUNTIME_DIR": str(folder), "TMPDIR": str(folder / "tmp")}
     paths = list(raw_paths.socket_paths(environ))
     assert paths[0] == raw_paths.socket_path(environ) == f"{folder}/keyturn/agent.sock"
-    assert "/home/a/.local/state/keyturn/run/agent.sock" in paths
+    assert f"{home}/.local/state/keyturn/run/agent.sock" in paths
     own = f"keyturn-{os.getuid()}"
     assert sum(path.startswith(f"/tmp/{own}/") for path in paths) == 2  # noqa: S108
     assert sum(path.startswith(f"{folder}/tmp/{own}/") for path in paths) == 2  # noqa: S108
     assert len(set(paths)) == len(paths) == 6
 
 
-def test_a_home_of_keyturns_own_is_never_mixed_with_another(folder: Path) -> None:
-    environ = {"HOME": "/home/a", "KEYTURN_HOME": "/home/a/k", "XDG_RUNTIME_DIR": str(folder)}
+def test_a_home_of_keyturns_own_is_never_mixed_with_another(folder: Path, home: str) -> None:
+    environ = {"HOME": home, "KEYTURN_HOME": f"{home}/k", "XDG_RUNTIME_DIR": str(folder)}
     paths = list(raw_paths.socket_paths(environ))
-    assert paths[0] == "/home/a/k/run/agent.sock"
-    assert all(path.startswith(("/home/a/k/", "/tmp/keyturn-")) for path in paths)  # noqa: S108
+    assert paths[0] == f"{home}/k/run/agent.sock"
+    assert all(path.startswith((f"{home}/k/", "/tmp/keyturn-")) for path in paths)  # noqa: S108
 
 
 @pytest.mark.parametrize("is_writable", [True, False])
