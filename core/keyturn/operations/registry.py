@@ -67,10 +67,10 @@ def dispatch(context: Context, name: str, arguments: Mapping[str, Any]) -> objec
 
 
 def is_unknown_operation(error: UsageError, name: str) -> bool:
-    """Return True if an agent reported that it has no operation of this name, or none with these arguments,
-    because it runs another version of keyturn. The first release words it differently.
+    """Return True if an agent reported that it has no operation of this name, because it runs another version
+    of keyturn. The first release words it as `act NAME`.
     """
-    return error.what in (f"Unknown operation: {name}", f"Could not run {name}", f"act {name}")
+    return error.what in (f"Unknown operation: {name}", f"act {name}")
 
 
 def shared_files(context: Context) -> list[str]:

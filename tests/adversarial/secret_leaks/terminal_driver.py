@@ -156,6 +156,7 @@ def _leave(bench: Bench, stream: _Stream) -> None:
     deadline = time.monotonic() + _QUIET
     while not bench.is_over and time.monotonic() < end:
         if not stream.take() and time.monotonic() > deadline:
+            # A pause after each Esc, because the app would take what follows at once for an escape sequence.
             stream.type_keys("\x1b")
             time.sleep(0.3)
             stream.type_keys("\x1b")

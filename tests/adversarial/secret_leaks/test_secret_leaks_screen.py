@@ -16,7 +16,7 @@ from tests.adversarial.secret_leaks.screen_session import open_searched_terminal
 from tests.adversarial.secret_leaks.test_secret_leaks_debug import debug_environ
 from tests.adversarial.secret_leaks.test_secret_leaks_flow import Record, report
 from tests.adversarial.secret_leaks.verb_flow import create_vault, open_flow
-from tests.support.needs import needs
+from tests.support.needs import needs, skip_or_fail
 
 #: Variables that make an interpreter or its libraries print more.
 TELLING = ("PYTHON", "TEXTUAL", "LD_", "MALLOC_")
@@ -43,9 +43,9 @@ def test_no_secret_is_on_a_terminal_beside_the_recovery_key_on_its_one_screen(
     report(user, record_property, f"app at {width}x{height}, {debugging}")
 
 
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="there is no /proc here")
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root reads the environment of the agent, which is closed")
 def test_the_agent_hears_nothing_of_what_makes_python_tell_more(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or not Path("/proc/self/environ").exists():
+        skip_or_fail("only root can read the environment of the agent, and only in /proc")
     with open_flow(tmp_path, {**debug_environ(tmp_path), "LD_BIND_NOW": "1"}) as user:
         create_vault(user)
         socket = paths_for(user.person.environ).socket

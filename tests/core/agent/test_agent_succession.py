@@ -377,7 +377,7 @@ def test_an_agent_that_begins_to_answer_is_asked_for_its_build(
     [
         ("Unknown operation: allow-key-delivery", True),
         ("act allow-key-delivery", True),  # the first release
-        ("Could not run allow-key-delivery", True),  # with these arguments
+        ("Could not run allow-key-delivery", False),  # an argument is invalid
         ("Could not set allow-key-delivery", False),
         ("Unknown operation: release", False),
     ],

@@ -1,4 +1,4 @@
-"""What of a value its writer did not mean to be part of it, as a table."""
+"""Quotes, comments and foreign characters in a value are told from the value, as a table."""
 
 from __future__ import annotations
 

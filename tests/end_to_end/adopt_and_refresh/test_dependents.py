@@ -1,4 +1,4 @@
-"""What adopt took along comes back together, and the count of it is true."""
+"""Dependents that adopt took along are released with their source, and their count is true."""
 
 from __future__ import annotations
 
