@@ -23,6 +23,8 @@ _CREDENTIAL_HINTS = frozenset(
 _COMMANDS = ("credential_process",)
 _WORDS = ("profile", "sso-session", "services")
 _ODD_KEY = re.compile(rb"(?:^|[\r\n])[ \t]*(?:\w*[A-Z]\w*[ \t]*=|\w+[ \t]*:)")
+#: What :func:`_of_value` looks at: quotes at the start, a comment, several lines.
+_ODD_VALUE = re.compile(r"^[\"']|[ \t][#;]|\n")
 _SETTING = re.compile(r"[A-Za-z0-9_]+[ \t]*=")
 
 
@@ -68,12 +70,14 @@ def _of_section(document: Document, section: Section, *, has_odd_keys: bool) -> 
         reason = (_config_header if is_config else _credentials_header)(section)
         if reason is not None:
             yield section.line, reason
-    lines = section.text(document).splitlines() if has_odd_keys else []
+    # Most files have no such line, and a plain dict of values costs less than the items.
+    if not has_odd_keys and not any(map(_ODD_VALUE.search, section.values.values())):
+        return
+    lines = section.text(document).splitlines()
     for item in section.items:
         yield from ((item.line, reason) for reason in _of_value(item))
-        if has_odd_keys:
-            raw = lines[item.line - section.line].decode("utf-8", "replace")
-            yield from ((item.line, reason) for reason in _of_key(item.key, raw))
+        raw = lines[item.line - section.line].decode("utf-8", "replace")
+        yield from ((item.line, reason) for reason in _of_key(item.key, raw))
 
 
 def _config_header(section: Section) -> str | None:
