@@ -17,7 +17,7 @@ from typing import ParamSpec, TypeVar
 from keyturn.agent import rpc_client, shutdown
 from keyturn.agent.protocol import Agent
 from keyturn.aws.api import AwsFactory
-from keyturn.aws.botocore_providers import resolved_provider
+from keyturn.aws.botocore_providers import resolved_providers
 from keyturn.aws.client import BotoClientFactory
 from keyturn.awsconfig import misreadings
 from keyturn.awsconfig.parser import FileKind
@@ -46,6 +46,7 @@ from keyturn.model.profile import (
     state_of,
 )
 from keyturn.model.secret import Secret
+from keyturn.model.steps import Steps
 from keyturn.operations import (
     adopt,
     configure,
@@ -147,11 +148,15 @@ class CredentialService:
             activity=ActivityLog(paths.state_dir / "activity.jsonl"),
             aws=aws or BotoClientFactory(clock),
             program=lambda: keyturn_program(environ),
-            resolved_provider=resolved_provider,
+            resolved_providers=resolved_providers,
             serves_others=serves_others,
             known_sections=known_sections,
         )
         return cls(context, use_agent=use_agent)
+
+    def watched(self, steps: Steps) -> CredentialService:
+        """Return the service for a front end that shows the steps of an operation and can stop it."""
+        return CredentialService(replace(self.context, steps=steps), use_agent=self._use_agent)
 
     # State. Nothing here unlocks the vault or calls AWS.
 
@@ -348,6 +353,7 @@ class CredentialService:
         return self._run(
             adopt.adopt, requested, plan.digest,
             session_none=plan.session_none, group_write=[item.path for item in plan.group_write],
+            change=plan.change,
         )  # fmt: skip
 
     def plan_release(self, names: Sequence[str], *, with_dependents: bool = False) -> Plan:
@@ -367,6 +373,7 @@ class CredentialService:
             release.release, plan.names, plan.digest,
             passphrase=passphrase, recovery_key=recovery_key, words=words,
             group_write=[item.path for item in plan.group_write],
+            change=plan.change, dependents=plan.dependants,
         )  # fmt: skip
 
     # The vault.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from keyturn.aws.errors import exception_text, native_error
@@ -13,8 +15,11 @@ from keyturn.model.secret import Secret
 from keyturn.system.timeout import DeadlineExceeded, run_with_timeout
 
 if TYPE_CHECKING:
+    from botocore.credentials import ProfileProviderBuilder
     from botocore.session import Session
 
+#: Returns the sections of a file, as botocore parses it.
+_FileParser = Callable[[str], dict[str, Any]]
 #: Providers that are independent of the profile: they return the identity of the machine.
 _MACHINE_PROVIDERS = ("env", "ec2-credentials-file", "boto-config", "container-role", "iam-role")
 _SOURCE_HINTS = {
@@ -31,23 +36,51 @@ _SOURCE_ABSENT = {
 }
 
 
-def resolved_provider(profile: str) -> tuple[str, str]:
-    """Return the botocore credential provider that resolves an explicit profile, without running any
-    process.
+def resolved_providers(profiles: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the botocore credential provider that resolves each explicit profile, without running any
+    process. One botocore session reads both shared files once for all of them.
 
-    :returns: the provider's method name (`custom-process`, `shared-credentials-file`, `assume-role` ...) and,
-        for `custom-process`, the command line as botocore reads it; `("none", "")` if no provider of the
-        shared files resolves it.
-    :raises ProfileBroken: if botocore rejects the profile.
+    Each is the provider's method name (`custom-process`, `shared-credentials-file`, `assume-role` ...) and,
+    for `custom-process`, the command line as botocore reads it; `("none", "")` if no provider of the shared
+    files resolves the profile.
+
+    :raises ProfileBroken: if botocore rejects a profile.
     """
-    from botocore import exceptions as boto
+    from botocore.configloader import load_config, raw_config_parse
+    from botocore.credentials import ProfileProviderBuilder
     from botocore.session import Session
 
-    session = Session(profile=profile)
+    session = Session()
+    builder = ProfileProviderBuilder(session)
+    parse_config, parse_credentials = cache(load_config), cache(raw_config_parse)
+    for profile in profiles:
+        session.set_config_variable("profile", profile)
+        yield _resolved_provider(session, builder, profile, parse_config, parse_credentials)
+
+
+def _resolved_provider(
+    session: Session,
+    builder: ProfileProviderBuilder,
+    profile: str,
+    parse_config: _FileParser,
+    parse_credentials: _FileParser,
+) -> tuple[str, str]:
+    from botocore import exceptions as boto
+    from botocore.credentials import AssumeRoleProvider, ConfigProvider, SharedCredentialProvider
+
     try:
-        for provider in _profile_providers(session):
+        settings = session.get_scoped_config()
+        if "role_arn" in settings and "web_identity_token_file" not in settings:
+            return AssumeRoleProvider.METHOD, ""  # the first of botocore's chain that takes a profile
+        for provider in builder.providers(profile, disable_env_vars=True):
+            if provider.METHOD == SharedCredentialProvider.METHOD:
+                file = session.get_config_variable("credentials_file")
+                provider = SharedCredentialProvider(file, profile, parse_credentials)  # noqa: PLW2901  # the same one, with the file that was read before
+            elif provider.METHOD == ConfigProvider.METHOD:
+                file = session.get_config_variable("config_file")
+                provider = ConfigProvider(file, profile, parse_config)  # noqa: PLW2901  # likewise
             if provider.METHOD == "custom-process":
-                line = session.get_scoped_config().get("credential_process")
+                line = settings.get("credential_process")
                 if line:
                     return provider.METHOD, str(line)
             elif provider.load() is not None:

@@ -6,7 +6,15 @@
 
 from __future__ import annotations
 
-from keyturn.awsconfig.editor import check_item, remove_items, replace_section, restore_items, set_items
+from keyturn.awsconfig.editor import (
+    Editor,
+    check_item,
+    edit,
+    remove_items,
+    replace_section,
+    restore_items,
+    set_items,
+)
 from keyturn.awsconfig.parser import (
     DEFAULT,
     Document,
@@ -23,12 +31,14 @@ from keyturn.awsconfig.section_names import header_for, profile_of
 __all__ = [
     "DEFAULT",
     "Document",
+    "Editor",
     "FileKind",
     "Item",
     "Section",
     "Settings",
     "Value",
     "check_item",
+    "edit",
     "header_for",
     "parse",
     "profile_of",

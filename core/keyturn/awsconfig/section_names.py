@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from keyturn.awsconfig.parser import DEFAULT, Document, FileKind, Section
 from keyturn.model.errors import ChangeRefused, UsageError
@@ -67,21 +67,35 @@ def entry_of(section: str) -> tuple[str, str | None]:
     return ("", None) if section == DEFAULT else ("", section)
 
 
-def same_name_sections(document: Document, header: str) -> tuple[Section, ...]:
-    """Return the sections with another header that botocore stores under the same name as `header`."""
-    if document.kind is FileKind.CREDENTIALS:
-        return ()
-    entry = entry_of(header)
-    if not entry[0] or entry[1] is None:
-        return ()
-    return tuple(s for s in document.sections if s.name != header and entry_of(s.name) == entry)
+Entry = tuple[str, str]
+"""The table and name under which botocore stores a section of the config file."""
 
 
-def require_unique_name(document: Document, header: str) -> None:
-    """:raises ChangeRefused: if several sections have the name of `header`, because an edit could then have
-    no effect.
+def sections_by_name(document: Document) -> Mapping[Entry, Sequence[Section]]:
+    """Return the sections that botocore stores in a table, by table and name. A credentials file has no
+    tables, because its headers are the names.
     """
-    others = same_name_sections(document, header)
+    found: dict[Entry, list[Section]] = {}
+    for section in document.sections if document.kind is FileKind.CONFIG else ():
+        table, name = entry_of(section.name)
+        if table and name is not None:
+            found.setdefault((table, name), []).append(section)
+    return found
+
+
+def require_unique_name(
+    document: Document, header: str, by_name: Mapping[Entry, Sequence[Section]] | None = None
+) -> None:
+    """Check that no section with another header has the name of `header`, because an edit could then have no
+    effect.
+
+    :param by_name: the sections of the document as :func:`sections_by_name` returns them.
+    :raises ChangeRefused: if there are such sections.
+    """
+    table, name = entry_of(header)
+    if by_name is None:
+        by_name = sections_by_name(document)
+    others = [section for section in by_name.get((table, name or ""), ()) if section.name != header]
     if others:
         lines = ", ".join(f"[{section.name}] on line {section.line}" for section in others)
         raise ChangeRefused(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from keyturn.awsconfig.editor import remove_items, replace_section, restore_items
+from keyturn.awsconfig.editor import Editor
 from keyturn.awsconfig.parser import DEFAULT, Document
 from keyturn.model.errors import ChangeRefused
 
@@ -44,26 +44,24 @@ def merge(base: Document, theirs: Document, ours: Document) -> bytes:
     result = ours
     if _preamble(ours) == _preamble(base):
         result = ours.reparse(_preamble(theirs) + ours.data[len(_preamble(ours)) :])
+    editor = Editor(result)
     for name in dict.fromkeys([section.name for doc in (base, theirs) for section in doc.sections]):
         if name == DEFAULT:
             continue
         base_text, their_text, our_text = (_section_text(doc, name) for doc in (base, theirs, ours))
         if their_text in (base_text, our_text):
             continue
-        result = ours.reparse(
-            replace_section(result, name, their_text)
-            if our_text == base_text
-            else _merge_items(base, theirs, result, name)
-        )
-    return result.data
+        if our_text == base_text:
+            editor.replace_section(name, their_text)
+        else:
+            _merge_items(editor, name, base.values(name), theirs.values(name))
+    return editor.finish()
 
 
-def _merge_items(base: Document, theirs: Document, ours: Document, name: str) -> bytes:
-    base_items, their_items = settings(base).get(name, {}), settings(theirs).get(name, {})
-    removed = [key for key in base_items if key not in their_items]
-    changed = {key: value for key, value in their_items.items() if base_items.get(key) != value}
-    document = ours.reparse(remove_items(ours, name, removed))
-    return restore_items(document, name, changed)
+def _merge_items(editor: Editor, name: str, base: Mapping[str, str], theirs: Mapping[str, str]) -> None:
+    """Apply the changes of a section's settings from `base` to `theirs`."""
+    editor.remove_items(name, [key for key in base if key not in theirs])
+    editor.restore_items(name, {key: value for key, value in theirs.items() if base.get(key) != value})
 
 
 def _preamble(document: Document) -> bytes:

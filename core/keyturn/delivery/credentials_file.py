@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from keyturn.awsconfig.document import Document, Section, remove_items, replace_section, set_items
+from keyturn.awsconfig.document import Document, Editor
 from keyturn.model.errors import ChangeRefused, UsageError
 from keyturn.model.key_ids import is_temporary
 from keyturn.model.profile import Credentials
@@ -48,34 +48,34 @@ def check_name(name: str) -> None:
 
 
 def put_section(
-    document: Document,
+    editor: Editor,
     section: str,
     credentials: Credentials,
     own_key_ids: Collection[str],
     region: str | None = None,
-) -> bytes:
-    """Return the file with the session in `section`, in place of the previous delivery.
+) -> None:
+    """Put the session into `section`, in place of the previous delivery.
 
     :param own_key_ids: ids of the temporary keys that keyturn may have written there. They come from a file
         that is not authenticated, so they never stand for a long-term key.
     :param region: written to a new section, which would have none.
     :raises ChangeRefused: if the section has credentials that keyturn did not write.
     """
-    if document.section(section) is None:
-        content = document.data + f"{section_separator(document)}[{section}]{document.newline}".encode()
-        extra = {"region": region} if region else {}
-        return set_items(document.reparse(content), section, {**extra, **items(credentials)})
-    require_free(document, section, (*own_key_ids, credentials.access_key_id))
-    return set_items(document, section, items(credentials))
+    if not editor.has_section(section):
+        editor.append_section(section, editor.separator())
+        editor.set_items(section, {**({"region": region} if region else {}), **items(credentials)})
+        return
+    require_free(editor, section, (*own_key_ids, credentials.access_key_id))
+    editor.set_items(section, items(credentials))
 
 
-def require_free(document: Document, section: str, own_key_ids: Collection[str]) -> None:
+def require_free(file: Document | Editor, section: str, own_key_ids: Collection[str]) -> None:
     """Check that a session can be put into a section.
 
     :param own_key_ids: see :func:`put_section`.
     :raises ChangeRefused: if the section has credentials that keyturn did not write.
     """
-    values = document.values(section)
+    values = file.values(section)
     foreign = [key for key in _FOREIGN if key in values]
     key_id = values.get("aws_access_key_id", "")
     if foreign and not (is_temporary(key_id) and key_id in own_key_ids):
@@ -99,50 +99,33 @@ def expiry_of(values: Mapping[str, str]) -> datetime | None:
 
 
 def withdraw(
-    document: Document,
+    editor: Editor,
     section: str,
     own_key_ids: Collection[str],
     *,
     is_created: bool = False,
     region: str | None = None,
-) -> bytes:
-    """Return the file without the session delivered to `section`, provided that the section holds a delivered
-    session with one of these keys. Anything else in it, such as a long-term key, is never removed.
+) -> None:
+    """Remove the session delivered to `section`, provided that the section holds a delivered session with one
+    of these keys. Anything else in it, such as a long-term key, is never removed.
 
     :param is_created: keyturn created the section; it is removed as well if nothing else is in it.
     :param region: the region that keyturn wrote to such a section; removed if unchanged.
     """
-    values = document.values(section)
+    values = editor.values(section)
     if not looks_delivered(values) or values["aws_access_key_id"] not in own_key_ids:
-        return document.data
+        return
     extra = ("region",) if is_created and region and values.get("region") == region else ()
-    remaining = document.reparse(remove_items(document, section, (*KEYS, *extra)))
-    existing = remaining.section(section)
-    if not is_created or existing is None or existing.items or not _is_empty(remaining, existing):
-        return remaining.data
-    return _remove_section(remaining, existing)
+    editor.remove_items(section, (*KEYS, *extra))
+    if not is_created or editor.values(section) or not _is_empty(section, editor.text(section)):
+        return
+    is_last = editor.is_last(section)
+    editor.remove_section(section)
+    blank_line = editor.newline
+    if is_last and editor.ends_with(blank_line * 2):  # the line that was inserted before the section
+        editor.cut_end(blank_line)
 
 
-def _remove_section(document: Document, section: Section) -> bytes:
-    """Return the file without a section that :func:`put_section` appended, and without the blank line before
-    it."""
-    data = replace_section(document, section.name, None)
-    newline = document.newline.encode()
-    at_end = len(data) == section.start
-    return data.removesuffix(newline) if at_end and data.endswith(newline * 2) else data
-
-
-def _is_empty(document: Document, section: Section) -> bool:
-    """Return True if the section is only its header. A comment that the user added counts as content."""
-    return len(section.text(document).split()) <= len(section.name.split()) and b"#" not in section.text(
-        document
-    )
-
-
-def section_separator(document: Document) -> str:
-    """Return the text between the end of the file and an appended section: a missing newline, then a blank
-    line."""
-    if not document.data:
-        return ""
-    missing = "" if document.data.endswith((b"\n", b"\r")) else document.newline
-    return missing + document.newline
+def _is_empty(section: str, text: bytes) -> bool:
+    """Return True if a section is only its header. A comment that the user added counts as content."""
+    return len(text.split()) <= len(section.split()) and b"#" not in text

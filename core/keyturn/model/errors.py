@@ -26,6 +26,7 @@
     │   ├── KeyringAbsent          no system keyring that can be trusted
     │   ├── KeyringLocked          the keyring is locked
     │   └── KeyringDenied          the keyring, or the user at its prompt, refused
+    ├── Stopped               130  the user stopped it before it changed anything
     ├── NotWritable             1  a folder of keyturn is read-only
     ├── WriteNotConfirmed       1  a file was written, but flushing it to disk failed
     ├── ProfileBroken           1  the definition cannot work
@@ -269,6 +270,12 @@ class KeyringLocked(VaultError):
 
 class KeyringDenied(VaultError):
     pass
+
+
+class Stopped(KeyturnError):
+    """The user stopped an operation before it changed anything."""
+
+    exit_code = 130
 
 
 class NotWritable(KeyturnError):

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from datetime import datetime
 from enum import Enum
-from functools import lru_cache
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from functools import lru_cache, partial
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from keyturn.model.text import from_iso, iso
 
@@ -63,7 +63,7 @@ def to_table(value: Any) -> dict[str, Any]:
     :raises TypeError: if a member has no JSON form, or a field has `encode`, because it may hold a secret and
         most tables are not encrypted.
     """
-    if any("encode" in field.metadata for field in fields(value)):
+    if any("encode" in member.meta for member in _members(type(value))):
         raise TypeError(f"a {type(value).__name__} may hold a secret")
     return to_secret_table(value)
 
@@ -73,17 +73,17 @@ def to_secret_table(value: Any) -> dict[str, Any]:
     encryption.
     """
     table: dict[str, Any] = {}
-    for field in fields(value):
-        member, meta = getattr(value, field.name), field.metadata
-        if "local" in meta or ("omit" in meta and member == _default(field)):
+    for member in _members(type(value)):
+        item, meta = getattr(value, member.name), member.meta
+        if member.is_local or ("omit" in meta and item == member.default()):
             continue
-        if "other" in meta:
-            table = {**member, **table}
+        if member.is_other:
+            table = {**item, **table}
             continue
-        if "flat" in meta:
-            table |= to_table(member)
+        if member.is_flat:
+            table |= to_table(item)
         else:
-            table[_key(field)] = _encode(member, meta)
+            table[member.key] = _encode(item, meta)
     return table
 
 
@@ -95,43 +95,79 @@ def from_table(kind: type[T], table: Mapping[str, Any]) -> T:
     :raises KeyError: if a required key is missing.
     :raises ValueError: or TypeError, AttributeError: if a value is not of the field's type.
     """
-    hints = _hints(kind)  # type: ignore[arg-type]  # a class is hashable
     given: dict[str, Any] = {}
-    for field in fields(kind):  # type: ignore[arg-type]  # a dataclass, as its callers say
-        hint, meta = hints[field.name], field.metadata
-        if "local" in meta:
+    for member in _members(kind):
+        if member.is_local:
             continue
-        if "other" in meta:
-            given[field.name] = {key: item for key, item in table.items() if key not in keys_of(kind)}
-        elif "flat" in meta:
-            given[field.name] = from_table(hint, {key: table[key] for key in keys_of(hint) & table.keys()})
-        elif _key(field) in table or (not _has_default(field) and not _allows_none(hint)):
-            given[field.name] = _decode(hint, table[_key(field)], meta)
-        elif not _has_default(field):
-            given[field.name] = None
+        if member.is_other:
+            known = keys_of(kind)
+            given[member.name] = {key: item for key, item in table.items() if key not in known}
+        elif member.is_flat:
+            keys = keys_of(member.hint) & table.keys()
+            given[member.name] = from_table(member.hint, {key: table[key] for key in keys})
+        elif member.key in table or member.is_required:
+            given[member.name] = member.decode(table[member.key])
+        elif not member.has_default:
+            given[member.name] = None
     return kind(**given)
 
 
 def keys_of(kind: Any) -> frozenset[str]:
     """Return the keys of a dataclass's table that this version knows, without those of flat fields."""
-    return frozenset(_key(field) for field in fields(kind) if "other" not in field.metadata)
+    return _keys(kind)
 
 
-@lru_cache(maxsize=64)
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """How one field is stored. It is worked out once for each class, because an index has thousands of
+    tables.
+    """
+
+    name: str
+    key: str
+    hint: Any
+    """Type of the field."""
+    meta: Mapping[str, Any]
+    default: Callable[[], Any]
+    has_default: bool
+    is_required: bool
+    """True if the table must have the key."""
+    is_local: bool
+    is_other: bool
+    is_flat: bool
+    decode: Callable[[Any], Any]
 
 
-def _key(field: Field[Any]) -> str:
-    return str(field.metadata.get("name", field.name))
+def _members_of(kind: Any) -> tuple[_Member, ...]:
+    hints = get_type_hints(kind)
+    return tuple(_member(field, hints[field.name]) for field in fields(kind))
 
 
-def _has_default(field: Field[Any]) -> bool:
-    return field.default is not MISSING or field.default_factory is not MISSING
+def _keys_of(kind: Any) -> frozenset[str]:
+    return frozenset(member.key for member in _members(kind) if not member.is_other)
 
 
-def _default(field: Field[Any]) -> Any:
-    return field.default if field.default_factory is MISSING else field.default_factory()
+_members: Callable[[Any], tuple[_Member, ...]] = lru_cache(maxsize=128)(_members_of)
+_keys: Callable[[Any], frozenset[str]] = lru_cache(maxsize=128)(_keys_of)
+
+
+def _member(field: Field[Any], hint: Any) -> _Member:
+    has_factory = field.default_factory is not MISSING
+    has_default = field.default is not MISSING or has_factory
+    meta = field.metadata
+    return _Member(
+        name=field.name,
+        key=str(meta.get("name", field.name)),
+        hint=hint,
+        meta=meta,
+        default=cast("Callable[[], Any]", field.default_factory) if has_factory else lambda: field.default,
+        has_default=has_default,
+        is_required=not has_default and not _allows_none(hint),
+        is_local="local" in meta,
+        is_other="other" in meta,
+        is_flat="flat" in meta,
+        decode=_decoder(hint, meta),
+    )
 
 
 def _allows_none(hint: Any) -> bool:
@@ -158,39 +194,49 @@ def _encode(value: Any, meta: Mapping[str, Any]) -> Any:
     raise TypeError(f"a {type(value).__name__} has no JSON form")
 
 
-def _decode(hint: Any, value: Any, meta: Mapping[str, Any]) -> Any:
+def _decoder(hint: Any, meta: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """Return the function that decodes a value of the type `hint`."""
     if _allows_none(hint):
         (inner,) = (one for one in get_args(hint) if one is not type(None))
         if inner is datetime:
-            return from_iso(value)
-        return None if value is None else _decode(inner, value, meta)
+            return from_iso
+        decode_inner = _decoder(inner, meta)
+        return lambda value: None if value is None else decode_inner(value)
     if "decode" in meta:
-        return meta["decode"](value)
+        return cast("Callable[[Any], Any]", meta["decode"])
     origin = get_origin(hint)
     if origin is tuple:
-        item = get_args(hint)[0]
-        return tuple(_decode(item, each, meta) for each in value)
+        decode_item = _decoder(get_args(hint)[0], meta)
+        return lambda value: tuple([decode_item(each) for each in value])
     if origin is not None and issubclass(origin, Mapping):
-        key, item = get_args(hint)
-        return {_decode(key, name, meta): _decode(item, each, meta) for name, each in value.items()}
-    return _decode_plain(hint, value, meta)
+        decode_key, decode_item = (_decoder(of, meta) for of in get_args(hint))
+        return lambda value: {decode_key(name): decode_item(each) for name, each in value.items()}
+    return _plain_decoder(hint, meta)
 
 
-def _decode_plain(hint: Any, value: Any, meta: Mapping[str, Any]) -> Any:
-    if hint is Any or hint is bool:
-        return bool(value) if hint is bool else value
+def _plain_decoder(hint: Any, meta: Mapping[str, Any]) -> Callable[[Any], Any]:
+    if hint is Any:
+        return lambda value: value
+    if hint is bool:
+        return bool
     if hint is datetime:
-        moment = from_iso(value)
-        if moment is None:
-            raise ValueError
-        return moment
+        return _moment
     if is_dataclass(hint):
-        if "row" in meta:
-            return hint(*value)  # type: ignore[operator]  # a dataclass is called with its members
-        return from_table(hint, value)  # type: ignore[arg-type]  # the same
+        kind = cast("type[Any]", hint)
+        return (lambda value: kind(*value)) if "row" in meta else partial(from_table, kind)
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return hint(value)
-    expected = int | float if hint is float else hint
+        return hint
+    return partial(_checked, (int, float) if hint is float else hint)
+
+
+def _moment(value: Any) -> datetime:
+    moment = from_iso(value)
+    if moment is None:
+        raise ValueError
+    return moment
+
+
+def _checked(expected: Any, value: Any) -> Any:
     if not isinstance(value, expected):
         raise TypeError
     return value

@@ -6,6 +6,8 @@ secrets, wrapped in :class:`~keyturn.model.secret.Secret`. No snapshot contains 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -333,6 +335,13 @@ class Plan:
     """Files and folders whose group write permission is removed first."""
     remaining: tuple[str, ...] = field(default=(), metadata=stored(omit=True))
     """Managed profiles that get their sessions from `names`, and stay managed when those are released."""
+
+    @property
+    def change(self) -> str:
+        """Digest of what the plan itself changes. It does not depend on what else is in the files."""
+        lines = [f"{line.sign}{line.text}" for line in self.diff if line.sign.strip() and line.text.strip()]
+        parts = (self.action, self.names, self.dependants, lines, self.secrets, self.session_none)
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 #: A malformed response may hold an expiry in the year 1; subtracting the margin from it would overflow.

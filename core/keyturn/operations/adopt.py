@@ -8,16 +8,24 @@ file loses it and the shared files change last.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from keyturn.awsconfig import diff, process_line
-from keyturn.awsconfig.document import Document, FileKind
+from keyturn.awsconfig.document import Document, Editor, FileKind
 from keyturn.awsconfig.native_profiles import credential_items, dependants
 from keyturn.awsconfig.process_line import is_keyturn_process_line
-from keyturn.model.errors import RUN, ChangeRefused, FileChanged, KeyturnError, Remedy, WriteNotConfirmed
+from keyturn.model.errors import (
+    RUN,
+    ChangeRefused,
+    FileChanged,
+    KeyturnError,
+    Remedy,
+    Stopped,
+    WriteNotConfirmed,
+)
 from keyturn.model.json_codec import to_table
 from keyturn.model.key_ids import is_long_term
 from keyturn.model.profile import Delivery, DiffLine, Key, Kind, Plan, Profile
@@ -34,6 +42,9 @@ from keyturn.storage import managed_profiles
 from keyturn.storage.index import Index
 from keyturn.storage.managed_profiles import ManagedProfile
 
+ProfileEdits = Sequence[tuple[FileKind, SectionEdit]]
+"""Edits of one profile's sections, config file first."""
+
 
 @dataclass(frozen=True)
 class AdoptionPlan:
@@ -42,7 +53,8 @@ class AdoptionPlan:
     definitions: Mapping[str, ManagedProfile]
     keys: Mapping[str, Mapping[str, str]]
     """New vault entries by profile. They hold plaintext secrets."""
-    edits: Mapping[FileKind, tuple[SectionEdit, ...]]
+    edits: Mapping[str, ProfileEdits]
+    """By profile, as :attr:`definitions`."""
     dependants: tuple[str, ...]
     """Profiles that were not requested but are adopted too, because a requested one is their source."""
     resumed: frozenset[str]
@@ -53,6 +65,26 @@ class AdoptionPlan:
     def __repr__(self) -> str:
         return f"AdoptionPlan({sorted(self.definitions)})"
 
+    def edits_of(self, kind: FileKind) -> tuple[SectionEdit, ...]:
+        """Return the edits of one file."""
+        return tuple(edit for edits in self.edits.values() for of, edit in edits if of is kind)
+
+    @property
+    def kinds(self) -> tuple[FileKind, ...]:
+        """The files that are edited, config file first."""
+        return tuple(kind for kind in FileKind if self.edits_of(kind))
+
+    def limited_to(self, names: Collection[str]) -> AdoptionPlan:
+        """Return the plan for some of its profiles."""
+        return replace(
+            self,
+            definitions={name: self.definitions[name] for name in self.definitions if name in names},
+            keys={name: self.keys[name] for name in self.keys if name in names},
+            edits={name: self.edits[name] for name in self.edits if name in names},
+            dependants=tuple(name for name in self.dependants if name in names),
+            resumed=self.resumed & set(names),
+        )
+
 
 def plan(context: Context, names: Sequence[str], *, session_none: bool = False) -> Plan:
     """Return the changes that adopting `names` would make. Nothing is written.
@@ -61,13 +93,19 @@ def plan(context: Context, names: Sequence[str], *, session_none: bool = False) 
     :raises UnsafeFile: if a file that the adoption writes cannot be written.
     :raises KeyturnError: if a profile cannot be adopted.
     """
-    inventory, paths = context.read(), context.paths
+    inventory = context.read()
     adoption = build_plan(inventory, context.program(), names, session_none=session_none)
+    return _plan_of(context, inventory, adoption, session_none=session_none)
+
+
+def _plan_of(context: Context, inventory: Inventory, adoption: AdoptionPlan, *, session_none: bool) -> Plan:
+    """Return the changes of an adoption as they are shown."""
+    paths = context.paths
     lines: list[DiffLine] = []
     copies: list[str] = []
     for kind in FileKind:
         before = inventory.document(kind)
-        after = adopt_edits.remove_settings(inventory.document_or_empty(kind), adoption.edits.get(kind, ()))
+        after = adopt_edits.remove_settings(inventory.document_or_empty(kind), adoption.edits_of(kind))
         heading = paths.display(inventory.path(kind))
         lines += diff.diff(heading, before.data if before else None, after)
         copies += adopt_warnings.find_key_copies(after, heading, adoption.keys)
@@ -112,7 +150,7 @@ def build_plan(
     resumed = frozenset(name for name in (*requested, *implied) if name in inventory.definitions)
     definitions: dict[str, ManagedProfile] = {}
     keys: dict[str, Mapping[str, str]] = {}
-    edits: dict[FileKind, list[SectionEdit]] = {}
+    edits: dict[str, ProfileEdits] = {}
     for name in (*requested, *implied):
         if name in resumed:
             definitions[name] = inventory.definitions[name]
@@ -123,11 +161,8 @@ def build_plan(
             definitions[name] = _definition(
                 name, inventory.natives[name], settings, key, session_none=session_none
             )
-        for kind, edit in _edits(inventory, name, process_line.format_line(program, name)):
-            edits.setdefault(kind, []).append(edit)
-    return AdoptionPlan(
-        definitions, keys, {kind: tuple(group) for kind, group in edits.items()}, tuple(implied), resumed
-    )
+        edits[name] = _edits(inventory, name, process_line.format_line(program, name))
+    return AdoptionPlan(definitions, keys, edits, tuple(implied), resumed)
 
 
 def check(inventory: Inventory, program: str, name: str) -> None:
@@ -215,23 +250,25 @@ def _definition(
     )
 
 
-def _edits(inventory: Inventory, name: str, line: str) -> Iterator[tuple[FileKind, SectionEdit]]:
-    """Yield one profile's edits: its credential settings are removed from both files, and the process line
+def _edits(inventory: Inventory, name: str, line: str) -> ProfileEdits:
+    """Return one profile's edits: its credential settings are removed from both files, and the process line
     is added.
     """
     line_file = inventory.process_line_file()
     inventory.require_file(line_file)
     items = credential_items(inventory.shared, name)
+    edits = []
     for kind in FileKind:
         keys = tuple(item.key for item in items if item.kind is kind)
         own_line = line if kind is line_file else None
         if keys or own_line is not None:
-            yield kind, SectionEdit(inventory.header(kind, name), keys, own_line)
+            edits.append((kind, SectionEdit(inventory.header(kind, name), keys, own_line)))
+    return edits
 
 
 def _written_files(inventory: Inventory, adoption: AdoptionPlan) -> list[Path]:
     """Return the shared files that an adoption edits."""
-    return [inventory.path(kind) for kind in adoption.edits]
+    return [inventory.path(kind) for kind in adoption.kinds]
 
 
 @operation("adopt")
@@ -242,55 +279,84 @@ def adopt(
     *,
     session_none: bool = False,
     group_write: Sequence[str] = (),
+    change: str = "",
 ) -> tuple[str, ...]:
-    """Execute what :func:`plan` returned.
+    """Execute what :func:`plan` returned. All profiles are read, written and verified together. If it is
+    stopped, those that were prepared until then are adopted.
 
     :param digest: the plan's digest.
     :param group_write: paths whose group write permission the plan removes.
-    :raises FileChanged: if the files have changed since the plan; nothing has changed then.
+    :param change: the plan's :attr:`~keyturn.model.profile.Plan.change`. If the files have changed, the
+        adoption goes on as long as its own change is still the same.
+    :returns: the adopted profiles.
+    :raises FileChanged: if the change is another one than the plan's; nothing has changed then.
+    :raises Stopped: if it was stopped before the first profile.
     :raises ChangeRefused: if a file cannot be written safely; all files are restored.
     """
     with context.state_lock():
         inventory = context.read()
         inventory.require_definitions()
-        if inventory.digest() != digest:
-            raise FileChanged(
-                "Could not adopt",
-                "the files have changed since the plan was shown",
-                "Review the plan again, then confirm",
-            )
         adoption = build_plan(inventory, context.program(), names, session_none=session_none)
-        for kind in adoption.edits:
+        if inventory.digest() != digest and (
+            not change or _plan_of(context, inventory, adoption, session_none=session_none).change != change
+        ):
+            raise plan_outdated("Could not adopt")
+        for kind in adoption.kinds:
             inventory.require_parsable(kind, context.paths)
+        prepared = _prepare(context, inventory, adoption)
+        adoption = adoption.limited_to(prepared.removed)
         files = _written_files(inventory, adoption)
         write_check.remove_group_writes(context, "Could not adopt", files, group_write)
-        removed = _removed_settings(inventory, adoption)
+        entries = context.vault.keys() if adoption.resumed else {}
         for name in adoption.resumed:
-            require_all_in_vault(name, context.vault.key(removed_entry(name)), removed.pop(name))
+            require_all_in_vault(name, entries.get(removed_entry(name)), prepared.removed.pop(name))
         record_store.forget_finished_rotations(context, list(adoption.definitions))
-        _store_in_vault(context, adoption, removed)
+        _store_in_vault(context, adoption, prepared.removed)
         context.change_definitions(lambda definitions: definitions.update(adoption.definitions))
-        inventory = _write_files(context, inventory, adoption)
-    for name in adoption.definitions:
-        context.log_success(name, "adopt", "settings moved to keyturn")
+        inventory = _write_files(context, inventory, adoption, prepared)
+    context.log_success_of_all(tuple(adoption.definitions), "adopt", "settings moved to keyturn")
     key_metadata.refresh_key_metadata(
         context, inventory, [(definition, None) for definition in adoption.definitions.values()]
     )
     return tuple(adoption.definitions)
 
 
-def _removed_settings(inventory: Inventory, adoption: AdoptionPlan) -> dict[str, list[dict[str, Any]]]:
-    """Return the settings to be removed by profile, in the form of vault entries."""
-    removed: dict[str, list[dict[str, Any]]] = {name: [] for name in adoption.definitions}
-    for kind, edits in adoption.edits.items():
-        document = inventory.document_or_empty(kind)
-        for edit in edits:
-            settings = adopt_edits.capture_removed(document, str(inventory.path(kind)), kind, edit)
-            owner = next(name for name in removed if inventory.header(kind, name) == edit.section)
-            file_made = inventory.document(kind) is None and document.data == b""
-            removed[owner].append(to_table(replace(settings, file_made=file_made)))
-            document = document.reparse(adopt_edits.remove_settings(document, (edit,)))
-    return removed
+def plan_outdated(what: str) -> FileChanged:
+    """Return the error for a plan that another change has overtaken."""
+    return FileChanged(
+        what, "the files have changed since the plan was shown", "Review the plan again, then confirm"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """An adoption before anything is written."""
+
+    removed: dict[str, list[dict[str, Any]]]
+    """Settings to be removed by profile, in the form of vault entries."""
+    files: Mapping[FileKind, bytes]
+    """The files after the adoption, if they are still as they were read."""
+
+
+def _prepare(context: Context, inventory: Inventory, adoption: AdoptionPlan) -> _Prepared:
+    """Capture what is removed from the files, and edit them in memory, until the operation is stopped.
+
+    :raises Stopped: if it was stopped before the first profile.
+    :raises ChangeRefused: if a file cannot be edited.
+    """
+    removed: dict[str, list[dict[str, Any]]] = {}
+    editors = {kind: Editor(inventory.document_or_empty(kind)) for kind in adoption.kinds}
+    created = {kind for kind in adoption.kinds if inventory.document(kind) is None}
+    for name in context.steps.each("adopting", tuple(adoption.definitions)):
+        removed[name] = []
+        for kind, edit in adoption.edits[name]:
+            settings = adopt_edits.capture_removed(editors[kind], edit)
+            removed[name].append(to_table(replace(settings, file_made=kind in created)))
+            created.discard(kind)
+            adopt_edits.remove(editors[kind], edit)
+    if not removed:
+        raise Stopped("Adoption stopped", "nothing has changed")
+    return _Prepared(removed, {kind: editor.finish() for kind, editor in editors.items()})
 
 
 def _store_in_vault(
@@ -307,8 +373,9 @@ def _store_in_vault(
             set_consent(entries, definition, given=definition.session_none)
 
     generation = context.vault.change_keys(edit)
+    stored = context.vault.keys() if adoption.keys else {}
     for name, key in adoption.keys.items():
-        if context.vault.key(key_entry(name)) != dict(key):
+        if stored.get(key_entry(name)) != dict(key):
             raise KeyturnError(
                 "Could not adopt",
                 "the vault returned another key than the one stored",
@@ -325,7 +392,9 @@ def _store_in_vault(
     context.index.change(update_index)
 
 
-def _write_files(context: Context, inventory: Inventory, adoption: AdoptionPlan) -> Inventory:
+def _write_files(
+    context: Context, inventory: Inventory, adoption: AdoptionPlan, prepared: _Prepared
+) -> Inventory:
     """Edit the shared files and check that botocore resolves the result. If either fails, restore all files.
     Return the inventory after the adoption.
 
@@ -334,12 +403,17 @@ def _write_files(context: Context, inventory: Inventory, adoption: AdoptionPlan)
     """
     written: list[tuple[FileKind, bytes | None, bytes]] = []
     try:
-        for kind, edits in adoption.edits.items():
-            before = inventory.document(kind)
+        for kind in adoption.kinds:
+            before, edits = inventory.document(kind), adoption.edits_of(kind)
 
             def change(
-                document: Document, edits: tuple[SectionEdit, ...] = edits, before: Document | None = before
+                document: Document,
+                edits: tuple[SectionEdit, ...] = edits,
+                before: Document | None = before,
+                after: bytes = prepared.files[kind],
             ) -> bytes:
+                if document.data == (before.data if before is not None else b""):
+                    return after
                 _require_planned_values(before, document, edits)
                 return adopt_edits.remove_settings(document, edits)
 
@@ -392,8 +466,9 @@ def _roll_back(
 
 def _verify(context: Context, adoption: AdoptionPlan) -> None:
     """Resolve each adopted profile with botocore, which must find keyturn's process line."""
-    for name in adoption.definitions:
-        method, line = context.resolved_provider(name)
+    names = tuple(adoption.definitions)
+    providers = context.resolved_providers(names)
+    for name, (method, line) in zip(context.steps.show("verifying", names), providers, strict=True):
         if method != "custom-process" or not process_line.is_keyturn_process_line(line, name):
             raise ChangeRefused(
                 f"Could not adopt {name}",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from keyturn.awsconfig import diff
 from keyturn.model.profile import Kind
@@ -18,13 +19,33 @@ def find_key_copies(after: bytes, file: str, keys: Keys) -> list[str]:
     """Return a warning for each line of a file that still contains a secret key after the adoption, for
     example in a comment or a nested block.
     """
+    owners: dict[str, list[str]] = {}
+    for name, key in keys.items():
+        owners.setdefault(key["secret"], []).append(name)
     lines = diff.raw_lines(after)
+    found = ((name, number) for secret, number in _occurrences(lines, owners) for name in owners[secret])
+    order = {name: at for at, name in enumerate(keys)}
     return [
         f"{file}, line {number}: a plaintext copy of {name}'s secret key stays there; remove it manually"
-        for name, key in keys.items()
-        for number, line in enumerate(lines, 1)
-        if key["secret"] in line
+        for name, number in sorted(set(found), key=lambda item: (order[item[0]], item[1]))
     ]
+
+
+def _occurrences(lines: Sequence[str], secrets: Collection[str]) -> Iterator[tuple[str, int]]:
+    """Yield each secret that a line contains, with the number of the line. The time does not grow with the
+    number of secrets.
+    """
+    lengths = sorted({len(secret) for secret in secrets})
+    if not lengths:
+        return
+    alphabet = re.escape("".join(sorted(set("".join(secrets)))))
+    runs = re.compile(f"[{alphabet}]{{{lengths[0]},}}")  # all that can contain one
+    for number, line in enumerate(lines, 1):
+        for run in runs.findall(line):
+            for length in lengths:
+                for start in range(len(run) - length + 1):
+                    if run[start : start + length] in secrets:
+                        yield run[start : start + length], number
 
 
 def warnings(

@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -33,6 +33,7 @@ from keyturn.model.errors import (
 from keyturn.model.profile import Credentials, Failure, Profile, VaultState
 from keyturn.model.redaction import redacted
 from keyturn.model.secret import Secret
+from keyturn.model.steps import UNWATCHED, Steps
 from keyturn.model.text import safe
 from keyturn.operations.credentials.caller_sessions import CallerSessions
 from keyturn.profiles import inventory
@@ -82,8 +83,8 @@ class Context:
     aws: AwsFactory
     program: Callable[[], str]
     """Returns the absolute path of the `keyturn` program for `credential_process` lines."""
-    resolved_provider: Callable[[str], tuple[str, str]]
-    """Returns the botocore provider that resolves a profile, and the command if it is a process."""
+    resolved_providers: Callable[[Iterable[str]], Iterable[tuple[str, str]]]
+    """Returns the botocore provider that resolves each profile, and the command if it is a process."""
     serves_others: bool = False
     """True in the agent, whose environment is not that of its callers."""
     caller: CallerEnvironment | None = None
@@ -109,6 +110,9 @@ class Context:
 
     first_reading: inventory.Inventory | None = None
     """Inventory that the service read to decide where the operation runs; it begins with it."""
+
+    steps: Steps = UNWATCHED
+    """Shows the steps of an operation on many profiles, and can stop it between two of them."""
 
     def for_caller(self, caller: CallerEnvironment | None) -> Context:
         """Return the context for one request of a process with the environment `caller`."""
@@ -272,6 +276,11 @@ class Context:
         """Add a successful event to the activity log."""
         self.activity.add(ActivityEntry(self.clock(), profile, event, result, ok=True))
 
+    def log_success_of_all(self, profiles: Iterable[str], event: str, result: str) -> None:
+        """Add a successful event of several profiles to the activity log."""
+        now = self.clock()
+        self.activity.add_all([ActivityEntry(now, name, event, result, ok=True) for name in profiles])
+
     def record_failure(self, profile: str, event: str, error: KeyturnError) -> None:
         """Store a failure with the profile. Add it to the activity log unless it repeats the previous
         failure. A failure at an endpoint that only the caller names is not stored, because the profile did
@@ -286,6 +295,20 @@ class Context:
         is_repeated = previous is not None and previous.line == failure.line
         if not is_repeated and not self._is_last_activity(profile, event, failure.line):
             self.activity.add(ActivityEntry(failure.at, profile, event, failure.line, ok=False))
+
+    def record_failure_of_all(self, profiles: Sequence[str], event: str, error: KeyturnError) -> None:
+        """Store one failure with several profiles, as :meth:`record_failure` does for one."""
+        failure = Failure(self.clock(), redacted(error.line()), event)
+
+        def edit(index: Index) -> None:
+            for name in profiles:
+                index.update(name, failure=failure)
+
+        if not self.foreign_names:
+            self.update_index(edit)
+        self.activity.add_all(
+            [ActivityEntry(failure.at, name, event, failure.line, ok=False) for name in profiles]
+        )
 
     def _is_last_activity(self, profile: str, event: str, result: str) -> bool:
         """Return True if the activity log ends with this event, and the index cannot tell, because a later

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from keyturn.awsconfig import process_line
-from keyturn.awsconfig.document import Document, FileKind, header_for, remove_items, set_items
+from keyturn.awsconfig.document import Document, Editor, FileKind, edit, header_for, remove_items, set_items
 from keyturn.awsconfig.native_profiles import credential_items
 from keyturn.delivery import credentials_file
 from keyturn.model.errors import (
@@ -205,14 +205,17 @@ def write_session(context: Context, session: UndeliveredSession) -> None:
         credentials.expires, created, region if created else None,
     )  # fmt: skip
 
-    def edit(index: Index) -> None:
+    def record_delivery(index: Index) -> None:
         session.edit_index(index)
         index.update(name, delivered=record)
 
-    context.index.change(edit)
+    context.index.change(record_delivery)
 
     def change(document: Document) -> bytes:
-        return credentials_file.put_section(document, section, credentials, own_key_ids, region)
+        return edit(
+            document,
+            lambda editor: credentials_file.put_section(editor, section, credentials, own_key_ids, region),
+        )
 
     # Until this edit is confirmed, both the old and the new key id stay recorded as keyturn's.
     context.files.edit(context.paths.aws_credentials, change, kind=FileKind.CREDENTIALS, earlier=document)
@@ -250,7 +253,7 @@ def _deliveries(inventory: Inventory) -> dict[str, DeliveryRecord]:
     return {name: record for name in names if (record := current_delivery(inventory, name)) is not None}
 
 
-def _own_key_ids(document: Document, record: DeliveryRecord) -> set[str]:
+def _own_key_ids(document: Document | Editor, record: DeliveryRecord) -> set[str]:
     """Return the ids of the temporary keys that keyturn may have written to the section. An earlier one
     reappears if another program writes back an old copy of the file.
     """
@@ -278,25 +281,37 @@ def withdraw(context: Context, inventory: Inventory, name: str) -> bool:
 
     :param inventory: as it was read under :meth:`Context.state_lock`, which the caller holds.
     """
-    record = current_delivery(inventory, name)
-    if record is None or not _is_in_credentials_file(inventory, record):
+    record = known_delivery(inventory, name)
+    if record is None:
         return False
 
     def change(document: Document) -> bytes:
-        return credentials_file.withdraw(
-            document,
-            record.section,
-            _own_key_ids(document, record),
-            is_created=record.created_section,
-            region=record.region,
-        )
+        return edit(document, lambda editor: withdraw_from(editor, inventory, record))
 
     is_removed = False
     if context.files.read(context.paths.aws_credentials) is not None:
-        edit = context.files.edit(context.paths.aws_credentials, change, kind=FileKind.CREDENTIALS)
-        is_removed = edit.before != edit.after
+        written = context.files.edit(context.paths.aws_credentials, change, kind=FileKind.CREDENTIALS)
+        is_removed = written.before != written.after
     context.update_index(lambda index: index.update(name, delivered=None))
     return is_removed
+
+
+def known_delivery(inventory: Inventory, name: str) -> DeliveryRecord | None:
+    """Return what was delivered for a profile to the credentials file of this environment, or None."""
+    record = current_delivery(inventory, name)
+    return record if record is not None and _is_in_credentials_file(inventory, record) else None
+
+
+def withdraw_from(editor: Editor, inventory: Inventory, record: DeliveryRecord) -> None:
+    """Remove a delivered session from the credentials file, unless it was delivered to another one."""
+    if _is_in_credentials_file(inventory, record):
+        credentials_file.withdraw(
+            editor,
+            record.section,
+            _own_key_ids(editor, record),
+            is_created=record.created_section,
+            region=record.region,
+        )
 
 
 def require_known_file(context: Context, inventory: Inventory, name: str, what: str) -> None:

@@ -128,7 +128,17 @@ class Inventory:
 
     def header(self, kind: FileKind, name: str) -> str:
         """Return the header of a profile's section in a file, or the header that a new section gets."""
-        return own_section(self.document(kind), kind, name) or header_for(kind, name)
+        return self.own_header(kind, name) or header_for(kind, name)
+
+    def own_header(self, kind: FileKind, name: str) -> str | None:
+        """Return the header of a profile's section in a file, None if it has none. Of several sections for
+        the same profile it is the last one, which botocore reads.
+        """
+        sections = self.shared.definitions.get(name)
+        if sections is None:
+            return None
+        section = sections.config if kind is FileKind.CONFIG else sections.credentials
+        return section.name if section is not None else None
 
     def require_file(self, kind: FileKind) -> None:
         """See :func:`keyturn.awsconfig.writer.require_file`."""
@@ -177,7 +187,7 @@ class Inventory:
 
     def _credentials_in(self, kind: FileKind, name: str) -> Credentials | None:
         document = self.document(kind)
-        header = own_section(document, kind, name)
+        header = self.own_header(kind, name)
         if document is None or header is None:
             return None
         defaults = {key: item.value for key, item in document.defaults.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -57,15 +57,11 @@ class View:
     """Lengths of the chains of managed profiles, as far as they were counted."""
 
     def profiles_with_line(self, name: str) -> list[str]:
-        """See :func:`profiles_with_line`. All lines are read once, because they may be missing from many
+        """See :func:`profiles_by_line`. All lines are read once, because they may be missing from many
         profiles.
         """
         if not self.process_lines:
-            self.process_lines[""] = []
-            for other, values in self.settings.items():
-                named = _profile_of_line(values)
-                if named:
-                    self.process_lines.setdefault(named, []).append(other)
+            self.process_lines.update({"": []} | profiles_by_line(self.settings))
         return self.process_lines.get(name, [])
 
     def mfa_session_expiry(self, serial: str, key_id: str | None) -> datetime | None:
@@ -340,7 +336,7 @@ def delivery_problem(
         settings.get(definition.name, {}), definition.name
     ):
         name = definition.name
-        others = find_line(name) if find_line else profiles_with_line(settings, name)
+        others = find_line(name) if find_line else profiles_by_line(settings).get(name, [])
         if others:
             return (
                 f"its credential_process line is in profile {others[0]}; rename that to {definition.name}, "
@@ -382,11 +378,20 @@ def _session_problem(
     )
 
 
-def profiles_with_line(settings: Settings, name: str) -> list[str]:
-    """Return the profiles of the shared files whose process line calls keyturn for `name`; more than one, or
-    another one, after the user renamed or copied it.
+ProfilesByLine = Mapping[str, Sequence[str]]
+"""Profiles of the shared files, by the profile that their process line calls keyturn for."""
+
+
+def profiles_by_line(settings: Settings) -> dict[str, list[str]]:
+    """Return the profiles of the shared files whose process line calls keyturn, by the profile that it calls
+    keyturn for. There are several, or another one, after the user renamed or copied it.
     """
-    return [other for other, values in settings.items() if _has_process_line(values, name)]
+    found: dict[str, list[str]] = {}
+    for other, values in settings.items():
+        named = _profile_of_line(values)
+        if named:
+            found.setdefault(named, []).append(other)
+    return found
 
 
 def _has_process_line(settings: Mapping[str, object], name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -42,13 +42,15 @@ class ActivityLog:
         """Append an entry. An unwritable log is ignored, because it must not fail the operation that it
         records.
         """
-        table = {
-            "at": iso(entry.at), "profile": entry.profile, "event": entry.event,
-            "result": safe(redacted(entry.result)), "ok": entry.ok
-        }  # fmt: skip
-        line = (json.dumps(table, ensure_ascii=True) + "\n").encode("ascii")
+        self.add_all([entry])
+
+    def add_all(self, entries: Sequence[ActivityEntry]) -> None:
+        """Append several entries at once, as :meth:`add` does."""
+        if not entries:
+            return
+        lines = b"".join([_line(entry) for entry in entries])
         with contextlib.suppress(OSError, KeyturnError):
-            files.append(self.path, line, make_room=lambda size: self._prune(size, entry.at))
+            files.append(self.path, lines, make_room=lambda size: self._prune(size, entries[-1].at))
 
     def read(self) -> Iterator[ActivityEntry]:
         """Yield all entries, oldest first. Invalid lines are skipped."""
@@ -73,6 +75,14 @@ class ActivityLog:
             return
         recent = [line for line in self._lines() if (entry := _decode(line)) and now - entry.at < RETENTION]
         files.replace(self.path, b"".join(recent))
+
+
+def _line(entry: ActivityEntry) -> bytes:
+    table = {
+        "at": iso(entry.at), "profile": entry.profile, "event": entry.event,
+        "result": safe(redacted(entry.result)), "ok": entry.ok
+    }  # fmt: skip
+    return (json.dumps(table, ensure_ascii=True) + "\n").encode("ascii")
 
 
 def _decode(line: bytes) -> ActivityEntry | None:

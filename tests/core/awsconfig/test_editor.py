@@ -77,17 +77,17 @@ def test_what_stood_in_such_a_file_is_restored(before: bytes, items: dict[str, s
     assert {key: parse(found).sections[0].values[key] for key in items} == items
 
 
-def test_restored_settings_go_before_another() -> None:
+def test_a_setting_goes_before_another() -> None:
     document = parse(b"[s]\na = 1\nb = 2\n")
-    assert restore_items(document, "s", {"x": "9"}, before_key="b") == b"[s]\na = 1\nx = 9\nb = 2\n"
+    assert set_items(document, "s", {"x": "9"}, before_key="b") == b"[s]\na = 1\nx = 9\nb = 2\n"
     indented = parse(b"[s]\n# c\n  b = 2\n")
-    assert restore_items(indented, "s", {"x": "9"}, before_key="b") == b"[s]\n# c\n  x = 9\n  b = 2\n"
+    assert set_items(indented, "s", {"x": "9"}, before_key="b") == b"[s]\n# c\n  x = 9\n  b = 2\n"
 
 
 def test_a_name_that_is_no_setting_of_the_section_is_before_nothing() -> None:
     document = parse(b"[s]\na = 1\n[t]\nx = 2\n")
+    assert set_items(document, "s", {"n": "9"}, before_key="x") == b"[s]\na = 1\nn = 9\n[t]\nx = 2\n"
     for edit in (set_items, restore_items):
-        assert edit(document, "s", {"n": "9"}, before_key="x") == b"[s]\na = 1\nn = 9\n[t]\nx = 2\n"
         assert edit(document, "t", {"n": "9"}) == b"[s]\na = 1\n[t]\nx = 2\nn = 9\n", "after it by default"
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import pytest
 
-from keyturn.awsconfig.document import Document, FileKind, parse
+from keyturn.awsconfig.document import Document, Editor, FileKind, edit, parse
 from keyturn.delivery import credentials_file
 from keyturn.model.errors import ChangeRefused, UsageError
 from keyturn.model.profile import Credentials
@@ -23,6 +24,32 @@ OLD = TEXT.replace("ASIANEW", "ASIAOLD").replace("s1", "s0").replace("t1", "t0")
 
 def document(text: str) -> Document:
     return parse(text.encode(), "credentials", FileKind.CREDENTIALS)
+
+
+def put_section(
+    file: Document,
+    section: str,
+    session: Credentials,
+    own_key_ids: Collection[str],
+    region: str | None = None,
+) -> bytes:
+    return edit(
+        file, lambda editor: credentials_file.put_section(editor, section, session, own_key_ids, region)
+    )
+
+
+def withdraw(
+    file: Document,
+    section: str,
+    own_key_ids: Collection[str],
+    *,
+    is_created: bool = False,
+    region: str | None = None,
+) -> bytes:
+    def change(editor: Editor) -> None:
+        credentials_file.withdraw(editor, section, own_key_ids, is_created=is_created, region=region)
+
+    return edit(file, change)
 
 
 def test_what_goes_into_the_section_holds_no_more_than_is_known() -> None:
@@ -59,7 +86,7 @@ PUTS: list[tuple[str, str, set[str], str | None, str]] = [
 def test_a_session_takes_the_place_of_ours(
     before: str, own_key_ids: set[str], region: str | None, after: str
 ) -> None:
-    found = credentials_file.put_section(document(before), "ci", SESSION, own_key_ids, region)
+    found = put_section(document(before), "ci", SESSION, own_key_ids, region)
     assert found.decode() == after
 
 
@@ -77,13 +104,13 @@ FOREIGN = [
 @pytest.mark.parametrize("text", FOREIGN)
 def test_somebody_elses_credentials_are_not_written_over(text: str) -> None:
     with pytest.raises(ChangeRefused) as excinfo:
-        credentials_file.put_section(document(f"[ci]\n{text}"), "ci", SESSION, {"ASIAOLD"})
+        put_section(document(f"[ci]\n{text}"), "ci", SESSION, {"ASIAOLD"})
     assert "--as" in excinfo.value.hint
     assert text.split(" ", maxsplit=1)[0] in excinfo.value.why
 
 
 def test_a_region_goes_into_a_new_section_only_where_there_is_one() -> None:
-    assert b"region" not in credentials_file.put_section(document(""), "ci", SESSION, ())
+    assert b"region" not in put_section(document(""), "ci", SESSION, ())
 
 
 #: Name, contents before, keyturn's key IDs, True if keyturn made the section, keyturn's region, contents
@@ -135,30 +162,23 @@ def test_a_withdrawal_takes_what_is_ours_and_nothing_else(
     before: str, own_key_ids: set[str], is_ours: bool, region: str | None, after: str
 ) -> None:
     section = "my own" if "[my own]" in before else "ci"
-    found = credentials_file.withdraw(
-        document(before), section, own_key_ids, is_created=is_ours, region=region
-    )
+    found = withdraw(document(before), section, own_key_ids, is_created=is_ours, region=region)
     assert found.decode() == after
     assert (
-        credentials_file.withdraw(
-            document(after), section, own_key_ids, is_created=is_ours, region=region
-        ).decode()
-        == after
+        withdraw(document(after), section, own_key_ids, is_created=is_ours, region=region).decode() == after
     )
 
 
 def test_by_default_a_section_stays_as_one_that_was_there() -> None:
-    found = credentials_file.withdraw(document(f"[ci]\nregion = x\n{TEXT}"), "ci", {"ASIANEW"})
+    found = withdraw(document(f"[ci]\nregion = x\n{TEXT}"), "ci", {"ASIANEW"})
     assert found == b"[ci]\nregion = x\n"
-    assert credentials_file.withdraw(document(f"[ci]\n{TEXT}"), "ci", {"ASIANEW"}) == b"[ci]\n"
+    assert withdraw(document(f"[ci]\n{TEXT}"), "ci", {"ASIANEW"}) == b"[ci]\n"
 
 
 @pytest.mark.parametrize("before", ["", "[a]\nk = 1\n", "[a]\nk = 1", "[a]\r\n", "# c\n", "[a]\n\n\n"])
 def test_what_was_put_and_withdrawn_leaves_the_bytes_that_were_there(before: str) -> None:
-    put = credentials_file.put_section(document(before), "ci", SESSION, (), "eu-west-1")
-    left = credentials_file.withdraw(
-        document(put.decode()), "ci", {"ASIANEW"}, is_created=True, region="eu-west-1"
-    ).decode()
+    put = put_section(document(before), "ci", SESSION, (), "eu-west-1")
+    left = withdraw(document(put.decode()), "ci", {"ASIANEW"}, is_created=True, region="eu-west-1").decode()
     assert left.removesuffix("\n") == before.removesuffix("\n")
     if before.endswith("\n"):
         assert left == before
@@ -225,4 +245,4 @@ def test_a_name_that_some_tool_would_not_find_is_refused(name: str) -> None:
     ],
 )
 def test_a_new_section_follows_a_blank_line(text: str, lead: str) -> None:
-    assert credentials_file.section_separator(document(text)) == lead
+    assert Editor(document(text)).separator().decode() == lead

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyturn.awsconfig import diff, process_line
-from keyturn.awsconfig.document import Document, FileKind, parse
-from keyturn.delivery import credentials_file
+from keyturn.awsconfig.document import Document, Editor, FileKind, parse
 from keyturn.model.errors import ChangeRefused
 from keyturn.model.json_codec import from_table, to_table
 from keyturn.model.profile import Credentials
 from keyturn.model.secret import Secret
 from keyturn.operations import adopt_edits
 from keyturn.operations.adopt_edits import RemovedSettings, SectionEdit
+from tests.core.operations.file_edits import restored, with_session
 
 PROGRAM = "/opt/keyturn/bin/keyturn"
 KEYS = ("aws_access_key_id", "aws_secret_access_key")
@@ -41,7 +41,7 @@ def adopt_all(data: bytes, edits: list[SectionEdit]) -> tuple[bytes, list[Remove
     document = parse(data, "file", FileKind.CREDENTIALS)
     found = []
     for edit in edits:
-        removed = adopt_edits.capture_removed(document, "file", FileKind.CREDENTIALS, edit)
+        removed = adopt_edits.capture_removed(Editor(document), edit)
         found.append(from_table(RemovedSettings, to_table(removed)))
         document = document.reparse(adopt_edits.remove_settings(document, (edit,)))
     return document.data, found
@@ -49,7 +49,7 @@ def adopt_all(data: bytes, edits: list[SectionEdit]) -> tuple[bytes, list[Remove
 
 def release_all(data: bytes, removed: RemovedSettings) -> bytes:
     document = parse(data, "file", FileKind.CREDENTIALS)
-    return adopt_edits.restore(document, removed, profile=removed.section, own_key_ids=(), replacements={})
+    return restored(document, removed, profile=removed.section)
 
 
 def test_the_keys_leave_and_the_line_comes_and_comments_stay() -> None:
@@ -87,7 +87,7 @@ def test_after_a_rotation_the_current_key_goes_back() -> None:
         "AKIAIOSFODNN7EXAMPLE": "AKIANEWNEWNEWNEWNEWN",
         "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY": "n" * 40,
     }
-    back = adopt_edits.restore(document, removed, profile="ci", own_key_ids=(), replacements=swap)
+    back = restored(document, removed, profile="ci", replacements=swap)
     for old, new in swap.items():
         assert old.encode() not in back
         assert new.encode() in back
@@ -98,11 +98,9 @@ def test_release_finds_its_own_delivered_keys_and_takes_them_away() -> None:
     expires = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
     session = Credentials("ASIAIOSFODNN7EXAMPLE", Secret("s" * 40), Secret("t" * 300), expires)
     document = parse(after, "file", FileKind.CREDENTIALS)
-    delivered = credentials_file.put_section(document, "ci", session, ())
+    delivered = with_session(document, "ci", session)
     document = parse(delivered, "file", FileKind.CREDENTIALS)
-    back = adopt_edits.restore(
-        document, removed, profile="ci", own_key_ids=("ASIAIOSFODNN7EXAMPLE",), replacements={}
-    )
+    back = restored(document, removed, profile="ci", own_key_ids=("ASIAIOSFODNN7EXAMPLE",))
     assert back == CREDENTIALS
 
 

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from keyturn.awsconfig.document import Document, FileKind, parse
-from keyturn.delivery import credentials_file
+from keyturn.awsconfig.document import Document, Editor, FileKind, parse
 from keyturn.model.errors import ChangeRefused
 from keyturn.model.json_codec import from_table, to_table
 from keyturn.model.profile import Credentials
@@ -17,10 +16,10 @@ from keyturn.operations.adopt_edits import (
     SectionEdit,
     capture_removed,
     core_and_tail,
+    remove_process_line,
     remove_settings,
-    restore,
-    without_process_line,
 )
+from tests.core.operations.file_edits import restored, with_session
 
 KEYS = ("aws_access_key_id", "aws_secret_access_key")
 LINE = '"/k/keyturn" credential-process ci'
@@ -69,7 +68,7 @@ def test_adopt_takes_settings_out_and_puts_the_line_in(
 
 
 def taken(text: str, one: SectionEdit) -> RemovedSettings:
-    return capture_removed(document(text), "credentials", FileKind.CREDENTIALS, one)
+    return capture_removed(Editor(document(text)), one)
 
 
 def test_what_is_taken_out_is_kept_with_all_that_surrounds_it() -> None:
@@ -136,11 +135,11 @@ def test_release_gives_back_every_byte(text: str, take: tuple[str, ...]) -> None
     one = taken(text, edit(take))
     adopted = document(remove_settings(document(text), (edit(take),)).decode())
     if "aws_access_key_id" in adopted.data.decode():
-        assert restore(adopted, one, profile="ci", own_key_ids=(), replacements={}).decode() == text
+        assert restored(adopted, one, profile="ci").decode() == text
         return
-    assert restore(adopted, one, profile="ci", own_key_ids=(), replacements={}).decode() == text
-    with_session = document(credentials_file.put_section(adopted, "ci", SESSION, ()).decode())
-    assert restore(with_session, one, profile="ci", own_key_ids={"ASIANEW"}, replacements={}).decode() == text
+    assert restored(adopted, one, profile="ci").decode() == text
+    delivered = document(with_session(adopted, "ci", SESSION).decode())
+    assert restored(delivered, one, profile="ci", own_key_ids={"ASIANEW"}).decode() == text
 
 
 BEFORE = f"[ci]\n{ID}{SECRET}a = 1\n\n[z]\nk = 1\n"
@@ -163,7 +162,7 @@ CHANGED: list[tuple[str, str, str]] = [
 
 @pytest.mark.parametrize(("now", "after"), [case[1:] for case in CHANGED], ids=[case[0] for case in CHANGED])
 def test_release_keeps_what_somebody_changed_since(now: str, after: str) -> None:
-    found = restore(document(now), taken(BEFORE, edit()), profile="ci", own_key_ids=(), replacements={})
+    found = restored(document(now), taken(BEFORE, edit()), profile="ci")
     assert found.decode() == after
 
 
@@ -179,18 +178,14 @@ def test_release_keeps_what_somebody_changed_since(now: str, after: str) -> None
 def test_a_last_line_that_had_no_end_gets_one_only_for_what_somebody_put_after_it(
     now: str, after: str
 ) -> None:
-    found = restore(
-        document(now), taken("[ci]\na = 1", edit(())), profile="ci", own_key_ids=(), replacements={}
-    )
+    found = restored(document(now), taken("[ci]\na = 1", edit(())), profile="ci")
     assert found.decode() == after
 
 
 @pytest.mark.parametrize("text", ["aws_access_key_id = AKIAELSE\n", "aws_secret_access_key = other\n"])
 def test_a_key_of_somebody_elses_is_not_written_over(text: str) -> None:
     with pytest.raises(ChangeRefused) as excinfo:
-        restore(
-            document(f"[ci]\n{text}"), taken(BEFORE, edit()), profile="ci", own_key_ids=(), replacements={}
-        )
+        restored(document(f"[ci]\n{text}"), taken(BEFORE, edit()), profile="ci")
     assert text.split(" ", maxsplit=1)[0] in excinfo.value.why
 
 
@@ -204,7 +199,7 @@ def test_a_key_of_somebody_elses_is_not_written_over(text: str) -> None:
     ids=["somebody's setting stays", "it is gone already", "a section after it"],
 )
 def test_of_a_section_that_adopt_made_only_what_is_somebodys_stays(now: str, after: str) -> None:
-    found = restore(document(now), taken("[y]\n", edit(())), profile="ci", own_key_ids=(), replacements={})
+    found = restored(document(now), taken("[y]\n", edit(())), profile="ci")
     assert found.decode() == after
 
 
@@ -218,7 +213,7 @@ def test_of_a_section_that_adopt_made_only_what_is_somebodys_stays(now: str, aft
     ids=["as it was", "blank lines of somebody's", "somebody took the blank line away"],
 )
 def test_of_a_section_at_the_end_of_a_file_without_a_last_line_end(now: str, after: str) -> None:
-    found = restore(document(now), taken("[y]", edit(())), profile="ci", own_key_ids=(), replacements={})
+    found = restored(document(now), taken("[y]", edit(())), profile="ci")
     assert found.decode() == after
 
 
@@ -235,7 +230,7 @@ def test_of_a_section_at_the_end_of_a_file_without_a_last_line_end(now: str, aft
 )
 def test_the_current_key_goes_back_after_a_rotation(now: str, after: str) -> None:
     swap = {"AKIAOLD": "AKIANEW", "s0": "s9"}
-    found = restore(document(now), taken(BEFORE, edit()), profile="ci", own_key_ids=(), replacements=swap)
+    found = restored(document(now), taken(BEFORE, edit()), profile="ci", replacements=swap)
     assert found.decode() == after
 
 
@@ -261,7 +256,9 @@ CLEARED: list[tuple[str, str, set[str], str]] = [
     ("before", "own_key_ids", "after"), [case[1:] for case in CLEARED], ids=[case[0] for case in CLEARED]
 )
 def test_what_is_ours_is_taken_away(before: str, own_key_ids: set[str], after: str) -> None:
-    assert without_process_line(document(before), "ci", "ci", own_key_ids).decode() == after
+    editor = Editor(document(before))
+    remove_process_line(editor, "ci", "ci", own_key_ids)
+    assert editor.finish().decode() == after
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ caller."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -255,12 +255,12 @@ def test_a_profile_whose_definition_is_lost_is_given_back_from_the_vault(bench: 
 
 
 def test_a_failed_adoption_that_cannot_be_put_back_stays_managed_and_can_be_released(bench: Bench) -> None:
-    def loses(_name: str) -> tuple[str, str]:
+    def loses(_names: Iterable[str]) -> Iterator[tuple[str, str]]:
         bench.credentials.write_text(bench.credentials.read_text() + "\n# touched\n")
-        return "shared-credentials-file", ""
+        yield "shared-credentials-file", ""
 
     good = bench.service.context
-    bench.service.context = replace(good, resolved_provider=loses)
+    bench.service.context = replace(good, resolved_providers=loses)
     with pytest.raises(ChangeRefused, match="shared-credentials-file"):
         bench.adopt("personal")
     bench.service.context = good

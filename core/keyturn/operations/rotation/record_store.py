@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -17,6 +17,7 @@ from keyturn.operations.context import Context, credentials_in, key_entry
 from keyturn.operations.rotation.journal import Journal, record_name
 from keyturn.operations.rotation.progress import rotation_halted
 from keyturn.operations.rotation.record import Record, Step, record_from_table
+from keyturn.profiles.inventory import Inventory
 from keyturn.storage.index import Index, RotationSummary
 
 #: Seconds to wait for another process that rotates the same key. It may take much longer.
@@ -77,31 +78,47 @@ def require_pending_record(context: Context, name: str) -> Record:
 
 
 def pending_record(context: Context, name: str) -> Record | None:
-    """Return the pending rotation of a profile's key, or None.
+    """Return the pending rotation of a profile's key, or None. Raises as :func:`pending_records`."""
+    return pending_records(context, context.read(), [name]).get(name)
 
-    :raises KeyturnError: if `profiles.toml` is unreadable, so that the key and its sessions are unknown.
+
+def pending_records(context: Context, inventory: Inventory, names: Sequence[str]) -> dict[str, Record]:
+    """Return the pending rotations of the keys of several profiles, by profile. The journal is read once.
+
+    :raises KeyturnError: if `profiles.toml` is unreadable, so that the keys and their sessions are unknown.
+    :raises VaultCorrupt: or `VaultNewer`: if the record of one of the other keys is unreadable.
     """
-    inventory = context.read()
     inventory.require_definitions()
-    profile = inventory.definitions.get(name)
-    entry = profile.key if profile is not None and profile.key else name
+    pending: dict[str, Record] = {}
     for record in records(context):
-        if entry in record.entries and not record.step.is_last:
-            return _reconcile_with_vault(context, record)
-    _require_readable(context, entry)
-    return None
+        if not record.step.is_last:
+            pending = dict.fromkeys(record.entries, record) | pending
+    entries = {name: _entry_of(inventory, name) for name in names}
+    _require_readable(context, set(entries.values()) - pending.keys())
+    return {
+        name: _reconcile_with_vault(context, pending[entry])
+        for name, entry in entries.items()
+        if entry in pending
+    }
 
 
-def _require_readable(context: Context, entry: str) -> None:
-    """Require that the journal holds no unreadable record of an entry's key.
+def _entry_of(inventory: Inventory, name: str) -> str:
+    """Return the vault entry of a profile's key."""
+    definition = inventory.definitions.get(name)
+    return definition.key if definition is not None and definition.key else name
+
+
+def _require_readable(context: Context, entries: Collection[str]) -> None:
+    """Require that the journal holds no unreadable record of the key of an entry.
 
     :raises VaultCorrupt: or `VaultNewer`: if it does.
     """
     journal, index = journal_of(context), context.index.load()
-    key, summaries = index.keys.get(entry), index.rotations
-    own_name = record_name(key.user) if key is not None and key.user else None
-    for name in journal.names():
-        if name == own_name or name not in summaries or entry in summaries[name].entries:
+    keys = [index.keys[entry] for entry in entries if entry in index.keys]
+    own_names = {record_name(key.user) for key in keys if key.user}
+    for name in journal.names() if entries else ():
+        summary = index.rotations.get(name)
+        if name in own_names or summary is None or not set(entries).isdisjoint(summary.entries):
             with contextlib.suppress(NeedsUnlock):
                 journal.read(name)
 
