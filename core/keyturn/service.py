@@ -46,7 +46,7 @@ from keyturn.model.profile import (
     state_of,
 )
 from keyturn.model.secret import Secret
-from keyturn.model.steps import Steps
+from keyturn.model.steps import UNWATCHED, Steps
 from keyturn.operations import (
     adopt,
     configure,
@@ -494,13 +494,18 @@ class CredentialService:
     # The agent.
 
     def run_operation(
-        self, op: str, args: Mapping[str, object], caller: CallerEnvironment | None = None
+        self,
+        op: str,
+        args: Mapping[str, object],
+        caller: CallerEnvironment | None = None,
+        steps: Steps = UNWATCHED,
     ) -> object:
         """Run an operation in this process, which holds the identity.
 
         :param caller: the environment of the process that asks.
+        :param steps: the front end of the process that asks.
         """
-        return registry.dispatch(self.context.for_caller(caller), op, args)
+        return registry.dispatch(replace(self.context.for_caller(caller), steps=steps), op, args)
 
     def _for_caller(self, caller: CallerEnvironment | None) -> CredentialService:
         """Return the service for one request of a process with the environment `caller`."""
@@ -595,7 +600,12 @@ class CredentialService:
             seconds = PASSPHRASE_OPERATION_SECONDS if has_passphrase else OPERATION_SECONDS
             try:
                 result = rpc_client.run(
-                    socket, operation.name, arguments, seconds, variables=caller_variables(context.environ)
+                    socket,
+                    operation.name,
+                    arguments,
+                    seconds,
+                    variables=caller_variables(context.environ),
+                    steps=None if context.steps is UNWATCHED else context.steps,
                 )
             except AgentHangs:
                 raise

@@ -12,6 +12,13 @@ A request is an object with `v`, `op` and the fields of that op::
                                                                remaining lifetime in seconds
     {"v": 1, "op": "run", "act": "NAME", "args": {...}}        an operation that needs the identity
 
+`run` may have `"steps": true`. The agent then sends any number of step lines before its answer::
+
+    {"step":{"doing":"adopting","done":3,"total":100,"name":"ci"}}
+
+and the client stops the operation between two profiles by closing its sending direction; it still gets the
+answer. An agent that does not know steps sends none.
+
 The last two may have `env`, an object with the caller's variables that decide how AWS is reached
 (:mod:`keyturn.system.caller_variables`). Without it the agent's own count, as an older client expects.
 
@@ -34,6 +41,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from keyturn.agent import wire
 from keyturn.agent.build import build
 from keyturn.agent.wire import ANSWER_LIMIT, DOCUMENT_END, REQUEST_LIMIT, RESULT_START, VERSION
 from keyturn.model import errors
@@ -50,6 +58,7 @@ from keyturn.model.errors import (
 )
 from keyturn.model.json_codec import from_table, to_table
 from keyturn.model.secret import Secret
+from keyturn.model.steps import Step
 from keyturn.model.text import from_iso
 from keyturn.system.caller_environment import CallerEnvironment
 from keyturn.system.clock import system_clock
@@ -94,6 +103,8 @@ class Request:
     """Of `run`."""
     caller: CallerEnvironment | None = None
     """Of `credential-process` and `run`, None if the client sent none."""
+    has_steps: bool = False
+    """The client reads step lines. Of `run`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +163,9 @@ def parse_request(line: bytes, *, is_remote: bool = False) -> Request:
             caller = None if is_remote else _parse_caller(record)
             return Request("credential-process", profile=profile, least_seconds=least_seconds, caller=caller)
         case {"op": "run", "act": str(act), "args": dict(args)} if act:
-            return Request("run", act=act, args=args, caller=_parse_caller(record))
+            return Request(
+                "run", act=act, args=args, caller=_parse_caller(record), has_steps=record.get("steps") is True
+            )
         case _:
             raise UsageError("Invalid request to the agent", "unknown operation or missing field")
 
@@ -181,6 +194,19 @@ def require_forwardable(request: Request) -> None:
 def result_line(result: object) -> bytes:
     """Return the answer line with `result`."""
     return _finish_answer(json.dumps(result, separators=(",", ":"), default=_reject_value).encode())
+
+
+def step_line(step: Step) -> bytes:
+    """Return the line that reports a step of an operation."""
+    return wire.STEP_START + json.dumps(to_table(step), separators=(",", ":")).encode() + DOCUMENT_END
+
+
+def parse_step(line: bytes) -> Step | None:
+    """Return the step in `line`, or None if it holds none that this version can read."""
+    try:
+        return from_table(Step, _object(line, "Invalid step from the agent")["step"])
+    except (KeyturnError, KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def document_line(document: str) -> bytes:

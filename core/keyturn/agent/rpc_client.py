@@ -17,7 +17,7 @@ from keyturn.system.unix_peer import peer_pid, peer_uid
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
     from threading import Event
     from typing import Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from keyturn.agent.protocol import Agent
     from keyturn.model.errors import AgentUnavailable
     from keyturn.model.secret import Secret
+    from keyturn.model.steps import Steps
     from keyturn.storage.paths import Paths
 
 #: Seconds. The AWS SDK for Go kills a credential process after 60 s; keyturn reports the error before that.
@@ -34,6 +35,9 @@ TIMEOUT = 50.0
 #: silence the client sends a status request, and waits for it this long, because a stopped process never
 #: answers.
 HEARTBEAT_SECONDS = 5.0
+
+#: Seconds between two looks if the user stops an operation.
+STOP_POLL_SECONDS = 0.1
 
 #: Seconds. A forwarded socket that refuses connections and is older than this was left by a dropped SSH
 #: connection.
@@ -152,6 +156,71 @@ def read_line(
             raise NoAgent
         reply += chunk
     return bytes(reply)
+
+
+def ask_with_steps(
+    path: str,
+    request: bytes,
+    seconds: float,
+    on_step: Callable[[bytes], None],
+    is_stopped: Callable[[], bool],
+) -> bytes:
+    """Send one line to the agent at `path` and return its answer, as :func:`ask` does.
+
+    :param seconds: longest time without a step.
+    :param on_step: called with each step line.
+    :param is_stopped: returns True once the user stops the operation. The answer says how far it came.
+    """
+    connection = connect(path, seconds)
+    try:
+        connection.sendall(request)
+        return _read_steps(connection, path, seconds, on_step, is_stopped)
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise NoAgent from error
+    finally:
+        connection.close()
+
+
+def _read_steps(
+    connection: _socket.socket,
+    path: str,
+    seconds: float,
+    on_step: Callable[[bytes], None],
+    is_stopped: Callable[[], bool],
+) -> bytes:
+    import _socket
+
+    received = bytearray()
+    deadline, next_check = time.monotonic() + seconds, time.monotonic() + HEARTBEAT_SECONDS
+    is_stop_sent = False
+    while True:
+        line, newline, rest = received.partition(b"\n")
+        if newline:
+            if not line.startswith(wire.STEP_START):
+                return bytes(line + newline)
+            on_step(bytes(line))
+            received = rest
+            deadline, next_check = time.monotonic() + seconds, time.monotonic() + HEARTBEAT_SECONDS
+            continue
+        if not is_stop_sent and is_stopped():
+            connection.shutdown(_socket.SHUT_WR)
+            is_stop_sent = True
+        now = time.monotonic()
+        if now >= deadline:
+            raise TimeoutError
+        if now >= next_check:
+            _require_responsive(path, connection, is_remote=False)
+            next_check = now + HEARTBEAT_SECONDS
+        connection.settimeout(STOP_POLL_SECONDS)
+        try:
+            chunk = connection.recv(65536)
+        except TimeoutError:
+            continue
+        if not chunk or len(received) > wire.ANSWER_LIMIT:
+            raise NoAgent
+        received += chunk
 
 
 def _require_responsive(path: str, connection: _socket.socket, *, is_remote: bool) -> None:
@@ -359,14 +428,32 @@ def run(
     timeout: float = TIMEOUT,
     *,
     variables: Mapping[str, str] | None = None,
+    steps: Steps | None = None,
 ) -> Any:
     """Run an operation in the agent's service (:meth:`keyturn.service.CredentialService.run_operation`).
     Raises as :func:`call`.
 
+    :param timeout: seconds; with `steps`, the longest time without a step.
     :param variables: as for :func:`keyturn.agent.wire.document_request`.
+    :param steps: the front end that shows the steps and can stop the operation.
     """
+    from keyturn.agent.protocol import parse_answer, parse_step, request_line
+
     env = {} if variables is None else {"env": dict(variables)}
-    return call(socket, {"op": "run", "act": operation, "args": dict(args), **env}, timeout)
+    fields: dict[str, Any] = {"act": operation, "args": dict(args), **env}
+    if steps is None:
+        return call(socket, {"op": "run", **fields}, timeout)
+
+    def report(line: bytes) -> None:
+        step = parse_step(line)
+        if step is not None:
+            steps.report(step)
+
+    line = request_line("run", **fields, steps=True)
+    answer = _translated(
+        lambda: ask_with_steps(str(socket), line, timeout, report, steps.is_stopped), timeout
+    )
+    return parse_answer(answer)
 
 
 def is_answering(socket: Path, timeout: float = 1.0) -> bool:
@@ -441,10 +528,15 @@ def require_responsive(socket: Path) -> None:
 
 
 def _ask_agent(socket: Path, line: bytes, timeout: float) -> bytes:
+    return _translated(lambda: ask(str(socket), line, timeout), timeout)
+
+
+def _translated(question: Callable[[], bytes], timeout: float) -> bytes:
+    """Return the answer to a question to the agent, or raise its error as a `KeyturnError`."""
     from keyturn.model.errors import AgentUnavailable, Remedy
 
     try:
-        return ask(str(socket), line, timeout)
+        return question()
     except NoAgent as error:
         raise AgentUnavailable("Agent is not running", "", Remedy("vault unlock")) from error
     except TimeoutError as error:

@@ -24,9 +24,11 @@ from keyturn.agent.protocol import (
     parse_request,
     require_forwardable,
     result_line,
+    step_line,
 )
 from keyturn.agent.wire import REQUEST_LIMIT
 from keyturn.model.errors import AgentUnavailable, KeyturnError, Remedy, UsageError
+from keyturn.model.steps import UNWATCHED, Step, Steps
 from keyturn.model.text import iso
 from keyturn.system.caller_environment import CallerEnvironment
 from keyturn.system.clock import Clock, boot_seconds, system_clock
@@ -36,10 +38,13 @@ from keyturn.system.unix_peer import peer_uid
 class ServicePort(Protocol):
     """The part of the service that the agent uses. Called from several threads at once."""
 
-    def run_operation(self, op: str, args: Mapping[str, object], caller: CallerEnvironment | None) -> object:
+    def run_operation(
+        self, op: str, args: Mapping[str, object], caller: CallerEnvironment | None, steps: Steps = UNWATCHED
+    ) -> object:
         """Run `op` and return a JSON value without long-term secrets.
 
         :param caller: the environment in which AWS is reached; this process's own if it is None.
+        :param steps: what the client is shown while it waits, and how it stops the operation.
         """
 
     def credential_process(self, name: str, caller: CallerEnvironment | None) -> str:
@@ -89,6 +94,8 @@ class Limits:
     """Seconds in which a client must complete its request, and take the answer."""
     shutdown_seconds: float = 5.0
     """Seconds that running operations get when the agent stops."""
+    step_pause: float = 0.05
+    """Seconds between two step lines, and between two looks if the client stops an operation."""
     tick: float = 1.0
     """Seconds between two checks of the wall clock, which may jump."""
     periodic: float = 15.0
@@ -105,6 +112,47 @@ class _Caller:
     is_remote: bool = False
     """Accepted on the forwarded socket."""
     received: bytearray = field(default_factory=bytearray)
+
+
+class _StepLines:
+    """Sends the steps of one operation to its client, and notices when the client stops it."""
+
+    def __init__(self, sock: socket.socket, limits: Limits) -> None:
+        self._sock = sock
+        self._send_seconds = limits.request_seconds
+        self._pause = limits.step_pause
+        self._next_send = self._next_look = 0.0
+        self._is_stopped = False
+        self._lock = threading.Lock()  # the steps of one operation may come from several threads
+
+    def steps(self) -> Steps:
+        return Steps(self._send, self._look)
+
+    def _send(self, step: Step) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now < self._next_send and step.done < step.total:
+                return
+            self._next_send = now + self._pause
+            # A client that is gone, or takes no lines, gets no answer either.
+            with contextlib.suppress(OSError):
+                self._sock.settimeout(self._send_seconds)
+                self._sock.sendall(step_line(step))
+
+    def _look(self) -> bool:
+        """Return True if the client has closed its sending direction, or is gone."""
+        with self._lock:
+            now = time.monotonic()
+            if not self._is_stopped and now >= self._next_look:
+                self._next_look = now + self._pause
+                try:
+                    self._sock.settimeout(0)
+                    self._is_stopped = not self._sock.recv(1, socket.MSG_PEEK)
+                except BlockingIOError:
+                    self._is_stopped = False
+                except OSError:
+                    self._is_stopped = True
+            return self._is_stopped
 
 
 class AgentServer:
@@ -411,7 +459,7 @@ class AgentServer:
 
     def _run_operation(self, sock: socket.socket, request: Request, *, is_remote: bool) -> None:
         try:
-            answer = self._answer_to(request, is_remote=is_remote)
+            answer = self._answer_to(request, self._steps(sock, request), is_remote=is_remote)
             with self._condition:
                 self._generation += request.op == "run"
             self._answer(sock, answer)
@@ -421,7 +469,11 @@ class AgentServer:
                 self._remote_operations -= is_remote
                 self._condition.notify_all()
 
-    def _answer_to(self, request: Request, *, is_remote: bool) -> bytes:
+    def _steps(self, sock: socket.socket, request: Request) -> Steps:
+        """Return how an operation reports its steps to the client at `sock`."""
+        return _StepLines(sock, self._limits).steps() if request.has_steps else UNWATCHED
+
+    def _answer_to(self, request: Request, steps: Steps, *, is_remote: bool) -> bytes:
         try:
             try:
                 if is_remote:
@@ -431,7 +483,7 @@ class AgentServer:
                 if request.op == "credential-process":
                     return document_line(self._service.credential_process(request.profile, request.caller))
                 return result_line(
-                    self._service.run_operation(request.act, request.args or {}, request.caller)
+                    self._service.run_operation(request.act, request.args or {}, request.caller, steps)
                 )
             except KeyturnError as error:
                 return error_line(error)

@@ -14,6 +14,8 @@ ANSWER_LIMIT = 16 << 20
 #: A successful answer to `credential-process` is `RESULT_START`, the document, and `DOCUMENT_END`.
 RESULT_START = b'{"ok":true,"result":'
 DOCUMENT_END = b"}\n"
+#: A line that reports a step of a long operation is `STEP_START`, the step, and `DOCUMENT_END`.
+STEP_START = b'{"step":'
 
 #: Request line that checks for a running agent.
 STATUS_REQUEST = f'{{"v":{VERSION},"op":"status"}}\n'.encode("ascii")

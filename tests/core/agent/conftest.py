@@ -18,6 +18,7 @@ from keyturn.agent import shutdown
 from keyturn.agent.listener import acquire, place_of, prepare
 from keyturn.agent.server import AgentServer, Limits
 from keyturn.model.errors import NeedsMfa, NotFound
+from keyturn.model.steps import UNWATCHED, Steps
 from keyturn.system.caller_environment import CallerEnvironment
 from tests.core.agent.starter import Starter
 from tests.support.needs import skip_or_fail
@@ -75,15 +76,25 @@ class FakeService:
             raise self.errors["withdraw"]
         return ()
 
-    def run_operation(self, op: str, args: Mapping[str, object], caller: CallerEnvironment | None) -> object:
+    def run_operation(
+        self, op: str, args: Mapping[str, object], caller: CallerEnvironment | None, steps: Steps = UNWATCHED
+    ) -> object:
         self.calls.append((op, args))
         self.callers.append(caller)
         if op == "wait":
             self.blocked.release()
             self.gate.wait(30)
+        if op == "count":
+            return list(self._count(steps))
         if op in self.errors:
             raise self.errors[op]
         return self.results.get(op, {"did": op})
+
+    def _count(self, steps: Steps) -> Iterator[str]:
+        """Yield the numbers from 0 to 99, a step each, until it is stopped."""
+        for name in steps.each("counting", [str(number) for number in range(100)]):
+            self.gate.wait(0.02)
+            yield name
 
     def credential_process(self, name: str, caller: CallerEnvironment | None) -> str:
         self.callers.append(caller)

@@ -37,8 +37,10 @@ class FakeService:
     def withdraw_expired(self) -> object:
         return ()
 
-    def run_operation(self, op: str, args: Mapping[str, object], caller: CallerEnvironment | None) -> object:
-        del caller
+    def run_operation(
+        self, op: str, args: Mapping[str, object], caller: CallerEnvironment | None, steps: object = None
+    ) -> object:
+        del caller, steps
         if op == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         if op == "slow":

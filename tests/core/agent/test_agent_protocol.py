@@ -41,6 +41,7 @@ WIRE_NAMES: dict[type[KeyturnError], str] = {
     errors.VaultNewer: "VaultNewer",
     errors.VaultReadOnly: "VaultReadOnly",
     errors.NotWritable: "NotWritable",
+    errors.Stopped: "Stopped",
     errors.VaultExists: "VaultExists",
     errors.WrongPassphrase: "WrongPassphrase",
     errors.KeyringAbsent: "KeyringAbsent",

@@ -20,6 +20,7 @@ from keyturn.agent import rpc_client
 from keyturn.agent.listener import acquire
 from keyturn.agent.server import AgentServer
 from keyturn.model.secret import Secret
+from keyturn.model.steps import UNWATCHED, Steps
 from keyturn.system.caller_environment import CallerEnvironment
 from keyturn.vault import passphrase
 from keyturn.vault.vault import Vault
@@ -73,8 +74,10 @@ class _UnlockService:
     def __init__(self, opens: Callable[[], object]) -> None:
         self._unlock = opens
 
-    def run_operation(self, op: str, args: Mapping[str, object], caller: CallerEnvironment | None) -> object:
-        del op, args, caller
+    def run_operation(
+        self, op: str, args: Mapping[str, object], caller: CallerEnvironment | None, steps: Steps = UNWATCHED
+    ) -> object:
+        del op, args, caller, steps
         self._unlock()
         return True
 

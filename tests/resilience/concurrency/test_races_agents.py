@@ -20,6 +20,7 @@ from keyturn.agent import launcher, rpc_client, shutdown
 from keyturn.agent.listener import acquire
 from keyturn.agent.server import AgentServer
 from keyturn.model.errors import AgentUnavailable
+from keyturn.model.steps import UNWATCHED, Steps
 from keyturn.storage.paths import Paths, paths_for
 from keyturn.system.caller_environment import CallerEnvironment
 
@@ -46,8 +47,10 @@ class StubService:
     def withdraw_expired(self) -> object:
         return ()
 
-    def run_operation(self, op: str, args: Mapping[str, object], caller: CallerEnvironment | None) -> object:
-        del caller
+    def run_operation(
+        self, op: str, args: Mapping[str, object], caller: CallerEnvironment | None, steps: Steps = UNWATCHED
+    ) -> object:
+        del caller, steps
         return {"did": op, "args": dict(args)}
 
     def credential_process(self, name: str, caller: CallerEnvironment | None) -> str:
