@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -58,8 +59,9 @@ from keyturn.operations import (
     vault,
 )
 from keyturn.operations.context import Context
-from keyturn.operations.credentials import document_cache, forward, get_credentials, refresh
+from keyturn.operations.credentials import document_cache, forward, get_credentials, refresh, refresh_many
 from keyturn.operations.credentials.auto_renew import AutoRenewal
+from keyturn.operations.credentials.refresh_many import RefreshOutcome
 from keyturn.operations.operation import Operation
 from keyturn.operations.rotation import vault_keys
 from keyturn.operations.rotation.rotation_client import RotationClient
@@ -256,6 +258,44 @@ class CredentialService:
     def refresh(self, name: str, mfa_code: str | None = None) -> Refreshed:
         """See :func:`keyturn.operations.credentials.refresh.refresh`."""
         return self._run(refresh.refresh, name, mfa_code)
+
+    def refresh_many(self, names: Sequence[str]) -> tuple[RefreshOutcome, ...]:
+        """Refresh several profiles, eight at a time, without an MFA code. Return the outcome of each one that
+        was begun before the operation was stopped, in the order of `names`.
+
+        See :func:`keyturn.operations.credentials.refresh_many.refresh_many`.
+
+        :raises NeedsVault: or NeedsUnlock, VaultCorrupt: if no process can run it now.
+        """
+        inventory = self.context.read()
+        outcomes: dict[str, RefreshOutcome] = {}
+        own: list[str] = []
+        others: list[str] = []
+        for name in dict.fromkeys(names):
+            try:
+                refresh.require_refreshable(inventory.row(name))
+            except KeyturnError as error:
+                outcomes[name] = RefreshOutcome(name, error=error)
+                continue
+            is_own = inventory.caller_credential_source(name) or (
+                self._use_agent and inventory.has_own_process(name)
+            )
+            (own if is_own else others).append(name)
+        if others:
+            tables = self._run(refresh_many.refresh_many, others)
+            outcomes |= {table["profile"]: RefreshOutcome.from_json(table) for table in tables}
+        if own:
+            with ThreadPoolExecutor(refresh_many.CALLS_AT_ONCE) as pool:
+                for outcome in pool.map(self._refresh_here, self.context.steps.each("refreshing", own)):
+                    outcomes[outcome.profile] = outcome
+        return tuple(outcomes[name] for name in names if name in outcomes)
+
+    def _refresh_here(self, name: str) -> RefreshOutcome:
+        """Refresh a profile whose credentials belong to this process."""
+        try:
+            return RefreshOutcome(name, self.refresh(name))
+        except KeyturnError as error:
+            return RefreshOutcome(name, error=error)
 
     def credential_process(self, name: str, caller: CallerEnvironment | None = None) -> str:
         """See :func:`keyturn.operations.credentials.refresh.document`.

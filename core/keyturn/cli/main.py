@@ -21,7 +21,7 @@ with its own profiles, keys and vault, which are deleted at the end.
 
 \b
 Exit codes: 0 success, 1 failure, 2 usage, 3 not found,
-4 needs interaction, 5 refused to protect data.
+4 needs interaction, 5 refused to protect data, 130 stopped with Ctrl+C.
 """
 
 

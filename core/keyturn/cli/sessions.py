@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from keyturn.cli.options import as_json, opens_vault, yes
 from keyturn.cli.output import emit, for_each, say, tell_if_slow, warn
+from keyturn.cli.progress import progress_bar
 from keyturn.cli.prompts import VaultUnlocker, ask_line, confirm, on_terminal
-from keyturn.model.errors import KeyturnError, UsageError
+from keyturn.model.errors import KeyturnError, NeedsMfa, Stopped, UsageError
 from keyturn.model.labels import undo_command
 from keyturn.model.profile import Delivery, Plan, Refreshed
 from keyturn.model.text import countdown, iso, masked_key_id
+from keyturn.operations.credentials.refresh_many import RefreshOutcome
+from keyturn.operations.release import confirmation
 from keyturn.profiles.status import why_not_adoptable
 from keyturn.service import CredentialService
 
@@ -56,12 +61,41 @@ def adopt(
     _print_plan(plan)
     if only_plan:
         return min(refused_count, 1)
-    confirm(f"Adopt {', '.join(plan.names)}", yes=yes)
-    for name in unlocker.run(lambda: service.adopt(plan)):
+    confirm(f"Adopt {_names(plan)}", yes=yes)
+
+    def run() -> tuple[str, ...]:
+        with progress_bar() as bar:
+            return service.watched(bar.steps).adopt(plan)
+
+    adopted = unlocker.run(run)
+    for name in adopted:
         say(f"adopted {name}")
     if plan.dependants:
         say(f"To undo all of it: {undo_command(plan)}", err=True)
-    return min(refused_count, 1)
+    return _say_rest("adopt", plan, adopted) or min(refused_count, 1)
+
+
+#: Most profiles that a question or a command names; more are counted.
+MAX_NAMES = 10
+
+
+def _names(plan: Plan) -> str:
+    """Return the profiles of a plan for a question."""
+    if len(plan.names) > MAX_NAMES:
+        return f"{len(plan.names)} profiles"
+    return ", ".join(plan.names)
+
+
+def _say_rest(verb: str, plan: Plan, done: Sequence[str]) -> int:
+    """Say what is left of a plan that was stopped. Return the exit code, 0 if nothing is left."""
+    rest = [name for name in plan.names if name not in set(done)]
+    if not rest:
+        return 0
+    command = shlex.join(["keyturn", verb, "--", *rest])
+    go_on = f"Run: {command}" if len(rest) <= MAX_NAMES else f"{len(rest)} are left, first {rest[0]}"
+    done_words = {"adopt": "adopted", "release": "released"}
+    warn(f"Stopped: {len(done)} of {len(plan.names)} profiles {done_words[verb]}. {go_on}")
+    return Stopped.exit_code
 
 
 def _all_adoptable(service: CredentialService) -> tuple[tuple[str, ...], int]:
@@ -124,7 +158,7 @@ def release(
     only_plan: bool,
     words: str | None,
     yes: bool,
-) -> None:
+) -> int:
     """Move settings and secrets of managed profiles back to where adopt found them.
 
     Plaintext secrets require the vault's passphrase, or a typed confirmation if the vault has only a keyring
@@ -136,7 +170,7 @@ def release(
         names = tuple(row.name for row in service.snapshot().profiles if row.managed)
         if not names:
             say("Nothing to release.")
-            return
+            return 0
     if not names:
         raise UsageError(
             "Missing profile", "release needs at least one", "Give managed profiles, or use --all"
@@ -144,8 +178,8 @@ def release(
     plan = unlocker.run(lambda: service.plan_release(names, with_dependents=with_dependents))
     _print_plan(plan)
     if only_plan:
-        return
-    confirm(f"Release {', '.join(plan.names)}", yes=yes)
+        return 0
+    confirm(f"Release {_names(plan)}", yes=yes)
     passphrase = recovery_key = None
     if plan.secrets and unlocker.recovery_key_fd is not None:
         recovery_key = unlocker.recovery_key()
@@ -155,11 +189,12 @@ def release(
         click.echo(
             "A secret leaves the vault in plaintext. To confirm, type the text in the brackets.", err=True
         )
-        words = ask_line(f"[release {' '.join(plan.names)}]")
-    with tell_if_slow("Opening the vault"):
-        released = service.release(plan, passphrase, words, recovery_key=recovery_key)
+        words = ask_line(f"[{confirmation(plan.names)}]")
+    with tell_if_slow("Opening the vault"), progress_bar() as bar:
+        released = service.watched(bar.steps).release(plan, passphrase, words, recovery_key=recovery_key)
     for name in released:
         say(f"released {name}")
+    return _say_rest("release", plan, released)
 
 
 @click.command()
@@ -181,33 +216,71 @@ def refresh(
             why = "AWS_PROFILE is not set" if current is None else "AWS_PROFILE is empty"
             raise UsageError("Missing profile", why, "Give a profile")
         names = (current,)
+    outcomes: dict[str, RefreshOutcome] = {}
+    begun = list(names)
+    if len(names) > 1:
+        outcomes = _refresh_together(unlocker, names)
+        begun = [name for name in names if name in outcomes]
     results: list[dict[str, Any]] = []
     codes = [mfa_code] if mfa_code else []
 
     def refresh_one(name: str) -> None:
-        code = codes[0] if codes else None
-        is_needed = code is not None and service.needs_code(name)
         try:
-            refreshed = unlocker.run_with_code(lambda code: service.refresh(name, code), code)
+            refreshed = _refreshed(unlocker, name, outcomes.get(name), codes)
         except KeyturnError as error:
             results.append(
                 {"profile": name, "ok": False, "error": error.line(), "exit_code": error.exit_code}
             )
             raise
-        finally:
-            # AWS accepts a code once: the next profile that needs one must prompt for another.
-            if is_needed:
-                codes.clear()
         results.append(_refreshed_table(refreshed))
         if not json_:
             _say_refreshed(refreshed, service.now())
 
-    code = for_each(names, refresh_one)
+    code = for_each(begun, refresh_one)
     if json_:
         emit({"results": results})
     elif not names:
         say("No session is due.")
+    if len(begun) < len(names):
+        warn(f"Stopped: {len(begun)} of {len(names)} profiles refreshed")
+        return Stopped.exit_code
     return code
+
+
+def _refresh_together(unlocker: VaultUnlocker, names: Sequence[str]) -> dict[str, RefreshOutcome]:
+    """Refresh several profiles at the same time, as far as they need no MFA code. Return the outcomes of
+    those that were begun, by profile.
+    """
+
+    def run() -> tuple[RefreshOutcome, ...]:
+        with progress_bar() as bar:
+            return unlocker.service.watched(bar.steps).refresh_many(names)
+
+    return {outcome.profile: outcome for outcome in unlocker.run(run)}
+
+
+def _refreshed(
+    unlocker: VaultUnlocker, name: str, outcome: RefreshOutcome | None, codes: list[str]
+) -> Refreshed:
+    """Return the new session of one profile, which may need an MFA code.
+
+    :param outcome: what became of it when several were refreshed together.
+    :param codes: the code that the user gave. AWS accepts it once, so it is removed when it is used.
+    :raises KeyturnError: if it could not be refreshed.
+    """
+    service = unlocker.service
+    if outcome is not None:
+        if outcome.refreshed is not None:
+            return outcome.refreshed
+        if outcome.error is not None and not isinstance(outcome.error, NeedsMfa):
+            raise outcome.error
+    code = codes[0] if codes else None
+    is_needed = code is not None and service.needs_code(name)
+    try:
+        return unlocker.run_with_code(lambda code: service.refresh(name, code), code)
+    finally:
+        if is_needed:
+            codes.clear()
 
 
 def _refreshed_table(refreshed: Refreshed) -> dict[str, Any]:

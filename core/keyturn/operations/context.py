@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -282,32 +282,32 @@ class Context:
         self.activity.add_all([ActivityEntry(now, name, event, result, ok=True) for name in profiles])
 
     def record_failure(self, profile: str, event: str, error: KeyturnError) -> None:
-        """Store a failure with the profile. Add it to the activity log unless it repeats the previous
-        failure. A failure at an endpoint that only the caller names is not stored, because the profile did
-        not fail.
+        """Store a failure with the profile, as :meth:`record_failures` does."""
+        self.record_failures(event, {profile: error})
+
+    def record_failures(self, event: str, errors: Mapping[str, KeyturnError]) -> None:
+        """Store failures with their profiles, and add them to the activity log unless they repeat the
+        previous ones. A failure at an endpoint that only the caller names is not stored, because the profile
+        did not fail.
         """
-        failure = Failure(self.clock(), redacted(error.line()), event)
-        if self.foreign_names:
-            self.activity.add(ActivityEntry(failure.at, profile, event, failure.line, ok=False))
-            return
-        previous = self.profile_state(profile).failure
-        self.update_index(lambda index: index.update(profile, failure=failure))
-        is_repeated = previous is not None and previous.line == failure.line
-        if not is_repeated and not self._is_last_activity(profile, event, failure.line):
-            self.activity.add(ActivityEntry(failure.at, profile, event, failure.line, ok=False))
-
-    def record_failure_of_all(self, profiles: Sequence[str], event: str, error: KeyturnError) -> None:
-        """Store one failure with several profiles, as :meth:`record_failure` does for one."""
-        failure = Failure(self.clock(), redacted(error.line()), event)
-
-        def edit(index: Index) -> None:
-            for name in profiles:
-                index.update(name, failure=failure)
-
+        now = self.clock()
+        failures = {name: Failure(now, redacted(error.line()), event) for name, error in errors.items()}
         if not self.foreign_names:
+            previous = self.index.load()
+
+            def edit(index: Index) -> None:
+                for name, failure in failures.items():
+                    index.update(name, failure=failure)
+
             self.update_index(edit)
+            failures = {
+                name: failure
+                for name, failure in failures.items()
+                if not _repeats(previous.of(name).failure, failure)
+                and not self._is_last_activity(name, event, failure.line)
+            }
         self.activity.add_all(
-            [ActivityEntry(failure.at, name, event, failure.line, ok=False) for name in profiles]
+            [ActivityEntry(now, name, event, failure.line, ok=False) for name, failure in failures.items()]
         )
 
     def _is_last_activity(self, profile: str, event: str, result: str) -> bool:
@@ -322,20 +322,13 @@ class Context:
     def log_failure(self, profile: str, event: str) -> Iterator[None]:
         """Record an error that the body raises, and raise it again.
 
-        Requests for interaction, unknown names and invalid arguments are raised but not recorded, because the
-        profile did not fail. A usage error during a refresh is recorded, because it comes from the profile's
-        settings.
+        See :func:`is_failure_of`.
         """
         try:
             yield
         except KeyturnError as error:
-            if isinstance(error, AwsError) and not error.what.endswith(f" {profile}"):
-                error.what = f"Could not {_EVENT_VERBS.get(event, event)} {profile}: {error.what}"
-            if isinstance(error, (NeedsInteraction, WrongMfaCode, NotFound)):
-                raise
-            if isinstance(error, UsageError) and event != "refresh":
-                raise
-            self.record_failure(profile, event, error)
+            if is_failure_of(profile, event, error):
+                self.record_failure(profile, event, error)
             raise
 
     def clear_failure(self, profile: str, event: str) -> None:
@@ -356,6 +349,23 @@ class Context:
         thread.start()
         if wait:
             thread.join(wait)
+
+
+def is_failure_of(profile: str, event: str, error: KeyturnError) -> bool:
+    """Return True if an error is recorded as a failure of a profile, and name the profile in its text.
+
+    Requests for interaction, unknown names and invalid arguments are not recorded, because the profile did
+    not fail. A usage error during a refresh is, because it comes from the profile's settings.
+    """
+    if isinstance(error, AwsError) and not error.what.endswith(f" {profile}"):
+        error.what = f"Could not {_EVENT_VERBS.get(event, event)} {profile}: {error.what}"
+    if isinstance(error, (NeedsInteraction, WrongMfaCode, NotFound)):
+        return False
+    return not isinstance(error, UsageError) or event == "refresh"
+
+
+def _repeats(previous: Failure | None, failure: Failure) -> bool:
+    return previous is not None and previous.line == failure.line
 
 
 def credentials_in(name: str, entry: object) -> Credentials:

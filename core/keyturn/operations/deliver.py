@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from keyturn.awsconfig import process_line
@@ -21,7 +21,7 @@ from keyturn.model.errors import (
     UsageError,
     WriteNotConfirmed,
 )
-from keyturn.model.profile import Delivery, VaultState
+from keyturn.model.profile import Credentials, Delivery, VaultState
 from keyturn.model.text import from_iso
 from keyturn.operations import write_check
 from keyturn.operations.adopt_edits import LINE_KEY
@@ -31,6 +31,7 @@ from keyturn.operations.credentials.session_cache import UndeliveredSession
 from keyturn.operations.operation import operation
 from keyturn.profiles.inventory import Inventory, own_section
 from keyturn.profiles.status import delivers_key, needs_process_line
+from keyturn.providers.base import FetchedSession
 from keyturn.storage import managed_profiles
 from keyturn.storage.index import DeliveryRecord, Index
 from keyturn.storage.managed_profiles import ManagedProfile
@@ -183,16 +184,83 @@ def write_session(context: Context, session: UndeliveredSession) -> None:
 
     :raises ChangeRefused: if the section holds foreign credentials, or `profiles.toml` cannot be read.
     """
-    name, inventory = session.name, session.inventory
-    inventory.require_definitions()
-    definition = inventory.definitions.get(name)
-    if definition is None or definition.delivery is not Delivery.CREDENTIALS_FILE:
+    sessions = {session.name: session.fetched}
+    if not write_sessions(context, session.inventory, sessions, session.edit_index):
         context.update_index(session.edit_index)
-        return
-    credentials = session.fetched.issued.credentials
+
+
+def write_sessions(
+    context: Context,
+    inventory: Inventory,
+    sessions: Mapping[str, FetchedSession],
+    edit_index: Callable[[Index], object] = lambda _: None,
+) -> tuple[str, ...]:
+    """Write the sessions of several profiles to the credentials file at once, as :func:`write_session` does
+    for one.
+
+    :param sessions: by profile.
+    :param edit_index: another edit of the index, made with the record of the deliveries.
+    :returns: the profiles that are delivered there. If there are none, nothing is written.
+    """
+    inventory.require_definitions()
+    document = inventory.shared.credentials
+    writes = [
+        _delivery_write(context, inventory, definition, fetched.issued.credentials)
+        for name, fetched in sessions.items()
+        if (definition := inventory.definitions.get(name)) is not None
+        and definition.delivery is Delivery.CREDENTIALS_FILE
+    ]
+    if not writes:
+        return ()
+
+    def record_deliveries(index: Index) -> None:
+        edit_index(index)
+        for write in writes:
+            index.update(write.name, delivered=write.record)
+
+    context.index.change(record_deliveries)
+
+    def put_sessions(editor: Editor) -> None:
+        for write in writes:
+            credentials_file.put_section(
+                editor, write.record.section, write.credentials, write.own_key_ids, write.region
+            )
+
+    # Until this edit is confirmed, both the old and the new key id stay recorded as keyturn's.
+    context.files.edit(
+        context.paths.aws_credentials,
+        lambda current: edit(current, put_sessions),
+        kind=FileKind.CREDENTIALS,
+        earlier=document,
+    )
+
+    def forget_old_key_ids(index: Index) -> None:
+        for write in writes:
+            key_ids = (write.credentials.access_key_id,)
+            index.update(write.name, delivered=replace(write.record, key_ids=key_ids))
+
+    context.update_index(forget_old_key_ids)
+    return tuple(write.name for write in writes)
+
+
+@dataclass(frozen=True, slots=True)
+class _DeliveryWrite:
+    """A session that is about to be written to the credentials file."""
+
+    name: str
+    credentials: Credentials
+    own_key_ids: Collection[str]
+    """Ids of the temporary keys that keyturn may have written to the section before."""
+    region: str | None
+    record: DeliveryRecord
+
+
+def _delivery_write(
+    context: Context, inventory: Inventory, definition: ManagedProfile, credentials: Credentials
+) -> _DeliveryWrite:
+    name, document = definition.name, inventory.shared.credentials
     section = definition.deliver_as or name
     previous = current_delivery(inventory, name)
-    document = inventory.shared.credentials
     own_key_ids = _ids_in_section(document, section, previous)
     created = (
         previous.created_section
@@ -204,23 +272,7 @@ def write_session(context: Context, session: UndeliveredSession) -> None:
         str(context.paths.aws_credentials), section, (credentials.access_key_id, *sorted(own_key_ids)),
         credentials.expires, created, region if created else None,
     )  # fmt: skip
-
-    def record_delivery(index: Index) -> None:
-        session.edit_index(index)
-        index.update(name, delivered=record)
-
-    context.index.change(record_delivery)
-
-    def change(document: Document) -> bytes:
-        return edit(
-            document,
-            lambda editor: credentials_file.put_section(editor, section, credentials, own_key_ids, region),
-        )
-
-    # Until this edit is confirmed, both the old and the new key id stay recorded as keyturn's.
-    context.files.edit(context.paths.aws_credentials, change, kind=FileKind.CREDENTIALS, earlier=document)
-    final = replace(record, key_ids=(credentials.access_key_id,))
-    context.update_index(lambda index: index.update(name, delivered=final))
+    return _DeliveryWrite(name, credentials, own_key_ids, region, record)
 
 
 def _region_to_write(context: Context, inventory: Inventory, name: str) -> str | None:

@@ -19,6 +19,8 @@ from keyturn.storage.managed_profiles import ManagedProfile
 REFRESH_EVERY = timedelta(hours=1)
 #: Longest time that an operation waits for metadata.
 WAIT_SECONDS = 4.0
+#: Most keys whose metadata is requested at once. IAM throttles, and the agent gets the others later.
+KEYS_AT_ONCE = 8
 
 
 def refresh_key_metadata(
@@ -28,7 +30,8 @@ def refresh_key_metadata(
     *,
     wait: float = WAIT_SECONDS,
 ) -> None:
-    """Update the index entries of the profiles' access keys, as far as IAM permits.
+    """Update the index entries of the profiles' access keys, of at most :data:`KEYS_AT_ONCE` of them, as far
+    as IAM permits.
 
     It runs in the background and waits for at most `wait` seconds. Failures are ignored, because the caller's
     operation has succeeded already. Nothing is asked at an endpoint that only the caller names.
@@ -46,21 +49,25 @@ def refresh_key_metadata(
         return
 
     def task() -> None:
-        for definition, session in due:
+        for definition, session in due[:KEYS_AT_ONCE]:
             _refresh_key(context, definition, inventory, session, now)
 
     context.run_in_background(task, wait)
 
 
 def refresh_due_key_metadata(context: Context, attempts: dict[str, datetime]) -> None:
-    """Update the index entries of all access keys in the vault whose metadata is older than `REFRESH_EVERY`.
+    """Update the index entries of access keys in the vault whose metadata is older than `REFRESH_EVERY`, of
+    at most :data:`KEYS_AT_ONCE` of them.
 
     :param attempts: time of the last attempt by key, kept by the caller, so that a denied request is not
         repeated at once.
     """
     now = context.clock()
     inventory = context.read()
+    asked = 0
     for definition in inventory.definitions.values():
+        if asked == KEYS_AT_ONCE:
+            return
         if definition.key is None or not _is_due(inventory.index.keys.get(definition.key), now):
             continue
         key = inventory.index.keys.get(definition.key)
@@ -68,6 +75,7 @@ def refresh_due_key_metadata(context: Context, attempts: dict[str, datetime]) ->
         if attempt in attempts and timedelta(0) <= now - attempts[attempt] < REFRESH_EVERY:
             continue
         attempts[attempt] = now
+        asked += 1
         _refresh_key(context, definition, inventory, None, now)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from keyturn.model.errors import RUN, KeyturnError, Remedy, UsageError
 from keyturn.operations import adopt, configure, deliver, key_delivery, release
 from keyturn.operations.context import Context
-from keyturn.operations.credentials import get_credentials, refresh
+from keyturn.operations.credentials import get_credentials, refresh, refresh_many
 from keyturn.operations.operation import Operation
 from keyturn.operations.rotation import advance, create_key, delete_key, key_status
 
@@ -17,6 +17,7 @@ OPERATIONS: Mapping[str, Operation[..., Any]] = {
     for item in (
         refresh.refresh,
         refresh.document,
+        refresh_many.refresh_many,
         get_credentials.get_credentials,
         deliver.deliver,
         deliver.stop,

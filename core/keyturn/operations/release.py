@@ -239,7 +239,7 @@ def release(
                     lambda definitions: managed_profiles.remove(definitions, removed.sections)
                 )
         except KeyturnError as error:
-            context.record_failure_of_all(tuple(removed.sections), "release", error)
+            context.record_failures("release", dict.fromkeys(removed.sections, error))
             raise
         _remove_from_vault(context, removed.sections)
     context.log_success_of_all(tuple(removed.sections), "release", "settings restored to the shared files")

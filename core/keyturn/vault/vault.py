@@ -273,6 +273,11 @@ class Vault:
             entry: dict[str, Any] | None = self._sessions(stored).get(name)
         return entry
 
+    def sessions(self) -> dict[str, dict[str, Any]]:
+        """Return all entries of `sessions.age`, by name. A damaged cache counts as empty."""
+        with self._identity_lock:
+            return dict(self._sessions(files.read_sessions(self.folder, self._require_identity())))
+
     def change_sessions(self, change: Change, *, must_save: bool = False) -> None:
         """Let `change` edit the entries of `sessions.age`; see :meth:`change_keys`.
 

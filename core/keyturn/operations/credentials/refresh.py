@@ -72,12 +72,22 @@ def _refresh(context: Context, inventory: Inventory, name: str, code: str | None
     context.require_open_for(row)
     started = time.monotonic()
     fetched = _fetch_and_deliver(context, inventory, name, code)
-    seconds = time.monotonic() - started
-    session = fetched.facts()
-    context.log_success(
-        name, "refresh", f"until {session.expires:%H:%M:%S} UTC" if session.expires else "done"
-    )
-    note, delivery = fetched.note, row.delivery
+    context.log_success(name, "refresh", success_words(fetched))
+    return refreshed(context, row, fetched, time.monotonic() - started)
+
+
+def success_words(fetched: FetchedSession) -> str:
+    """Return the result of a refresh for the activity log."""
+    expires = fetched.issued.credentials.expires
+    return f"until {expires:%H:%M:%S} UTC" if expires else "done"
+
+
+def refreshed(context: Context, row: Profile, fetched: FetchedSession, seconds: float) -> Refreshed:
+    """Return the result of a refresh for the front ends.
+
+    :param seconds: how long it took.
+    """
+    name, note, delivery = row.name, fetched.note, row.delivery
     if row.credential_source and delivery is not Delivery.CREDENTIALS_FILE:
         note = f"not cached: uses the caller's {row.credential_source} credentials"
     elif context.runs_own_process:
@@ -92,7 +102,7 @@ def _refresh(context: Context, inventory: Inventory, name: str, code: str | None
         note = "the vault's folder is read-only, so the session is kept in memory only"
     elif accepted_seconds := context.profile_state(name).accepted_seconds:
         note = note or f"AWS allows at most {span(timedelta(seconds=accepted_seconds))} for this role"
-    return Refreshed(profile=name, session=session, seconds=seconds, delivered=delivery, note=note)
+    return Refreshed(profile=name, session=fetched.facts(), seconds=seconds, delivered=delivery, note=note)
 
 
 def renew(context: Context, name: str) -> None:

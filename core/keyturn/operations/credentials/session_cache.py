@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from keyturn.aws.api import IssuedCredentials
@@ -63,7 +64,7 @@ def fetch_to_deliver(
     context.require_known_host(f"Could not refresh {name}", "its session is written to the credentials file")
     with ExitStack() as lock:
         store = VaultSessionStore(context, inventory, delivered=name, lock=lock)
-        fetched = Refresher(_sources(context, inventory), store, context.source_lock).fetch(
+        fetched = Refresher(sources(context, inventory), store, context.source_lock).fetch(
             name, code, only_if_due=only_if_due
         )
         if store.locked_inventory is None:
@@ -77,20 +78,22 @@ def refresher(context: Context, inventory: Inventory, *, has_commands: bool = Tr
 
     :param has_commands: False if no `mfa_command` may be run.
     """
-    sources = _sources(context, inventory, has_commands=has_commands)
+    found = sources(context, inventory, has_commands=has_commands)
     if context.runs_own_process:
-        return Refresher(sources, CallerSessionStore(context), context.source_lock)
+        return Refresher(found, CallerSessionStore(context), context.source_lock)
     if not context.foreign_names:
-        return Refresher(sources, VaultSessionStore(context, inventory), context.source_lock)
+        return Refresher(found, VaultSessionStore(context, inventory), context.source_lock)
     suffix = f"-{context.host_fingerprint[:16]}"
     return Refresher(
-        sources,
-        CallerSessionStore(context),
-        lambda lock, seconds: context.source_lock(lock + suffix, seconds),
+        found, CallerSessionStore(context), lambda lock, seconds: context.source_lock(lock + suffix, seconds)
     )
 
 
-def _sources(context: Context, inventory: Inventory, *, has_commands: bool = True) -> Sources:
+def sources(context: Context, inventory: Inventory, *, has_commands: bool = True) -> Sources:
+    """Return everything that providers read, as of one inventory.
+
+    :param has_commands: False if no `mfa_command` may be run.
+    """
     is_foreign = bool(context.foreign_names)
     codes = CommandMfaCodes(context, inventory.config, inventory.config_error, records_answers=not is_foreign)
     accepted = {
@@ -152,21 +155,14 @@ class VaultSessionStore:
     """Lists the session in the index, if that is left to the delivery."""
 
     def get(self, name: str) -> FetchedSession | None:
-        fetched = _decode(self.context.vault.session(name))
-        if fetched is None or _is_stopped(fetched.obtained, self.context.profile_state(name).stopped):
+        fetched = decode(self.context.vault.session(name))
+        if fetched is None or is_stopped(fetched.obtained, self.context.profile_state(name).stopped):
             return None
         return fetched
 
     def put(self, name: str, fetched: FetchedSession) -> None:
-        entry = _encode(fetched)
-
-        def edit_index(index: Index) -> None:
-            # Keep the time of a stop for a delivery that is still pending. A time in the future was
-            # recorded before the clock was set back.
-            stopped = index.of(name).stopped
-            stopped = None if _is_stopped(fetched.obtained, stopped) else stopped
-            index.update(name, session=fetched.facts(), failure=None, stopped=stopped)
-
+        entry = encode(fetched)
+        edit_index = partial(list_session, name=name, fetched=fetched)
         with ExitStack() as lock:
             lock.enter_context(self.context.state_lock())
             inventory = read_unchanged(self.context, self.inventory, name, fetched)
@@ -190,7 +186,7 @@ class CallerSessionStore:
     def get(self, name: str) -> FetchedSession | None:
         """See :meth:`keyturn.providers.base.SessionStore.get`."""
         fetched = self.context.caller_sessions.get(self.context.host_fingerprint, name)
-        if fetched is None or _is_stopped(fetched.obtained, self.context.profile_state(name).stopped):
+        if fetched is None or is_stopped(fetched.obtained, self.context.profile_state(name).stopped):
             return None
         return fetched
 
@@ -199,7 +195,16 @@ class CallerSessionStore:
         self.context.caller_sessions.put(self.context.host_fingerprint, name, fetched)
 
 
-def _is_stopped(obtained: datetime, stopped: datetime | None) -> bool:
+def list_session(index: Index, name: str, fetched: FetchedSession) -> None:
+    """List a stored session in the index."""
+    # Keep the time of a stop for a delivery that is still pending. A time in the future was recorded before
+    # the clock was set back.
+    stopped = index.of(name).stopped
+    stopped = None if is_stopped(fetched.obtained, stopped) else stopped
+    index.update(name, session=fetched.facts(), failure=None, stopped=stopped)
+
+
+def is_stopped(obtained: datetime, stopped: datetime | None) -> bool:
     """Return True if a session was obtained before its profile was stopped."""
     return stopped is not None and obtained <= stopped
 
@@ -212,15 +217,28 @@ def read_unchanged(context: Context, before: Inventory, name: str, fetched: Fetc
     :raises FileChanged: if the profile or one of its sources has changed, or it was stopped.
     """
     current = context.read(before)
+    require_unchanged(before, current, name, fetched, refresher(context, current))
+    return current
+
+
+def require_unchanged(
+    before: Inventory, current: Inventory, name: str, fetched: FetchedSession, refresher: Refresher
+) -> None:
+    """Check that a profile is unchanged since its session was requested.
+
+    :param before: the inventory from before AWS was called.
+    :param current: the inventory as it was read under :meth:`Context.state_lock`.
+    :param refresher: of the current inventory.
+    :raises FileChanged: if the profile or one of its sources has changed, or it was stopped.
+    """
     old, new = before.definitions.get(name), current.definitions.get(name)
     if (old or new) and not (old and old.same_source(new)):
         raise _changed_meanwhile(name, "its definition changed during the request to AWS")
-    if new and refresher(context, current).fingerprint(name) != fetched.source_fingerprint:
+    if new and refresher.fingerprint(name) != fetched.source_fingerprint:
         raise _changed_meanwhile(name, "its source changed during the request to AWS")
     stopped = current.index.of(name).stopped
     if stopped is not None and stopped != before.index.of(name).stopped:
         raise _changed_meanwhile(name, "it was stopped during the request to AWS")
-    return current
 
 
 def _changed_meanwhile(name: str, why: str) -> FileChanged:
@@ -243,7 +261,7 @@ class VaultMfaSessionStore:
     def get(self, device: MfaDevice) -> FetchedSession | None:
         """See :meth:`keyturn.providers.base.MfaSessionStore.get`."""
         ref = _mfa_session_ref(self.context.index.load(), device)
-        fetched = _decode(self.context.vault.session(_mfa_name(device))) if ref else None
+        fetched = decode(self.context.vault.session(_mfa_name(device))) if ref else None
         if ref is None or fetched is None:
             return None
         if fetched.source_fingerprint != self.context.host_fingerprint:
@@ -379,7 +397,7 @@ def _store_mfa_session(
     for name in [name for name in sessions if name.startswith(MFA_PREFIX)]:
         if listed.get(name) != sessions[name].get("key_id"):
             del sessions[name]
-    sessions[_mfa_name(device)] = _encode(fetched)
+    sessions[_mfa_name(device)] = encode(fetched)
 
 
 def _list_mfa_session(index: Index, device: MfaDevice, new: MfaSessionRef, now: datetime) -> None:
@@ -391,7 +409,7 @@ def _list_mfa_session(index: Index, device: MfaDevice, new: MfaSessionRef, now: 
 # Entries of the vault
 
 
-def _encode(fetched: FetchedSession) -> dict[str, Any]:
+def encode(fetched: FetchedSession) -> dict[str, Any]:
     """Return the vault entry of a session. It holds plaintext secrets and must be encrypted at once."""
     credentials = fetched.issued.credentials
     token = credentials.session_token
@@ -407,8 +425,8 @@ def _encode(fetched: FetchedSession) -> dict[str, Any]:
     }
 
 
-def _decode(entry: dict[str, Any] | None) -> FetchedSession | None:
-    """Return the session of an entry of :func:`_encode`, or None if a part is missing."""
+def decode(entry: dict[str, Any] | None) -> FetchedSession | None:
+    """Return the session of an entry of :func:`encode`, or None if a part is missing."""
     if entry is None:
         return None
     try:
