@@ -20,7 +20,6 @@ from keyturn.agent.protocol import Agent
 from keyturn.aws.api import AwsFactory
 from keyturn.aws.botocore_providers import resolved_providers
 from keyturn.aws.client import BotoClientFactory
-from keyturn.awsconfig import misreadings
 from keyturn.awsconfig.parser import FileKind
 from keyturn.awsconfig.process_line import is_keyturn_process_line
 from keyturn.awsconfig.writer import SharedFiles, require_file
@@ -183,7 +182,7 @@ class CredentialService:
             generation=next(self._generations),
             profiles=inventory.rows(),
             problems=inventory.problems,
-            warnings=misreadings.find(inventory.shared),
+            warnings=inventory.warnings(),
             vault=state,
             agent=agent is not None,
             paused=agent is not None and agent.paused,

@@ -287,7 +287,7 @@ class MemoryService:
             for name in names
             if self._profile(name).plaintext_key
         )
-        process = f'credential_process = "/opt/keyturn/bin/keyturn" credential-process {names[0]}'
+        process = f"credential_process = /opt/keyturn/bin/keyturn credential-process {names[0]}"
         diff = (
             DiffLine("@", "~/.aws/credentials"),
             DiffLine(" ", f"[{names[0]}]"),

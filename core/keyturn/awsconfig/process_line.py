@@ -10,8 +10,9 @@ from keyturn.model.text import is_safe
 
 #: The command that the line calls.
 VERB = "credential-process"
-#: Words that need no quotes. `=` is not allowed at the start, because zsh expands it.
-_PLAIN = re.compile(r"[A-Za-z0-9_.@%/:+,][A-Za-z0-9_.@%/:+=,-]*")
+#: Words that need no quotes. `=` is not allowed at the start, because zsh expands it, nor are `,` and `-`,
+#: because older SDKs for Go drop the setting at a word like `,x` or `-5`.
+_PLAIN = re.compile(r"(?:[A-Za-z0-9_.@%/:+]|[^\x00-\x7f\s])(?:[A-Za-z0-9_.@%/:+=,-]|[^\x00-\x7f\s])*")
 #: Characters that a POSIX shell or shlex interprets inside double quotes, or that end the value in some SDK's
 #: parser.
 _UNQUOTABLE = frozenset("\"\\$`'\n\r#;")
@@ -28,13 +29,16 @@ def check_name(profile: str) -> None:
 def format_line(program: str, profile: str) -> str:
     """Return the `credential_process` value that calls `program` for `profile`.
 
-    botocore splits it like a POSIX shell without running one; Go, JavaScript and Java pass it to `sh -c`.
-    Therefore only double quotes are used, around text that none of them expands.
+    botocore splits it like a POSIX shell without running one; the other SDKs pass it to `sh -c`. Therefore
+    only double quotes are used, around text that neither expands. The value never begins with a quote: older
+    SDKs for Go take only what is inside the first pair of quotes then, and newer ones, like PHP, remove
+    quotes around the whole value. A path that needs quotes has them after its first character
+    (`/"opt/my tools/keyturn"`).
 
     :raises UsageError: if the name or the path cannot be written that way.
     """
     words = [program, VERB, *(["--"] if profile.startswith("-") else []), profile]
-    text = " ".join([f'"{_require_quotable(program)}"', *(_quote_word(word) for word in words[1:])])
+    text = " ".join([_quote_program(program), *(_quote_word(word) for word in words[1:])])
     if shlex.split(text) != words:
         raise UsageError(
             f"Invalid profile name {profile}", "the name cannot be used in a credential_process line", _RENAME
@@ -45,8 +49,26 @@ def format_line(program: str, profile: str) -> str:
 _RENAME = "Use a profile name of letters, digits and _ . @ -"
 
 
+def _quote_program(path: str) -> str:
+    if _is_plain(path):
+        return path
+    _require_quotable(path)
+    # In older SDKs for Go a word must not begin with a quote, so a blank cannot precede the closing one.
+    if not _is_plain(path[:1]) or path[-1:].isspace():
+        raise UsageError(
+            f"Invalid program path {path}",
+            "not every AWS client can read it in a credential_process line",
+            "Install keyturn in another folder",
+        )
+    return f'{path[0]}"{path[1:]}"'
+
+
 def _quote_word(word: str) -> str:
-    return word if _PLAIN.fullmatch(word) or word in (VERB, "--") else f'"{_require_quotable(word)}"'
+    return word if _is_plain(word) or word in (VERB, "--") else f'"{_require_quotable(word)}"'
+
+
+def _is_plain(word: str) -> bool:
+    return _PLAIN.fullmatch(word) is not None and is_safe(word)
 
 
 def _require_quotable(word: str) -> str:

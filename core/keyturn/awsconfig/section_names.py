@@ -134,7 +134,12 @@ def _second_word(header: str) -> str | None:
     return words[1] if len(words) == 2 else None
 
 
+def needs_quotes(name: str) -> bool:
+    """Return True if a header of the config file must have quotes around a profile's name."""
+    return not name or _QUOTING.search(name) is not None or re.search(r"\s", name) is not None
+
+
 def _quote(name: str) -> str:
-    if name and not _QUOTING.search(name) and not re.search(r"\s", name):
+    if not needs_quotes(name):
         return name
     return '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'

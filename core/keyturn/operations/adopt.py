@@ -112,6 +112,9 @@ def _plan_of(context: Context, inventory: Inventory, adoption: AdoptionPlan, *, 
     warnings = adopt_warnings.warnings(
         inventory, adoption.definitions, adoption.keys, session_none=session_none
     )
+    limits = adopt_warnings.client_limits(
+        adoption.definitions, inventory.process_line_file(), context.program()
+    )
     files = _written_files(inventory, adoption)
     group_writes = write_check.find_group_writes(context, "Could not adopt", files)
     return Plan(
@@ -123,7 +126,7 @@ def _plan_of(context: Context, inventory: Inventory, adoption: AdoptionPlan, *, 
             f"{name}: secret access key of {masked_key_id(key['key_id'])}"
             for name, key in adoption.keys.items()
         ),
-        warnings=(*write_check.warnings(group_writes, paths), *copies, *warnings),
+        warnings=(*write_check.warnings(group_writes, paths), *copies, *limits, *warnings),
         needs_vault=True,
         digest=inventory.digest(),
         session_none=session_none,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from keyturn.awsconfig import diff
+from keyturn.awsconfig import diff, process_line
+from keyturn.awsconfig.parser import FileKind
+from keyturn.awsconfig.sdk_limits import line_limit, name_limit
 from keyturn.model.profile import Kind
 from keyturn.profiles.inventory import Inventory
 from keyturn.providers.sts_limits import CHAINED_MAX
@@ -75,6 +77,21 @@ def warnings(
         for problem in inventory.shared.problems
     ]
     return tuple(messages)
+
+
+def client_limits(names: Iterable[str], kind: FileKind, program: str) -> list[str]:
+    """Return a warning for each profile that some SDK does not find by its name, and one if some SDK cannot
+    run `program`.
+
+    :param kind: the file that gets the `credential_process` lines.
+    """
+    messages = [
+        f"{name}: {limit}; to use it with them, rename it first"
+        for name in names
+        if (limit := name_limit(name, kind)) is not None
+    ]
+    limit = line_limit(process_line.format_line(program, "default"))
+    return [*messages, *([f"credential_process: {limit}"] if limit is not None else [])]
 
 
 def _session_limit(user: ManagedProfile) -> str:

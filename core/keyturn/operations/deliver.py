@@ -11,6 +11,7 @@ from datetime import datetime
 from keyturn.awsconfig import process_line
 from keyturn.awsconfig.document import Document, Editor, FileKind, edit, header_for, remove_items, set_items
 from keyturn.awsconfig.native_profiles import credential_items
+from keyturn.awsconfig.sdk_limits import line_limit, name_limit
 from keyturn.delivery import credentials_file
 from keyturn.model.errors import (
     THEN_RUN,
@@ -104,7 +105,7 @@ def deliver(context: Context, name: str, to: Delivery, as_name: str | None = Non
             with context.state_lock():
                 _change_delivery(context, context.read(inventory), old, new, None)
         context.log_success(name, "deliver", f"to {to}" + (f" as {as_name}" if as_name else ""))
-    return _delivery_message(name, new)
+    return _delivery_message(name, new) + _client_limits(context, inventory, new)
 
 
 def _change_delivery(
@@ -174,6 +175,17 @@ def _delivery_message(name: str, definition: ManagedProfile) -> str:
     if definition.delivery is Delivery.CREDENTIAL_PROCESS:
         return f"{name}: resolved by AWS clients through credential_process"
     return f"{name}: not delivered; keyturn refreshes it on demand"
+
+
+def _client_limits(context: Context, inventory: Inventory, definition: ManagedProfile) -> str:
+    """Return clauses about the SDKs that cannot use the profile's line, or an empty string."""
+    if not needs_process_line(definition):
+        return ""
+    limits = (
+        name_limit(definition.name, inventory.process_line_file()),
+        line_limit(process_line.format_line(context.program(), definition.name)),
+    )
+    return "".join(f"; {limit}" for limit in limits if limit is not None)
 
 
 def write_session(context: Context, session: UndeliveredSession) -> None:

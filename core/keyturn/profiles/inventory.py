@@ -16,9 +16,9 @@ from keyturn.awsconfig.loader import SharedConfig, read_files
 from keyturn.awsconfig.native_profiles import NativeProfiles
 from keyturn.awsconfig.writer import require_file
 from keyturn.model.errors import KeyturnError, NotFound, Remedy, UnparsableFile, UnsafeFile
-from keyturn.model.profile import Credentials, FileProblem, Kind, Profile
+from keyturn.model.profile import Credentials, FileProblem, FileWarning, Kind, Profile
 from keyturn.model.secret import Secret
-from keyturn.profiles import status
+from keyturn.profiles import line_warnings, status
 from keyturn.providers.registry import require_known_kinds
 from keyturn.storage import config, managed_profiles
 from keyturn.storage.config import Config
@@ -55,6 +55,12 @@ class Inventory:
     def rows(self) -> tuple[Profile, ...]:
         """Return all profiles, managed and native."""
         return status.rows(self._view())
+
+    def warnings(self) -> tuple[FileWarning, ...]:
+        """Return the lines of the shared files that AWS tools misread, then those of keyturn's own lines that
+        some SDK cannot use.
+        """
+        return (*misreadings.find(self.shared), *line_warnings.find(self.shared, self.definitions))
 
     def row(self, name: str) -> Profile:
         """Return one profile.

@@ -11,19 +11,22 @@ from keyturn.model.errors import UsageError
 
 #: Program, profile, the line.
 LINES = [
-    ("/opt/bin/keyturn", "ci", '"/opt/bin/keyturn" credential-process ci'),
-    ("/opt/my tools/keyturn", "ci", '"/opt/my tools/keyturn" credential-process ci'),
-    ("/k", "a b", '"/k" credential-process "a b"'),
-    ("/k", "-x", '"/k" credential-process -- "-x"'),
-    ("/k", "--", '"/k" credential-process -- --'),
-    ("/k", "=x", '"/k" credential-process "=x"'),
-    ("/k", "X b", '"/k" credential-process "X b"'),
-    ("/k", "a=b", '"/k" credential-process a=b'),
-    ("/k", "a-b_c.d@e%f/g:h+i,j", '"/k" credential-process a-b_c.d@e%f/g:h+i,j'),
-    ("/k", "credential-process", '"/k" credential-process credential-process'),
-    ("/k", "(x)*&|<>~", '"/k" credential-process "(x)*&|<>~"'),
-    ("/k", "ü", '"/k" credential-process "ü"'),
-    ("/k", "", '"/k" credential-process ""'),
+    ("/opt/bin/keyturn", "ci", "/opt/bin/keyturn credential-process ci"),
+    ("/opt/my tools/keyturn", "ci", '/"opt/my tools/keyturn" credential-process ci'),
+    ("/opt/my tools/keyturn", "a b", '/"opt/my tools/keyturn" credential-process "a b"'),
+    ("/home/jörg/keyturn", "ci", "/home/jörg/keyturn credential-process ci"),
+    ("/k", "a b", '/k credential-process "a b"'),
+    ("/k", "-x", '/k credential-process -- "-x"'),
+    ("/k", "--", "/k credential-process -- --"),
+    ("/k", "=x", '/k credential-process "=x"'),
+    ("/k", ",x", '/k credential-process ",x"'),
+    ("/k", "X b", '/k credential-process "X b"'),
+    ("/k", "a=b", "/k credential-process a=b"),
+    ("/k", "a-b_c.d@e%f/g:h+i,j", "/k credential-process a-b_c.d@e%f/g:h+i,j"),
+    ("/k", "credential-process", "/k credential-process credential-process"),
+    ("/k", "(x)*&|<>~", '/k credential-process "(x)*&|<>~"'),
+    ("/k", "ü", "/k credential-process ü"),
+    ("/k", "", '/k credential-process ""'),
 ]
 
 
@@ -47,11 +50,18 @@ def test_a_name_that_some_client_would_read_otherwise_is_refused(mark: str) -> N
             operation()
 
 
+@pytest.mark.parametrize("program", ["/opt/keyturn ", "(k)", " /opt/keyturn"])
+def test_a_program_that_some_client_would_not_find_is_refused(program: str) -> None:
+    with pytest.raises(UsageError, match="Install keyturn in another folder"):
+        format_line(program, "ci")
+
+
 #: Line, profile, True if the line is keyturn's for that profile.
 OURS = [
     ("keyturn credential-process ci", "ci", True),
     ('"/opt/my tools/keyturn" credential-process ci', "ci", True),
     ("/opt/bin/keyturn credential-process -- -x", "-x", True),
+    ('/"opt/my tools/keyturn" credential-process ci', "ci", True),
     ('/k/keyturn credential-process "a b"', "a b", True),
     ("/k/keyturn credential-process --some-option ci", "ci", True),
     ("/k/keyturn credential-process ci", "other", False),

@@ -55,7 +55,7 @@ def release_all(data: bytes, removed: RemovedSettings) -> bytes:
 def test_the_keys_leave_and_the_line_comes_and_comments_stay() -> None:
     after, _ = adopt_all(CREDENTIALS, [edit_of("ci", "ci")])
     assert after == (
-        b'# mine\n[ci]\ncredential_process = "/opt/keyturn/bin/keyturn" credential-process ci\n'
+        b"# mine\n[ci]\ncredential_process = /opt/keyturn/bin/keyturn credential-process ci\n"
         b"# the secret\n\n[other]\nregion = eu-west-1\n"
     )
 
@@ -193,7 +193,7 @@ def test_a_diff_names_the_file_and_masks_every_secret() -> None:
     text = "\n".join(f"{line.sign} {line.text}" for line in shown)
     assert "wJalr" not in text
     assert "- aws_secret_access_key = ***" in text
-    assert '+ credential_process = "/opt/keyturn/bin/keyturn" credential-process ci' in text
+    assert "+ credential_process = /opt/keyturn/bin/keyturn credential-process ci" in text
     assert text.startswith("@ ~/.aws/credentials")
 
 
@@ -257,7 +257,7 @@ def test_a_key_that_somebody_put_there_since_is_not_written_over() -> None:
         release_all(newer, removed)
 
 
-SECTION = '[ci]\ncredential_process = "/opt/keyturn/bin/keyturn" credential-process ci\n'
+SECTION = "[ci]\ncredential_process = /opt/keyturn/bin/keyturn credential-process ci\n"
 
 
 @pytest.mark.parametrize(
