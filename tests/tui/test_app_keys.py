@@ -351,6 +351,23 @@ async def test_help_is_the_registry_and_runs_what_is_chosen(
         assert isinstance(driver.app.screen, MainScreen)
 
 
+async def test_enter_in_the_filter_of_the_help_runs_nothing_that_only_a_description_names(
+    drive: Drive, service: MemoryService
+) -> None:
+    async with drive(service) as driver:
+        await driver.press("question_mark", "slash")
+        await driver.type("native")
+        assert "adopt a native profile" in driver.text
+        await driver.press("enter")
+        assert isinstance(driver.app.screen, HelpScreen)
+        await driver.press("slash")
+        for _ in "native":
+            await driver.press("backspace")
+        await driver.type("refresh due")
+        await driver.press("enter")
+        assert isinstance(driver.app.screen, MainScreen), "a name is run at once"
+
+
 async def test_help_lists_every_action(drive: Drive, service: MemoryService) -> None:
     async with drive(service) as driver:
         await driver.press("question_mark")

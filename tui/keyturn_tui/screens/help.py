@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -32,6 +33,17 @@ def filter_actions(text: str) -> tuple[Action, ...]:
             term in f"{action.key_label} {action.label} {action.help} {action.area}".lower() for term in terms
         )
     )
+
+
+def named_match(actions: Sequence[Action], text: str, row: Row | None) -> int | None:
+    """Return the index of the first action whose keys or label contain every word of `text`; None if the
+    words are found in descriptions only.
+
+    :param row: the selected row, which some labels depend on.
+    """
+    terms = text.lower().split()
+    names = (f"{action.key_label} {action.label} {label_of(action, row)}".lower() for action in actions)
+    return next((index for index, name in enumerate(names) if all(term in name for term in terms)), None)
 
 
 def glyph_legend(glyphs: Glyphs) -> list[Line]:
@@ -77,6 +89,8 @@ class HelpScreen(FramedScreen[str]):
         self._filtered: tuple[Action, ...] = ACTIONS
         self._cursor = 0
         self._top = 0
+        self._is_named = True
+        """False if the filter found its words in descriptions only."""
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box", classes="framed") as box:
@@ -90,13 +104,20 @@ class HelpScreen(FramedScreen[str]):
     def on_input_changed(self, message: Input.Changed) -> None:
         message.stop()
         self._filtered = filter_actions(message.value)
-        self._cursor = self._top = 0
+        named = named_match(self._filtered, message.value, self._row)
+        self._cursor, self._top, self._is_named = named or 0, 0, named is not None
         self.draw()
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
-        """Run the first match, or the selected one."""
+        """Run the action that has the words in its name. If they are in descriptions only, go to the list
+        first, because the first action found may not be the one that was meant.
+        """
         message.stop()
-        self.action_choose()
+        if self._is_named:
+            self.action_choose()
+        else:
+            self._is_named = True
+            self.set_focus(None)
 
     def action_cancel(self) -> None:
         """Leave the filter, or close the screen."""
