@@ -207,12 +207,20 @@ class CredentialService:
         state, _ = self._vault_state()
         return tuple(row.name for row in inventory.rows() if self._is_due(row, state))
 
+    def unused_profiles(self) -> tuple[str, ...]:
+        """Return the managed profiles that are not in use and whose session has expired, if it can be renewed
+        without interaction. Nothing renews them until somebody asks.
+        """
+        inventory, now = self.context.read(), self.clock()
+        state, _ = self._vault_state()
+        return tuple(
+            row.name
+            for row in inventory.rows()
+            if _can_renew(row) and not in_use(row, now) and state_of(row, state, now) is State.EXPIRED
+        )
+
     def _is_due(self, row: Profile, vault: VaultState) -> bool:
-        if not row.managed or row.needs_person or row.delivers_key or row.renew is not Renew.AUTO:
-            return False
-        if row.credential_source:
-            return False
-        if not in_use(row, self.clock()):
+        if not _can_renew(row) or not in_use(row, self.clock()):
             return False
         return state_of(row, vault, self.clock()) in (State.SOON, State.EXPIRED, State.NONE)
 
@@ -687,6 +695,13 @@ class CredentialService:
             if name in inventory.natives and not also_native and not _has_own_process_line(inventory, name):
                 return None
             raise
+
+
+def _can_renew(row: Profile) -> bool:
+    """Return True if a profile is to be renewed and that needs no interaction."""
+    if not row.managed or row.needs_person or row.delivers_key or row.credential_source:
+        return False
+    return row.renew is Renew.AUTO
 
 
 def _has_own_process_line(inventory: Inventory, name: str) -> bool:

@@ -250,13 +250,27 @@ class MemoryService:
     def due_profiles(self) -> tuple[str, ...]:
         return tuple(profile.name for profile in self._rows() if self._is_due(profile))
 
+    def unused_profiles(self) -> tuple[str, ...]:
+        return tuple(
+            profile.name
+            for profile in self._rows()
+            if self._can_renew(profile)
+            and not in_use(profile, self.now())
+            and state_of(profile, self.vault, self.now()) is State.EXPIRED
+        )
+
     def _is_due(self, profile: Profile) -> bool:
+        return (
+            self._can_renew(profile)
+            and in_use(profile, self.now())
+            and state_of(profile, self.vault, self.now()) in (State.SOON, State.EXPIRED, State.NONE)
+        )
+
+    def _can_renew(self, profile: Profile) -> bool:
         return (
             profile.managed
             and not (profile.needs_person or profile.delivers_key or profile.credential_source)
             and profile.renew is Renew.AUTO
-            and in_use(profile, self.now())
-            and state_of(profile, self.vault, self.now()) in (State.SOON, State.EXPIRED, State.NONE)
         )
 
     def stop(self, name: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
 from textual.command import CommandPalette
 
 from keyturn.model.errors import AwsRefused
-from keyturn.model.profile import FileProblem, Renew, VaultState
+from keyturn.model.profile import Delivery, FileProblem, Renew, Session, VaultState
 from keyturn_tui.actions import ACTIONS, BY_ID
 from keyturn_tui.screens.detail import DetailScreen
 from keyturn_tui.screens.help import HelpScreen
@@ -193,6 +194,46 @@ async def test_refresh_due_refreshes_what_is_in_use_and_due(drive: Drive, servic
         assert "3 refreshed." in driver.message
         await driver.press("a")
         assert "No profile in use is due for a refresh." in driver.message
+
+
+@BOTH
+async def test_refresh_due_offers_expired_profiles_that_are_not_in_use(
+    drive: Drive, service: MemoryService, size: tuple[int, int]
+) -> None:
+    expired = Session("ASIA", NOW - timedelta(hours=3), NOW - timedelta(hours=2))
+    for name in ("ci-deploy-mfa", "terraform", "acme-prod-readonly"):
+        service.edit(name, renew=Renew.OFF)
+    service.edit("terraform", renew=Renew.AUTO, session=expired, last_use=NOW - timedelta(hours=25))
+    async with drive(service, size) as driver:
+        await driver.press("a")
+        assert "Expired and not used in 24 h:" in driver.text
+        assert "terraform" in driver.text
+        await driver.press("enter")
+        await driver.press("escape")
+        assert service.refreshed == []
+        assert "No profile in use is due for a refresh." in driver.message
+        await driver.press("a", "y")
+        await driver.settle()
+        assert service.refreshed == ["terraform"]
+
+
+async def test_refresh_due_tells_of_expired_profiles_that_are_not_in_use(
+    drive: Drive, service: MemoryService
+) -> None:
+    expired = Session("ASIA", NOW - timedelta(hours=3), NOW - timedelta(hours=2))
+    service.edit("acme-prod-readonly", renew=Renew.OFF)
+    service.edit(
+        "ci-deploy-mfa",
+        mfa_serial=None,
+        needs_person=False,
+        session=expired,
+        last_use=None,
+        delivery=Delivery.CREDENTIAL_PROCESS,
+    )
+    async with drive(service) as driver:
+        await driver.press("a")
+        assert service.refreshed == ["terraform"]
+        assert "1 refreshed. 1 expired profile not in use: press a again." in driver.message
 
 
 async def test_escape_skips_the_rest_of_a_refresh_of_all(drive: Drive, service: MemoryService) -> None:

@@ -238,6 +238,7 @@ def test_sessions_in_use_that_need_nobody_are_due(opened: World) -> None:
     opened.service.refresh(MFA_KEY, opened.unused_code())
     opened.wait(timedelta(hours=13))
     assert opened.service.due_profiles() == (ROLE,), "nobody asked for the others"
+    assert opened.service.unused_profiles() == (KEY,), "the other one needs an MFA code"
     opened.service.refresh(ROLE)
     assert opened.service.due_profiles() == ()
 

@@ -123,7 +123,7 @@ ACTIONS: tuple[Action, ...] = (
         ("a",),
         "a",
         "Refresh due",
-        "refresh all profiles that are in use and due",
+        "refresh all due; asks about expired unused ones",
         Area.PROFILE,
         writes=True,
     ),

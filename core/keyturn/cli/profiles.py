@@ -22,6 +22,7 @@ from keyturn.model.profile import (
     Key,
     Profile,
     RotationState,
+    Snapshot,
     State,
     VaultState,
     state_of,
@@ -29,6 +30,7 @@ from keyturn.model.profile import (
 from keyturn.model.text import countdown, iso, safe
 from keyturn.profiles import settings
 from keyturn.profiles.filter import parse
+from keyturn.profiles.renewal_words import renewal_words
 from keyturn.profiles.status import row_table
 
 #: Most misread lines that `list` names one by one.
@@ -153,16 +155,16 @@ def show(*, profile: str, json_: bool) -> None:
             }
         )
         return
-    lines = _lines(row, snapshot.vault, now)
+    lines = _lines(row, snapshot, now)
     lines += [("Warning", f"{warning.path}:{warning.line}: {warning.reason}") for warning in warnings]
     for label, value in lines:
         if value:
             click.echo(f"{label:<12}{safe(value)}")
 
 
-def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, str | None]]:
+def _lines(row: Profile, snapshot: Snapshot, now: datetime) -> list[tuple[str, str | None]]:
     session, key = row.session, row.key
-    state = state_of(row, vault, now)
+    state = state_of(row, snapshot.vault, now)
     expires = iso(session.expires) if session else None
     time = f", {_left(row, now)} left, until {expires}" if expires else ""
     if state is State.EXPIRED:
@@ -188,7 +190,7 @@ def _lines(row: Profile, vault: VaultState, now: datetime) -> list[tuple[str, st
         ("Session", (session.key_id or None) if session else None),
         ("Identity", session.arn if session else None),
         ("Delivery", _delivery(row)),
-        ("Renewal", str(row.renew) if row.renew else None),
+        ("Renewal", renewal_words(row, snapshot, now)),
     ]
     if key is not None:
         location = "plaintext in the shared files" if row.plaintext_key else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from keyturn.model.labels import undo_command
 from keyturn.model.profile import Failure, Plan, Profile, Refreshed, Session, VaultState
 from keyturn.model.secret import Secret
 from keyturn.model.text import safe
+from keyturn.profiles.renewal_words import UNUSED
 from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.dialogs.base import EntryDialog
 from keyturn_tui.dialogs.confirm import ConfirmScreen, TypedConfirmScreen
@@ -81,15 +82,19 @@ class ProfileController:
     async def refresh_due(self) -> None:
         """Refresh all profiles that are in use and due: sources concurrently, profiles of one source in
         sequence. An answer is reused for the other profiles; if the user cancels a dialog, the profiles
-        that need it are skipped."""
+        that need it are skipped. If none is due, offer those that have expired and are not in use."""
+        service = self._state.service
         try:
-            names = await self._state.workers.run(self._state.service.due_profiles, Queue.AWS)
+            names = await self._state.workers.run(service.due_profiles, Queue.AWS)
+            unused = await self._state.workers.run(service.unused_profiles, Queue.AWS)
         except KeyturnError as error:
             self._ui.show_message(error.line(), "error")
             return
         if not names:
-            self._ui.show_message("No profile in use is due for a refresh.")
-            return
+            if not unused or not await self._ui.show_dialog(unused_dialog(self._state, unused)):
+                self._ui.show_message("No profile in use is due for a refresh.")
+                return
+            names, unused = unused, ()
         self._cancelled_topics.clear()
         self._may_start_next = True
         results: list[bool | None] = []
@@ -116,7 +121,9 @@ class ProfileController:
             f"{failed} failed" if failed else "",
             f"{skipped} skipped" if skipped else "",
         ]
-        self._ui.show_message(", ".join(part for part in parts if part) + ".", "error" if failed else "good")
+        more = f" {count_words(len(unused), 'expired profile')} not in use: press a again." if unused else ""
+        text = ", ".join(part for part in parts if part) + "." + more
+        self._ui.show_message(text, "error" if failed else "good")
 
     def cancel_remaining(self) -> bool:
         """Start no further profile of a running :meth:`refresh_due`. Return False if none is running."""
@@ -375,6 +382,23 @@ class ProfileController:
         self._cancelled_topics.clear()
         await self._run_reporting(what, run)
         await self._ui.reload()
+
+
+def unused_dialog(state: AppState, names: Sequence[str]) -> ConfirmScreen:
+    """Return the question if the expired profiles that are not in use are to be refreshed."""
+    question = [
+        f"No profile in use is due. Expired and {UNUSED}:",
+        "",
+        join_names(names),
+        "",
+        "They are not renewed automatically until a client asks for them.",
+    ]
+    return ConfirmScreen(state, "Refresh expired", question, "refresh them", keep_label="Leave them")
+
+
+def count_words(number: int, noun: str) -> str:
+    """Return for example `1 profile` or `3 profiles`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def is_recovery_key(entered: Secret) -> bool:

@@ -7,20 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from keyturn.model.labels import ROLE_WORDS, consent_command
-from keyturn.model.profile import (
-    Delivery,
-    FileProblem,
-    FileWarning,
-    Kind,
-    Profile,
-    Renew,
-    Session,
-    State,
-    due_at,
-    state_of,
-)
+from keyturn.model.profile import Delivery, FileProblem, FileWarning, Kind, Profile, Session, State, state_of
 from keyturn.model.text import countdown, masked_key_id, safe, span
 from keyturn.profiles.filter import Query
+from keyturn.profiles.renewal_words import renewal_summary, renewal_words
 from keyturn_tui.actions import why_not_manageable
 from keyturn_tui.rendering.profile_cells import (
     Line,
@@ -122,8 +112,9 @@ def _facts(
     yield from _key(profile, view, text)
     yield "Managed", _managed(profile, view, text)
     yield "Delivered", text(delivery_text(profile))
-    if profile.managed and not profile.delivers_key:
-        yield "Renewal", text(renewal_text(profile, view))
+    renewal = renewal_words(profile, view.snapshot, view.now)
+    if renewal is not None:
+        yield "Renewal", text(renewal)
     if profile.origin is not None:
         yield "Defined", text(f"{display_path(profile.origin.file)}:{profile.origin.line}")
     if profile.last_use is not None:
@@ -193,20 +184,6 @@ def delivery_text(profile: Profile) -> str:
     if profile.lacks_consent:
         return f"a session, {words}; to deliver the key, run: {consent_command(profile.name)}"
     return f"the long-term key, {words}" if profile.delivers_key else words
-
-
-def renewal_text(profile: Profile, view: View) -> str:
-    """Return when the session is renewed, and whether that needs the user."""
-    interaction = ", needs an MFA code" if profile.needs_person else ""
-    if profile.renew is Renew.OFF:
-        return "off"
-    if profile.renew is Renew.ON_DEMAND:
-        return f"on demand{interaction}"
-    session = profile.session
-    if session is not None and session.expires is not None and session.expires > view.now:
-        margin = session.expires - due_at(session.issued, session.expires)
-        return f"auto at {span(margin)} left{interaction}"
-    return f"auto while in use{interaction}"
 
 
 def _state(profile: Profile, view: View, room: int) -> list[Line]:
@@ -310,7 +287,8 @@ def profile_summary(profile: Profile, view: View) -> tuple[Line, Line]:
     if failure is not None:
         return first, ((f" {failure.at:%H:%M} {safe(failure.line)}", "error"),)
     if profile.managed:
-        words = f"delivered {safe(delivery_text(profile))}   renewal {renewal_text(profile, view)}"
+        renewal = renewal_summary(profile, view.snapshot, view.now)
+        words = f"delivered {safe(delivery_text(profile))}" + (f"   renewal {renewal}" if renewal else "")
     elif profile.plaintext_key:
         words = f"{view.glyphs.due} plaintext key in the file; m moves it to the vault"
     else:
