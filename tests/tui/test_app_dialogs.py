@@ -14,9 +14,9 @@ import pytest
 from textual import events
 from textual.message import Message
 
-from keyturn.model.profile import DiffLine, Plan, Renew, Session, VaultState
+from keyturn.model.profile import DiffLine, Plan, Profile, Renew, Session, Snapshot, VaultState
 from keyturn_tui.dialogs.create_vault import CreateVaultScreen, Step
-from keyturn_tui.dialogs.mfa import MfaScreen, seconds_to_next
+from keyturn_tui.dialogs.mfa import MfaScreen, count_served, seconds_to_next
 from keyturn_tui.dialogs.review_changes import ReviewScreen, review_lines
 from keyturn_tui.dialogs.unlock import UnlockScreen
 from keyturn_tui.screens.main import MainScreen
@@ -283,6 +283,47 @@ async def test_an_mfa_code_is_sent_on_the_sixth_digit(drive: Drive, size: tuple[
         assert on_main(driver)
         assert service.named("refresh")[-1] == ("ci-deploy-mfa", "111111")
         assert "refreshed ci-deploy-mfa" in driver.message
+
+
+@BOTH
+async def test_the_code_dialog_counts_only_profiles_that_will_not_be_asked(
+    drive: Drive, size: tuple[int, int]
+) -> None:
+    service = service_with(VaultState.OPEN)
+    serial, session = "arn:aws:iam::444455556666:mfa/jo", ("AKIA", "arn:aws:iam::444455556666:mfa/jo")
+    service.edit("ci-deploy-mfa", mfa_session=session)
+    service.edit("terraform", mfa_serial=serial)
+    service.edit("ci-audit", mfa_serial=serial, mfa_session=("AKIA2", serial))
+    async with drive(service, size) as driver:
+        await driver.go("ci-deploy-mfa")
+        await driver.press("i")
+        assert "Also for" not in driver.text, "the others have the device, but not the session"
+        assert "shared with" not in driver.text
+        await driver.press("escape")
+        service.edit("terraform", mfa_session=session)
+        await driver.app.reload()
+        await driver.press("i")
+        assert "1 other profile of this user" in driver.text
+
+
+@pytest.mark.parametrize(
+    ("vault", "served"), [(VaultState.OPEN, 1), (VaultState.LOCKED, 0), (VaultState.CLOSED, 0)]
+)
+def test_a_code_serves_others_only_while_the_vault_can_keep_the_session(
+    vault: VaultState, served: int
+) -> None:
+    rows = (
+        Profile("a", mfa_session=("K", "S")),
+        Profile("b", mfa_session=("K", "S")),
+        Profile("c", mfa_session=("K", "other")),
+        Profile("d"),
+        Profile("e"),
+    )
+    snapshot = Snapshot(1, rows, vault=vault)
+    assert count_served("a", snapshot) == served
+    assert count_served("d", snapshot) == 0
+    assert count_served("gone", snapshot) == 0
+    assert count_served("a", None) == 0
 
 
 async def test_i_asks_for_the_code_before_it_is_missed(drive: Drive) -> None:

@@ -210,6 +210,10 @@ class Profile:
     renew: Renew | None = None
     rotation: Rotation = field(default_factory=Rotation)
     mfa_serial: str | None = None
+    mfa_session: tuple[str, str] | None = None
+    """Access key id and serial of the MFA session that one code makes and that then serves the profile. One
+    code serves all profiles with the same value; None if the profile uses up a code of its own.
+    """
     chain: tuple[str, ...] = ()
     """Profiles between a role and its source, nearest first."""
     credential_source: str | None = None

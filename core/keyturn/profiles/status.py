@@ -25,7 +25,7 @@ from keyturn.model.profile import (
 from keyturn.model.text import iso
 from keyturn.providers.base import KnownState
 from keyturn.providers.registry import provider_of
-from keyturn.providers.sts_limits import MFA_SESSION_MIN_LEFT
+from keyturn.providers.sts_limits import CHAINED_MAX, MFA_SESSION_MIN_LEFT, ROLE_DEFAULT
 from keyturn.storage.index import DeliveryRecord, Index, ProfileState
 from keyturn.storage.managed_profiles import ManagedProfile, ManagedProfiles
 
@@ -99,7 +99,18 @@ def _native(native: Profile, view: View) -> Profile:
         last_use=state.last_use,
         failure=state.failure,
         needs_person=native.needs_person and _has_role_without_code(native, view),
+        mfa_session=_native_mfa_session(native, view),
     )
+
+
+def _native_mfa_session(native: Profile, view: View) -> tuple[str, str] | None:
+    settings = view.settings.get(native.name, {})
+    if native.kind is not Kind.ROLE:
+        return None
+    duration = _text(settings, "duration_seconds") or ""
+    seconds = int(duration) if duration.isascii() and duration.isdigit() else ROLE_DEFAULT
+    serial, key_id = _text(settings, "mfa_serial"), _key_id(_text(settings, "source_profile"), view)
+    return _role_mfa_session(serial, key_id, view.index.of(native.name).accepted_seconds or seconds)
 
 
 def _has_role_without_code(native: Profile, view: View) -> bool:
@@ -142,6 +153,7 @@ def _managed(definition: ManagedProfile, view: View) -> Profile:
             own_key, definition.rotation_days, view.now, pending_step=_pending_step(definition, view.index)
         ),
         mfa_serial=definition.mfa_serial,
+        mfa_session=_mfa_session(definition, view),
         chain=chain,
         credential_source=caller_credential_source(definition.name, view.natives, view.definitions),
         role_settings=role_settings(definition),
@@ -154,6 +166,25 @@ def _managed(definition: ManagedProfile, view: View) -> Profile:
         needs_person=_needs_person(definition, chain, view),
         origin=native.origin if native else None,
     )
+
+
+def _mfa_session(definition: ManagedProfile, view: View) -> tuple[str, str] | None:
+    """Return the MFA session that serves a managed profile; see :attr:`Profile.mfa_session`."""
+    serial = definition.mfa_serial
+    key_id = _key_id(definition.name if definition.key else definition.source_profile, view)
+    if definition.kind == Kind.IAM_KEY:
+        return (key_id, serial) if serial and key_id and not delivers_key(definition, view.index) else None
+    if definition.kind != Kind.ROLE:
+        return None
+    accepted = view.index.of(definition.name).accepted_seconds
+    return _role_mfa_session(serial, key_id, accepted or definition.duration_seconds or ROLE_DEFAULT)
+
+
+def _role_mfa_session(serial: str | None, key_id: str | None, seconds: int) -> tuple[str, str] | None:
+    """Return the MFA session by which a role is assumed; None if AssumeRole takes the code itself, as it does
+    for a source without a key, and for a longer session than AWS allows for role chaining.
+    """
+    return (key_id, serial) if serial and key_id and seconds <= CHAINED_MAX else None
 
 
 def _pending_step(definition: ManagedProfile, index: Index) -> str | None:

@@ -58,7 +58,8 @@ class SessionTokenProvider(CredentialProvider):
     def retrieve(self, request: SessionRequest) -> tuple[IssuedCredentials, str]:
         """See :meth:`keyturn.providers.base.CredentialProvider.retrieve`.
 
-        A stored MFA session of the user is returned if the request is on demand and has no code of its own.
+        A stored MFA session of the user is returned if the request has no code of its own, and either is on
+        demand, or the session outlives the profile's own because a code for a role of the user made it since.
         """
         name, serial = self.name, self.definition.mfa_serial
         key, clock, devices = self._key, self.sources.clock, self.sources.devices
@@ -74,10 +75,19 @@ class SessionTokenProvider(CredentialProvider):
         if serial is None:
             return call(None), ""
         device = MfaDevice(key, serial)
-        stored = devices.get(device) if request.is_on_demand and not request.code else None
+        stored = devices.get(device) if not request.code else None
+        if stored is not None and not (request.is_on_demand or self._outlives_own(stored)):
+            stored = None
         if stored is not None and session_state(stored.facts(), clock()) is State.FRESH:
             return stored.issued, ""
         requested_at = clock()
         issued = self.refresher.with_code(name, serial, request, call)
         devices.put(device, FetchedSession(issued, requested_at, clock(), ""))
         return issued, ""
+
+    def _outlives_own(self, stored: FetchedSession) -> bool:
+        """Return True if a stored MFA session expires after the session that the profile has now."""
+        own = self.refresher.cached(self.name)
+        own_expires = own.issued.credentials.expires if own is not None else None
+        expires = stored.issued.credentials.expires
+        return own is None or (own_expires is not None and expires is not None and expires > own_expires)

@@ -197,6 +197,7 @@ def test_a_managed_role_is_shown_by_definition_file_and_index() -> None:
         name="ops", managed=True, kind=Kind.ROLE, source="ci", account="111122223333", account_derived=False,
         role=ROLE, region="eu-west-1", key=None, session=SESSION, delivery=Delivery.CREDENTIALS_FILE,
         deliver_as="short", renew=Renew.OFF, rotation=Rotation(), mfa_serial=SERIAL, chain=("ci",),
+        mfa_session=(KEY_ID, SERIAL),
         credential_source=None, duration_seconds=3600, role_settings=(("external_id", "x1"),),
         delivers_key=False,
         plaintext_key=False, last_use=NOW - HOUR, problem=None, failure=Failure(NOW, "x"), needs_person=True,

@@ -98,6 +98,39 @@ def test_one_code_serves_every_role_and_the_user_for_hours(alice: Bench) -> None
     assert not [call for call in refused if call.action in ("AssumeRole", "GetSessionToken")]
 
 
+def test_a_code_serves_the_profiles_with_the_same_mfa_session(alice: Bench) -> None:
+    service = alice.service
+    service.set("long", {"duration_seconds": "4h"})
+    for first in ("ops", "acme-alice"):
+        for name in ("ops", "acme-alice"):
+            service.stop(name)
+        service.refresh(first, code(alice))
+        session = row(service, first).mfa_session
+        assert session is not None
+        served = {each.name for each in service.snapshot().profiles if each.mfa_session == session} - {first}
+        assert served == {"acme-alice", "prod-admin", "ops", "billing"} - {first}
+        for name in sorted(served):
+            service.refresh(name)
+        assert row(service, "long").mfa_session is None, "it may need a code for AssumeRole itself"
+
+
+def test_a_code_for_a_longer_role_session_serves_no_other_profile(alice: Bench) -> None:
+    alice.service.set("long", {"duration_seconds": "4h"})
+    alice.service.refresh("long", code(alice))
+    for name in ("acme-alice", "ops"):
+        with pytest.raises(NeedsMfa):
+            alice.service.refresh(name)
+
+
+def test_the_user_is_asked_for_a_newer_session_than_the_one_it_has(alice: Bench) -> None:
+    alice.service.refresh("acme-alice", code(alice))
+    with pytest.raises(NeedsMfa):
+        alice.service.refresh("acme-alice")
+    alice.service.refresh("ops", code(alice))
+    alice.service.refresh("acme-alice")
+    assert sts_calls(alice) == (2, 1), "the session of the second code serves the user, too"
+
+
 def test_the_users_own_code_serves_the_roles(alice: Bench) -> None:
     alice.service.refresh("acme-alice", code(alice))
     alice.service.refresh("ops")

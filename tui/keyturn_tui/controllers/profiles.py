@@ -30,7 +30,7 @@ from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.dialogs.base import EntryDialog
 from keyturn_tui.dialogs.confirm import ConfirmScreen, TypedConfirmScreen
 from keyturn_tui.dialogs.create_vault import CreateVaultScreen
-from keyturn_tui.dialogs.mfa import MfaScreen
+from keyturn_tui.dialogs.mfa import MfaScreen, count_served
 from keyturn_tui.dialogs.review_changes import ReviewScreen, dependents_choice, session_none_choice
 from keyturn_tui.dialogs.unlock import UnlockScreen
 from keyturn_tui.rendering.profile_cells import join_names
@@ -140,6 +140,9 @@ class ProfileController:
                 "Delivered credentials are removed and the session is deleted.",
                 "A new session needs an MFA code.",
             ]
+            others = count_served(name, self._state.snapshot)
+            if others:
+                question.append(f"{count_words(others, 'other profile')} of this user will need one, too.")
             if not await self._ui.show_dialog(ConfirmScreen(self._state, "End session", question, "end it")):
                 self._ui.show_message("Session kept.")
                 return

@@ -9,7 +9,7 @@ from typing import TypeVar
 from textual.app import ComposeResult
 
 from keyturn.model.errors import NeedsMfa, WrongMfaCode
-from keyturn.model.profile import Profile
+from keyturn.model.profile import Profile, Snapshot, VaultState
 from keyturn.model.text import span
 from keyturn_tui.dialogs.base import EntryDialog, fact_lines, field_row, key_line
 from keyturn_tui.messages import CodeComplete
@@ -77,10 +77,10 @@ class MfaScreen(EntryDialog[str, T]):
         profile = self.state.profile(name)
         pairs = [("Device", self._need.serial or (profile.mfa_serial if profile else "") or "unknown")]
         pairs.append(("For", self._purpose or self._purpose_text(profile)))
-        others = sum(p.mfa_serial == self._need.serial and p.name != name for p in self.state.profiles)
-        if others:
-            pairs.append(("Also for", f"{_others_text(others)} with this device"))
         snapshot = self.state.snapshot
+        others = 0 if self._purpose else count_served(name, snapshot)
+        if others:
+            pairs.append(("Also for", f"{others} other profile{'s' if others > 1 else ''} of this user"))
         if snapshot is not None and snapshot.sandbox:
             device = (self._need.serial or "").rpartition("/")[2] or "DEVICE"
             pairs.append(("Sandbox", f"{snapshot.sandbox}; python -m keyturn_sandbox totp {device}"))
@@ -135,16 +135,20 @@ class MfaScreen(EntryDialog[str, T]):
             return "a new session"
         from_key = not profile.chain and profile.kind == "iam-key"
         seconds = profile.duration_seconds or (12 * 3600 if from_key else 3600)
-        others = sum(
-            p.source == profile.name and p.name != profile.name and not p.mfa_serial
-            for p in self.state.profiles
-        )
-        shared_text = f", shared with {_others_text(others)}" if others else ""
-        return f"a {span(timedelta(seconds=seconds))} session{shared_text}"
+        return f"a {span(timedelta(seconds=seconds))} session"
 
 
-def _others_text(number: int) -> str:
-    return f"{number} other profile{'s' if number > 1 else ''}"
+def count_served(name: str, snapshot: Snapshot | None) -> int:
+    """Return how many other profiles a code for `name` serves, so that they will not ask for one.
+
+    The MFA session that it makes is kept in the open vault.
+    """
+    if snapshot is None or snapshot.vault is not VaultState.OPEN:
+        return 0
+    session = next((row.mfa_session for row in snapshot.profiles if row.name == name), None)
+    return sum(
+        row.mfa_session == session and row.name != name for row in snapshot.profiles if session is not None
+    )
 
 
 def _reused_code_status(now: datetime) -> tuple[str, str]:
