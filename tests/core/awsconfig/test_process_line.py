@@ -5,8 +5,16 @@ from __future__ import annotations
 import shlex
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from keyturn.awsconfig.process_line import check_name, format_line, is_keyturn_process_line
+from keyturn.awsconfig.process_line import (
+    VERB,
+    check_name,
+    format_line,
+    is_keyturn_process_line,
+    profile_of_line,
+)
 from keyturn.model.errors import UsageError
 
 #: Program, profile, the line.
@@ -81,3 +89,19 @@ def test_a_line_is_ours_if_it_calls_a_keyturn_of_any_path_for_the_profile(
     value: str, profile: str, ours: bool
 ) -> None:
     assert is_keyturn_process_line(value, profile) is ours
+
+
+@settings(max_examples=500)
+@given(
+    st.lists(
+        st.sampled_from(["/k/keyturn", VERB, "ci", "é", " ", "  ", "\t", "\u00a0", "--", "'", '"', "\\"])
+    )
+)
+def test_a_line_is_split_as_shlex_splits_it(parts: list[str]) -> None:
+    value = "".join(parts)
+    try:
+        words = shlex.split(value)
+    except ValueError:
+        words = []
+    is_ours = len(words) >= 3 and words[0].rpartition("/")[2] == "keyturn" and words[1] == VERB
+    assert profile_of_line(value) == (words[-1] if is_ours else None)
