@@ -32,6 +32,7 @@ class RequestSession(Session):
         super().__init__(profile=profile)
         self._caller = caller
         self._ca_bundle: CaBundle | None = None
+        self._shared_config: dict[str, Any] | None = None
         if caller is not None:
             self._use_variables(caller.variables)
 
@@ -42,6 +43,15 @@ class RequestSession(Session):
             if variable in NAMES:
                 chain = chains.create_config_chain(name, variable, key, default, convert)
                 store.set_config_provider(name, chain)
+
+    def use_config(self, config: dict[str, Any]) -> None:
+        """Use the :attr:`full_config` of another session. Nobody changes it."""
+        self._shared_config = config
+
+    @property
+    def full_config(self) -> dict[str, Any]:
+        """See :attr:`botocore.session.Session.full_config`."""
+        return super().full_config if self._shared_config is None else self._shared_config
 
     def ca_bundle_file(self) -> str | None:
         """Return the CA bundle that the environment or the shared config file names, in botocore's order."""
