@@ -71,7 +71,10 @@ def _resolved_provider(
     try:
         settings = session.get_scoped_config()
         if "role_arn" in settings and "web_identity_token_file" not in settings:
-            return AssumeRoleProvider.METHOD, ""  # the first of botocore's chain that takes a profile
+            return (
+                AssumeRoleProvider.METHOD,
+                "",
+            )  # not loaded, because it would run the process of its source profile
         for provider in builder.providers(profile, disable_env_vars=True):
             if provider.METHOD == SharedCredentialProvider.METHOD:
                 file = session.get_config_variable("credentials_file")
@@ -120,8 +123,8 @@ def from_credential_source(session: Session, profile: str, source: str, seconds:
 
 
 def from_profile(session: Session, profile: str, seconds: float) -> Credentials:
-    """Return the credentials that botocore resolves for `profile`. This runs its process, reads its
-    sign-in or assumes its role.
+    """Return the credentials that botocore resolves for `profile`. This reads its sign-in or assumes its
+    role.
 
     :raises NeedsLogin: if the sign-in has expired.
     :raises ProfileBroken: if botocore rejects the definition.
@@ -137,7 +140,7 @@ def from_profile(session: Session, profile: str, seconds: float) -> Credentials:
     except (boto.BotoCoreError, boto.ClientError, OSError, ValueError, TypeError, RuntimeError) as error:
         raise native_error(what, error, profile) from None
     except (AttributeError, LookupError, OverflowError):
-        why = "its credential_process or file returned invalid credentials"
+        why = "its files hold invalid credentials"
         raise ProfileBroken(what, why, "Correct the profile's definition") from None
     if credentials is None:
         raise ProfileBroken(what, "no credentials found in the AWS provider chain", Remedy("show", profile))

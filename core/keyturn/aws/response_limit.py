@@ -10,33 +10,31 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
-import selectors
-import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.client import HTTPResponse
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from keyturn.aws.errors import MalformedResponse, ResponseTooLong
+from keyturn.system import foreign_program
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from botocore.session import Session
 
-#: Longest body of a response, and longest output of a `credential_process`. The answers of STS and IAM have a
-#: few KiB.
+#: Longest body of a response. The answers of STS and IAM have a few KiB.
 MAX_BYTES = 1024 * 1024
 #: Longest response with its headers and framing.
 _MAX_MESSAGE = MAX_BYTES + 64 * 1024
 #: Longest time for one response, beyond the time limit of every operation. A read timeout starts anew with
 #: each byte.
 MAX_SECONDS = 60.0
+#: Longest output of a `credential_process`. The AWS SDK for Java reads 64,000 bytes.
+MAX_PROCESS_BYTES = 64 * 1024
 #: AWS accepts a web identity token of 20,000 characters.
 MAX_TOKEN_BYTES = 64 * 1024
-_CHUNK = 64 * 1024
 
 
 class LimitedStream(io.RawIOBase):
@@ -125,36 +123,32 @@ def _check_body(**event: Any) -> None:
         raise MalformedResponse("the response is not a valid AWS response")
 
 
-class LimitedProcess(subprocess.Popen[bytes]):
-    """A `credential_process` that is killed if it prints too much."""
+class LimitedProcess:
+    """A `credential_process` that botocore runs for a source profile of its own accord. It has limits, and is
+    ended with its group when it reaches one.
+    """
 
-    def communicate(
-        self,
-        input: bytes | None = None,  # noqa: A002, ARG002  # the base class's own; botocore sends nothing
-        timeout: float | None = None,  # noqa: ARG002  # the time limit is that of the operation
-    ) -> tuple[bytes, bytes]:
+    def __init__(self, argv: Sequence[str], **_pipes: int) -> None:
+        self._argv = argv
+        self.returncode: int | None = None
+
+    def communicate(self) -> tuple[bytes, bytes]:
         """Return stdout and stderr.
 
-        :raises ValueError: if one of them is longer than `MAX_BYTES`.
+        :raises ValueError: if it reaches a limit.
+        :raises OSError: if it does not start.
         """
-        assert self.stdout is not None  # noqa: S101  # botocore requests both pipes
-        assert self.stderr is not None  # noqa: S101  # see above
-        output: dict[IO[bytes], bytearray] = {self.stdout: bytearray(), self.stderr: bytearray()}
-        with self.stdout, self.stderr, selectors.DefaultSelector() as selector:
-            for pipe, text in output.items():
-                selector.register(pipe, selectors.EVENT_READ, text)
-            while selector.get_map():
-                for key, _ in selector.select():
-                    chunk = os.read(key.fd, _CHUNK)
-                    key.data.extend(chunk)
-                    if not chunk:
-                        selector.unregister(key.fileobj)
-                    if len(key.data) > MAX_BYTES:
-                        self.kill()
-                        self.wait()
-                        raise ValueError("its credential_process printed more than 1 MiB")
-        self.wait()
-        return bytes(output[self.stdout]), bytes(output[self.stderr])
+        limits = foreign_program.Limits(MAX_SECONDS, MAX_PROCESS_BYTES)
+        try:
+            result = foreign_program.run(self._argv, limits, children=foreign_program.Children.KEEP)
+        except foreign_program.CannotStart as failure:
+            raise failure.error from None
+        if result.end is foreign_program.End.TOO_LATE:
+            raise ValueError(f"its credential_process took longer than {MAX_SECONDS:g} s")
+        if result.end is foreign_program.End.TOO_LONG:
+            raise ValueError(f"its credential_process printed more than {MAX_PROCESS_BYTES // 1024} KiB")
+        self.returncode = result.status
+        return result.stdout, result.stderr
 
 
 class LimitedTokenLoader:

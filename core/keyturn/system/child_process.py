@@ -1,6 +1,7 @@
 """Short-lived child processes of keyturn for work that may hang or use too much memory.
 
-The child gets its request on a socket after it has hardened itself, answers there and exits.
+The child gets its request on a socket after it has hardened itself, answers there and exits. It is ended with
+its group, because the libraries that it loads may start programs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from enum import Enum, auto
 
 from keyturn.model.text import wait_text
 from keyturn.system import secret_channel
+from keyturn.system.process_group import ProcessGroup
 
 #: The code and its arguments (the module to run and the import paths) hold no secret, because other processes
 #: can read them.
@@ -74,9 +76,8 @@ def run(
     import_paths = json.dumps([entry for entry in sys.path if entry.startswith("/")])
     deadline = time.monotonic() + seconds + _START_SECONDS
     parent_end, child_end = secret_channel.create()
-    is_late = False
     with parent_end, child_end:
-        process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own module
+        group = ProcessGroup(
             [sys.executable, "-I", "-c", _BOOTSTRAP, module, import_paths],
             stdin=child_end.fileno(),
             stdout=subprocess.DEVNULL,
@@ -85,21 +86,32 @@ def run(
             cwd="/",
         )
         child_end.close()
-        with process:
+        answer, status = b"", None
+        with group:
             try:
-                answer = _exchange(request, parent_end, process.pid, deadline, cancelled)
-                process.wait(_seconds_left(deadline))
-            except (TimeoutError, subprocess.TimeoutExpired):
-                is_late = True
-                process.kill()
-            except BaseException:
-                process.kill()
-                raise
-    if is_late:
+                answer = _exchange(request, parent_end, group.process.pid, deadline, cancelled)
+                status = _exit_status(group, deadline)
+            except TimeoutError:
+                group.end()
+    if status is None:
         raise ChildFailed(Cause.NO_ANSWER, _no_answer(seconds + _START_SECONDS))
-    if process.returncode != 0 or not answer:
-        raise _failure(process.returncode, seconds)
+    if status != 0 or not answer:
+        raise _failure(status, seconds)
     return answer
+
+
+def _exit_status(group: ProcessGroup, deadline: float) -> int:
+    """Wait until the child has exited, and return its status, negative for a signal.
+
+    :raises TimeoutError: if the deadline passes.
+    """
+    pause = 0.0005
+    while (status := group.status()) is None:
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
+    return status
 
 
 def _failure(status: int, seconds: float) -> ChildFailed:

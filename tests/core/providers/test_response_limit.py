@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,13 +11,13 @@ from typing import Any
 import pytest
 
 from keyturn.aws import response_limit
+from keyturn.aws.botocore_providers import resolved_provider
 from keyturn.aws.client import _credentials_in
 from keyturn.aws.errors import MalformedResponse, ResponseTooLong, UnacceptableResponse
 from keyturn.aws.response_limit import (
     MAX_BYTES,
     MAX_SECONDS,
     MAX_TOKEN_BYTES,
-    LimitedProcess,
     LimitedStream,
     LimitedTokenLoader,
     limit_responses,
@@ -90,27 +88,6 @@ def test_all_pools_of_botocore_are_limited_once() -> None:
     assert {each.response_class for each in classes} == {response_limit.LimitedResponse}
 
 
-def _process(code: str) -> LimitedProcess:
-    return LimitedProcess([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def test_a_process_prints_up_to_its_limit() -> None:
-    code = (
-        f"import sys; sys.stdout.write('o' * {MAX_BYTES}); sys.stderr.write('e' * {MAX_BYTES}); sys.exit(3)"
-    )
-    process = _process(code)
-    out, err = process.communicate()
-    assert (len(out), len(err), process.returncode) == (MAX_BYTES, MAX_BYTES, 3)
-
-
-@pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_process_that_prints_without_an_end_is_killed(stream: str) -> None:
-    process = _process(f"import sys\nwhile True: sys.{stream}.write('x' * 65536)")
-    with pytest.raises(ValueError, match="more than 1 MiB"):
-        process.communicate()
-    assert process.returncode is not None
-
-
 def test_a_token_file_has_a_limit(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("t" * MAX_TOKEN_BYTES)
@@ -133,8 +110,21 @@ def test_the_sources_of_a_role_are_limited_too(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     providers = create_credential_resolver(Session(profile="top")).providers
     role = next(provider for provider in providers if provider.METHOD == "assume-role")
-    with pytest.raises((ValueError, BotoCoreError), match="more than 1 MiB"):
+    with pytest.raises((ValueError, BotoCoreError), match="more than 64 KiB"):
         response_limit.limit_provider(role).load()
+
+
+def test_the_resolver_that_verifies_runs_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran, config = tmp_path / "ran", tmp_path / "config"
+    config.write_text(
+        "[profile top]\nrole_arn = arn:aws:iam::111122223333:role/x\nsource_profile = tool\n"
+        f"[profile tool]\ncredential_process = touch {ran}\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    assert resolved_provider("top") == ("assume-role", "")
+    assert resolved_provider("tool") == ("custom-process", f"touch {ran}")
+    assert not ran.exists()
 
 
 def _response(key_id: str, expires: datetime) -> dict[str, Any]:

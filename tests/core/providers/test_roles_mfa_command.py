@@ -105,10 +105,10 @@ def test_a_code_counts_although_a_child_stays_behind_and_the_child_is_ended(
         time.sleep(0.01)
 
 
-def test_a_child_that_never_stops_talking_ends_no_later(program: Callable[[str], str]) -> None:
+def test_a_command_that_never_stops_talking_ends(program: Callable[[str], str]) -> None:
     started = time.monotonic()
-    with pytest.raises(CommandFailed, match="it took longer than 1 s"):
-        run((program("while :; do echo x; done"),), ALICE, {"PATH": os.environ["PATH"]}, 1.0)
+    with pytest.raises(CommandFailed, match="it did not print six digits"):
+        run((program("while :; do echo x; done"),), ALICE, {"PATH": os.environ["PATH"]}, 60.0)
     assert time.monotonic() - started < 20
 
 
