@@ -3,7 +3,9 @@
 A request is an object with `v`, `op` and the fields of that op::
 
     {"v": 1, "op": "status"}                                   pid, version, build, open_since, open_until,
-                                                               generation, paused
+                                                               generation, paused, wait_seconds (that a
+                                                               running operation may still wait for a program
+                                                               of the user; 0 if none does)
     {"v": 1, "op": "pause"}                                    no auto-renewal until `resume`; the status
     {"v": 1, "op": "resume"}                                   auto-renewal again; the status
     {"v": 1, "op": "lock"}                                     answered, then the process exits

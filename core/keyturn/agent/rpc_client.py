@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 #: Seconds. The AWS SDK for Go kills a credential process after 60 s; keyturn reports the error before that.
 TIMEOUT = 50.0
 
+#: Most seconds that a status may add to a wait: the longest limits of two programs, one after the other, and
+#: of the calls to AWS.
+MAX_WAIT_SECONDS = 1500.0
+
 #: Seconds. An operation may take long, but the agent's event loop always answers at once. After this much
 #: silence the client sends a status request, and waits for it this long, because a stopped process never
 #: answers.
@@ -150,7 +154,9 @@ def read_line(
             chunk = connection.recv(65536)
         except TimeoutError:
             if path and remaining > HEARTBEAT_SECONDS:
-                _require_responsive(path, connection, is_remote=is_remote)
+                more = _require_responsive(path, connection, is_remote=is_remote)
+                # A program of the user may take longer than AWS, within a limit that the user has set.
+                deadline = max(deadline, time.monotonic() + more if more else deadline)
             continue
         if not chunk or len(reply) > wire.ANSWER_LIMIT:
             raise NoAgent
@@ -211,8 +217,9 @@ def _read_steps(
         if now >= deadline:
             raise TimeoutError
         if now >= next_check:
-            _require_responsive(path, connection, is_remote=False)
-            next_check = now + HEARTBEAT_SECONDS
+            wait_seconds = _require_responsive(path, connection, is_remote=False)
+            deadline = max(deadline, time.monotonic() + wait_seconds) if wait_seconds else deadline
+            next_check = time.monotonic() + HEARTBEAT_SECONDS
         connection.settimeout(STOP_POLL_SECONDS)
         try:
             chunk = connection.recv(65536)
@@ -223,16 +230,32 @@ def _read_steps(
         received += chunk
 
 
-def _require_responsive(path: str, connection: _socket.socket, *, is_remote: bool) -> None:
+def _require_responsive(path: str, connection: _socket.socket, *, is_remote: bool) -> float:
+    """Check that the agent answers. Return the seconds that it may still wait for a program of the user; 0 if
+    it waits for none.
+    """
     try:
-        ask(path, wire.STATUS_REQUEST, HEARTBEAT_SECONDS, is_remote=is_remote)
+        return _wait_seconds(ask(path, wire.STATUS_REQUEST, HEARTBEAT_SECONDS, is_remote=is_remote))
     except TimeoutError:
         if is_remote:
             raise AgentUnresponsive("it no longer answers, or the connection to its machine hangs") from None
         pid = peer_pid(connection)
         raise AgentUnresponsive(f"its process{f' {pid}' if pid else ''} is stopped or hangs") from None
     except NoAgent:
-        return  # shutting down; it may still answer on the first connection
+        return 0.0  # shutting down; it may still answer on the first connection
+
+
+def _wait_seconds(status: bytes) -> float:
+    """Return `wait_seconds` of a status, 0 if it has none: it is of an earlier version, or of another
+    machine.
+    """
+    import json
+
+    try:
+        seconds = json.loads(status)["result"]["wait_seconds"]
+    except (ValueError, LookupError, TypeError):
+        return 0.0
+    return min(float(seconds), MAX_WAIT_SECONDS) if type(seconds) is int else 0.0
 
 
 def _is_private_socket(path: str) -> bool:

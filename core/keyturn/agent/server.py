@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import select
 import selectors
 import socket
 import threading
@@ -32,6 +34,8 @@ from keyturn.model.steps import UNWATCHED, Step, Steps
 from keyturn.model.text import iso
 from keyturn.system.caller_environment import CallerEnvironment
 from keyturn.system.clock import Clock, boot_seconds, system_clock
+from keyturn.system.running_call import RunningCall, serving
+from keyturn.system.secret_channel import WaitCancelled
 from keyturn.system.unix_peer import peer_uid
 
 
@@ -203,6 +207,7 @@ class AgentServer:
         self._pool = ThreadPoolExecutor(self._limits.operations, "keyturn-act")
         self._condition = threading.Condition()
         self._operations = self._remote_operations = 0
+        self._calls: set[RunningCall] = set()
         self._generation = 0
         self._next_periodic = self._next_remote_accept = 0.0
         self._reads_forward_socket = False
@@ -333,7 +338,10 @@ class AgentServer:
 
     def _execute(self, task: Callable[[], object]) -> None:
         try:
-            task()
+            with serving(RunningCall(self._is_expired)):
+                task()
+        except WaitCancelled:
+            return
         except Exception as error:  # noqa: BLE001 - the boundary of a worker: reported, never shown
             self._report(error)
 
@@ -428,6 +436,7 @@ class AgentServer:
     def _status(self) -> dict[str, object]:
         with self._condition:
             generation = self._generation
+            wait_seconds = max((call.seconds_left() for call in self._calls), default=0.0)
         return {
             "pid": os.getpid(),
             "version": __version__,
@@ -436,6 +445,7 @@ class AgentServer:
             "open_until": iso(self._open_until()),
             "generation": generation,
             "paused": self._is_paused,
+            "wait_seconds": math.ceil(wait_seconds),
         }
 
     def _lock(self, sock: socket.socket) -> None:
@@ -458,13 +468,18 @@ class AgentServer:
             self._pool.submit(self._run_operation, sock, request, is_remote=is_remote)
 
     def _run_operation(self, sock: socket.socket, request: Request, *, is_remote: bool) -> None:
+        call = RunningCall(lambda: self._is_expired() or _has_hung_up(sock))
+        with self._condition:
+            self._calls.add(call)
         try:
-            answer = self._answer_to(request, self._steps(sock, request), is_remote=is_remote)
+            with serving(call):
+                answer = self._answer_to(request, self._steps(sock, request), is_remote=is_remote)
             with self._condition:
                 self._generation += request.op == "run"
             self._answer(sock, answer)
         finally:
             with self._condition:
+                self._calls.discard(call)
                 self._operations -= 1
                 self._remote_operations -= is_remote
                 self._condition.notify_all()
@@ -487,6 +502,8 @@ class AgentServer:
                 )
             except KeyturnError as error:
                 return error_line(error)
+            except WaitCancelled:
+                return error_line(AgentUnavailable("Agent is shutting down", "", Remedy("vault unlock")))
         except Exception as error:  # noqa: BLE001 - the boundary of a worker: reported, never shown
             self._report(error)
             return error_line(
@@ -512,3 +529,13 @@ class AgentServer:
             self._drop(caller)
         with self._condition:
             self._condition.wait_for(lambda: self._operations == 0, self._limits.shutdown_seconds)
+
+
+def _has_hung_up(sock: socket.socket) -> bool:
+    """Return True if the client has closed its connection, not just the half on which it sends."""
+    poll = select.poll()
+    try:
+        poll.register(sock, 0)
+    except ValueError:
+        return True
+    return bool(poll.poll(0))

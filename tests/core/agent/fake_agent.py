@@ -45,6 +45,11 @@ class FakeService:
             os.kill(os.getpid(), signal.SIGKILL)
         if op == "slow":
             time.sleep(float(str(args["seconds"])))
+        if op == "patient":
+            from keyturn.system import running_call
+
+            running_call.current().allow(60)
+            time.sleep(float(str(args["seconds"])))
         if op == "limits":
             umask = os.umask(0o077)
             return {

@@ -12,7 +12,7 @@ import pytest
 
 from keyturn.agent import rpc_client, shutdown
 from keyturn.agent.listener import acquire
-from keyturn.model.errors import AgentHangs
+from keyturn.model.errors import AgentHangs, AgentUnavailable
 from tests.core.agent.starter import Starter, wait_for_end
 
 
@@ -68,6 +68,31 @@ def test_nobody_takes_its_place_while_it_lives(starter: Starter, stopped_pid: in
 def test_an_operation_that_takes_its_time_is_waited_for(starter: Starter) -> None:
     starter.start()
     assert rpc_client.run(starter.socket, "slow", {"seconds": 2.0}, 110)["did"] == "slow"
+
+
+def test_an_operation_that_waits_for_a_program_is_waited_for_beyond_the_time_limit(starter: Starter) -> None:
+    starter.start()
+    with pytest.raises(AgentUnavailable, match="no answer within 1 s"):
+        rpc_client.run(starter.socket, "slow", {"seconds": 3.0}, 1.0)
+    assert rpc_client.run(starter.socket, "patient", {"seconds": 3.0}, 1.0)["did"] == "patient"
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds"),
+    [
+        (b'{"ok":true,"result":{"wait_seconds":90}}', 90),
+        (b'{"ok":true,"result":{"wait_seconds":0}}', 0),
+        (b'{"ok":true,"result":{"pid":1}}', 0),
+        (b'{"ok":true,"result":{"wait_seconds":1000000000}}', rpc_client.MAX_WAIT_SECONDS),
+        (b'{"ok":true,"result":{"wait_seconds":"90"}}', 0),
+        (b'{"ok":true,"result":{"wait_seconds":true}}', 0),
+        (b'{"ok":false,"error":{}}', 0),
+        (b"[]", 0),
+        (b"", 0),
+    ],
+)
+def test_a_status_adds_no_more_than_a_program_may_take(status: bytes, seconds: float) -> None:
+    assert rpc_client._wait_seconds(status) == seconds
 
 
 def test_what_wakes_up_in_time_answers(

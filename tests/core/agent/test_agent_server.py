@@ -67,6 +67,7 @@ def test_status_tells_who_it_is_and_since_when(serve: Serve) -> None:
         "open_until": "2026-11-24T00:00:00Z",
         "generation": 0,
         "paused": False,
+        "wait_seconds": 0,
     }
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -159,7 +160,7 @@ class _Batch:
                 if steps.is_stopped():
                     waiting.clear()
                 while waiting and len(running) < CALLS_AT_ONCE:
-                    running.add(pool.submit(call, waiting.pop()))
+                    running.add(pool.submit(copy_context().run, call, waiting.pop()))
                 done, running = wait(running, LOOK_EVERY, return_when=FIRST_COMPLETED)
                 for future in done:
                     future.result()
