@@ -146,8 +146,8 @@ class Aws(Protocol):
         """
 
     def native_credentials(self, profile: str) -> Credentials:
-        """Return the credentials of botocore's own provider chain for an explicit profile: SSO, process,
-        web identity, login.
+        """Return the credentials of botocore's own provider chain for an explicit profile: SSO, web
+        identity, login.
         """
 
 

@@ -35,6 +35,12 @@ class Deadline:
         self._extra += seconds
         self._longest = max(self._longest, (seconds, spent_on))
 
+    def exclude(self, seconds: float) -> None:
+        """Exclude time that a foreign program took, or that was spent waiting for one. It has a limit of its
+        own, so it does not count against the upper limit either.
+        """
+        self._started += seconds
+
     def elapsed(self) -> str:
         """Return the longest excluded time as text, `, after 21 s of waiting for a new MFA code`, or an
         empty string if none reached one second.

@@ -258,6 +258,7 @@ def set_(
     transitive_tags    keys of tags that pass along a role chain: team,stage
     policy             session policy: JSON or a file
     policy_arns        managed session policies, comma-separated
+    timeout            of a role: seconds for the credential_process of its source, 1 to 600; 60 by default
     rotation_days      90 by default; 0 for no policy
     rotate             ask, or auto: the agent rotates a key that is past its policy, and deletes none
     """

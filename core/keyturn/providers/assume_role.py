@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from keyturn.aws.api import Aws, IssuedCredentials, RoleRequest
 from keyturn.model.errors import THEN_RUN, AwsRefused, NeedsMfa, ProfileBroken, Remedy, WrongMfaCode
 from keyturn.model.profile import Credentials, Kind, State, session_state
 from keyturn.model.text import span
-from keyturn.providers import sts_limits
+from keyturn.providers import process, sts_limits
 from keyturn.providers.base import (
     CredentialProvider,
     FetchedSession,
@@ -229,13 +230,16 @@ def native_role_params(name: str, settings: Mapping[str, object]) -> AssumeRoleP
     )  # fmt: skip
 
 
+_SETTINGS = MappingProxyType({**sts_limits.ROLE_SETTINGS, "timeout": process.timeout})
+
+
 @dataclass(frozen=True)
 class AssumeRoleProvider(CredentialProvider):
     """Sessions of the role that a profile names, managed or native."""
 
     kind = Kind.ROLE
     plural = "roles"
-    settings = sts_limits.ROLE_SETTINGS
+    settings = _SETTINGS
 
     params: AssumeRoleParams
 

@@ -1,16 +1,20 @@
-"""Native profiles: sessions that botocore's own providers get from the shared files."""
+"""Native profiles: sessions from botocore's own providers, or from the profile's `credential_process`."""
 
 from __future__ import annotations
 
 import shlex
 import shutil
+import time
 from collections.abc import Mapping
 from typing import Self
 
 from keyturn.aws.api import IssuedCredentials
+from keyturn.aws.deadline import MAX_SECONDS
 from keyturn.model.errors import NotFound, ProfileBroken, Remedy
-from keyturn.model.profile import Kind
+from keyturn.model.profile import Credentials, Kind
+from keyturn.providers import process
 from keyturn.providers.base import CredentialProvider, RefresherPort, SessionRequest, Sources
+from keyturn.system import running_call
 from keyturn.system.caller_environment import require_known_host
 
 #: What botocore sends for a profile of a kind, where no signature protects it.
@@ -59,7 +63,19 @@ class NativeProvider(CredentialProvider):
                 self.sources.foreign_names,
                 f"{_UNSIGNED_SECRETS[native.kind]} would be sent there",
             )
+        if native.kind is Kind.PROCESS:
+            return IssuedCredentials(self._run_process(request)), ""
         return IssuedCredentials(self.refresher.aws(self.name, request).native_credentials(self.name)), ""
+
+    def _run_process(self, request: SessionRequest) -> Credentials:
+        """Return the credentials of the profile's own program, which has a time limit of its own."""
+        line = str(self.sources.settings(self.name).get("credential_process") or "")
+        definitions, started = self.sources.definitions, time.monotonic()
+        running_call.current().allow(process.seconds_for(definitions, request.path) + MAX_SECONDS)
+        try:
+            return process.credentials(line, request.path, definitions, self.sources.clock)
+        finally:
+            request.deadline.exclude(time.monotonic() - started)
 
 
 def _program(line: str) -> str | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from keyturn.aws.api import Aws
-from keyturn.aws.deadline import EXTENDED_SECONDS
+from keyturn.aws.deadline import EXTENDED_SECONDS, MAX_SECONDS
 from keyturn.model.chain import MAX_CHAIN, cycle_problem
 from keyturn.model.errors import (
     THEN_RUN,
@@ -30,7 +30,7 @@ from keyturn.model.errors import (
     WrongMfaCode,
 )
 from keyturn.model.profile import Credentials, State, session_state
-from keyturn.providers import registry
+from keyturn.providers import process, registry
 from keyturn.providers.base import (
     CredentialProvider,
     FetchedSession,
@@ -39,6 +39,7 @@ from keyturn.providers.base import (
     SessionStore,
     Sources,
 )
+from keyturn.system import running_call
 
 T = TypeVar("T")
 
@@ -73,12 +74,26 @@ class Refresher:
     @contextmanager
     def lock(self, name: str, request: SessionRequest) -> Iterator[None]:
         """Hold the lock of a source. The wait for it does not count against the time limit of the AWS
-        calls.
+        calls. It is longer by the limit of a program that another process may wait for under this lock.
         """
-        started = time.monotonic()
-        with self.source_lock(source_lock_name(name), request.deadline.left(EXTENDED_SECONDS)):
-            request.deadline.add_time(time.monotonic() - started, "waiting for another refresh")
+        started, patience = time.monotonic(), request.deadline.left(EXTENDED_SECONDS)
+        program_seconds = self._program_seconds(name, request)
+        if program_seconds:
+            running_call.current().allow(patience + 2 * program_seconds + MAX_SECONDS)
+        with self.source_lock(source_lock_name(name), patience + program_seconds):
+            waited = time.monotonic() - started
+            if program_seconds:
+                request.deadline.exclude(waited)
+            else:
+                request.deadline.add_time(waited, "waiting for another refresh")
             yield
+
+    def _program_seconds(self, name: str, request: SessionRequest) -> int:
+        """Return the time limit of the program that gives the credentials of a source; 0 if none does."""
+        definitions = self.sources.definitions
+        path = process.path_to_program(definitions, self.sources.natives, name)
+        before = tuple(each for each in request.path if each not in path)
+        return process.seconds_for(definitions, (*before, *path)) if path else 0
 
     def cached(self, name: str) -> FetchedSession | None:
         """Return the cached session of a profile, expired or not, if its fingerprint still matches."""

@@ -55,6 +55,8 @@ class ManagedProfile:
     tags: Mapping[str, str] = field(default_factory=dict, metadata=_OPTIONAL)
     """Session tags of AssumeRole."""
     duration_seconds: int | None = field(default=None, metadata=_OPTIONAL)
+    timeout: int | None = field(default=None, metadata=_OPTIONAL)
+    """Seconds that the `credential_process` of its source profile may take."""
     session_none: bool = field(default=False, metadata=stored("session", omit=True))
     """Stored as `session = "none"`."""
     renew: Renew = field(default=Renew.AUTO, metadata=_OPTIONAL)
@@ -94,7 +96,7 @@ _FIELDS = {
     if field.name not in ("name", "other_fields")
 }
 _INDEPENDENT_OF_SOURCE = (
-    "name", "duration_seconds", "renew", "rotation_days", "rotate", "delivery", "deliver_as"
+    "name", "duration_seconds", "timeout", "renew", "rotation_days", "rotate", "delivery", "deliver_as"
 )  # fmt: skip
 _KINDS: Mapping[str, str] = {kind: kind for kind in Kind}
 
@@ -152,6 +154,7 @@ def _managed_profile(name: str, entry: Mapping[str, Any]) -> ManagedProfile:
         name=name,
         kind=_KINDS.get(kind, kind),
         duration_seconds=int(entry["duration_seconds"]) if "duration_seconds" in entry else None,
+        timeout=int(entry["timeout"]) if "timeout" in entry else None,
         session_none=session_none,
         renew=Renew(entry.get("renew", Renew.AUTO)),
         rotation_days=int(entry.get("rotation_days", DEFAULT_ROTATION_DAYS)),

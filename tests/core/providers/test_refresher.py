@@ -498,7 +498,7 @@ def test_a_session_that_rests_on_whoever_asks_is_never_kept(home: Home) -> None:
 
 
 def test_a_session_of_no_known_end_is_not_kept(home: Home) -> None:
-    home.native("tool", Kind.PROCESS)
+    home.native("tool", Kind.SSO_ROLE)
     home.aws.native["tool"] = replace(home.aws.native["tool"], expires=None)
     assert home.refresh("tool").asked_aws
     assert home.sessions.kept == {}

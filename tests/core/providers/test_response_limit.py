@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from keyturn.aws import response_limit
-from keyturn.aws.botocore_providers import resolved_provider
+from keyturn.aws.botocore_providers import resolved_providers
 from keyturn.aws.client import _credentials_in
 from keyturn.aws.errors import MalformedResponse, ResponseTooLong, UnacceptableResponse
 from keyturn.aws.response_limit import (
@@ -122,8 +122,8 @@ def test_the_resolver_that_verifies_runs_no_program(tmp_path: Path, monkeypatch:
     )
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
-    assert resolved_provider("top") == ("assume-role", "")
-    assert resolved_provider("tool") == ("custom-process", f"touch {ran}")
+    assert next(iter(resolved_providers(["top"]))) == ("assume-role", "")
+    assert next(iter(resolved_providers(["tool"]))) == ("custom-process", f"touch {ran}")
     assert not ran.exists()
 
 

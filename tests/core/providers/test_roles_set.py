@@ -65,6 +65,9 @@ def changed(role: ManagedProfile, *words: str) -> ManagedProfile:
         ((f"policy={POLICY}",), "policy", POLICY),
         (("policy_arns=arn:aws:iam::aws:policy/ReadOnlyAccess",), "policy_arns",
          ("arn:aws:iam::aws:policy/ReadOnlyAccess",)),
+        (("timeout=1",), "timeout", 1),
+        (("timeout=600",), "timeout", 600),
+        (("timeout=",), "timeout", None),
         (("rotation_days=0",), "rotation_days", 0),
         (("rotation_days=",), "rotation_days", 90),
     ],
@@ -95,6 +98,11 @@ def test_a_setting_is_read_from_one_text(words: tuple[str, ...], setting: str, v
         (USER, ("tags=a=b",), "it is valid for roles only"),
         (USER, ("source_identity=jo",), "it is valid for roles only"),
         (USER, ("mfa_serial=arn:aws:iam::111122223333:u2f/user/jo/k",), "shows no codes"),
+        (USER, ("timeout=5",), "Could not set timeout of"),
+        *(
+            (ROLE, (f"timeout={text}",), f"Invalid value for timeout: {text}. Use seconds from 1 to 600")
+            for text in ("0", "601", "-1", "1.5", "soon", "٣", "9" * 30)
+        ),
         (USER, ("rotation_days=often",), "Invalid value for rotation_days: often"),
         (USER, ("rotation_days=٣",), "Invalid value for rotation_days"),
     ],
