@@ -51,10 +51,13 @@ from keyturn.model.profile import (
     state_of,
 )
 from keyturn.model.secret import Secret
+from keyturn.model.steps import UNWATCHED, Steps
 from keyturn.model.text import masked_key_id
+from keyturn.operations.credentials.refresh_many import RefreshOutcome
 from keyturn.profiles.status import why_not_adoptable
 from keyturn.storage.paths import Paths, paths_for
 from keyturn.system.secret_channel import WaitCancelled
+from keyturn_tui.workers import ServicePort
 from tests.tui.memory_rotation import MemoryRotation
 from tests.tui.sample_profiles import NOW
 
@@ -96,12 +99,14 @@ class MemoryService:
         self.calls: list[tuple[str, object]] = []
         self.fail_refresh: dict[str, KeyturnError] = {}
         self.changed_under_plan = 0
+        self.steps = UNWATCHED
         self.gate: threading.Event | None = None
         self.unlock_gate: threading.Event | None = None
         """An unlock waits for this event, as on a busy machine."""
         self._withdrawn: set[str] = set()
         self._sessions_made = 0
         self._files_version = 1
+        self._revisions: dict[str, int] = {}
         self._generation = 1
         self._shown = 0
         self._lock = threading.RLock()
@@ -141,6 +146,12 @@ class MemoryService:
             self._profiles[name] = replace(self._profiles[name], **fields)  # type: ignore[arg-type]  # a test names the field's own type
             self._generation += 1
             self._files_version += 1
+            self._revisions[name] = self._revisions.get(name, 0) + 1
+
+    def change_files(self) -> None:
+        """Change what is in the files beside the profiles, as another program would."""
+        self._generation += 1
+        self._files_version += 1
 
     def drop(self, name: str) -> None:
         """Remove a profile as another process would."""
@@ -247,6 +258,21 @@ class MemoryService:
             self._withdrawn.update(expired)
         return names
 
+    def watched(self, steps: Steps) -> ServicePort:
+        self.steps = steps
+        return self
+
+    def refresh_many(self, names: Sequence[str]) -> tuple[RefreshOutcome, ...]:
+        """One after the other, which is enough to see what the app makes of it."""
+        self._need_vault()
+        outcomes = []
+        for name in self.steps.each("refreshing", names):
+            try:
+                outcomes.append(RefreshOutcome(name, self.refresh(name)))
+            except KeyturnError as error:
+                outcomes.append(RefreshOutcome(name, error=error))
+        return tuple(outcomes)
+
     def due_profiles(self) -> tuple[str, ...]:
         return tuple(profile.name for profile in self._rows() if self._is_due(profile))
 
@@ -324,7 +350,7 @@ class MemoryService:
             secrets=secrets,
             warnings=(warning,),
             needs_vault=True,
-            digest=str(self._files_version),
+            digest=self._digest((*names, *also)),
             session_none=session_none,
         )
 
@@ -333,7 +359,7 @@ class MemoryService:
         self._need_vault()
         if self.changed_under_plan:
             self.changed_under_plan -= 1
-            self._files_version += 1
+            self.edit(plan.names[0])
         self._require_current(plan)
         for name in plan.names:
             self.edit(
@@ -368,7 +394,7 @@ class MemoryService:
         diff = (DiffLine("@", "~/.aws/config"), DiffLine("-", "credential_process = …"))
         return Plan(
             "release", (*names, *included), included, diff, secrets, (),
-            digest=str(self._files_version), remaining=() if with_dependents else dependents,
+            digest=self._digest((*names, *included)), remaining=() if with_dependents else dependents,
         )  # fmt: skip
 
     def release(
@@ -456,8 +482,13 @@ class MemoryService:
         if refusal is not None:
             raise KeyturnError(f"Could not adopt {profile.name}", refusal.why, refusal.hint)
 
+    def _digest(self, names: Sequence[str]) -> str:
+        """Return the state of all files, then that of the profiles themselves."""
+        return f"{self._files_version}/{[self._revisions.get(name, 0) for name in names]}"
+
     def _require_current(self, plan: Plan) -> None:
-        if plan.digest != str(self._files_version):
+        """A plan stays good while its own profiles are as they were."""
+        if plan.digest.partition("/")[2] != self._digest(plan.names).partition("/")[2]:
             raise FileChanged(plan.action, "the files changed meanwhile", "Look at the plan again.")
 
     def _need_vault(self) -> None:

@@ -64,7 +64,10 @@ class World(Protocol):
         """End the effect of :meth:`refuse` and :meth:`disconnect`."""
 
     def change_files(self) -> None:
-        """Change a shared file as another program does."""
+        """Change a shared file as another program does, beside the profiles of the tests."""
+
+    def change_plaintext_profile(self) -> None:
+        """Change a credential setting of the plaintext profile, as another program does."""
 
     def deliver_to_file(self, name: str) -> None:
         """Deliver a session to the credentials file."""
@@ -146,6 +149,11 @@ class RealWorld:
         path = self.service.paths.aws_config
         path.write_text(path.read_text("utf-8") + "\n[profile another]\nregion = eu-west-1\n", "utf-8")
 
+    def change_plaintext_profile(self) -> None:
+        path, header = self.service.paths.aws_credentials, f"[{PLAINTEXT}]\n"
+        text = path.read_text("utf-8")
+        path.write_text(text.replace(header, f"{header}duration_seconds = 3600\n"), "utf-8")
+
     def deliver_to_file(self, name: str) -> None:
         self.service.deliver(name, Delivery.CREDENTIALS_FILE)
 
@@ -212,6 +220,9 @@ class MemoryWorld:
         self.service.fail_refresh.clear()
 
     def change_files(self) -> None:
+        self.service.change_files()
+
+    def change_plaintext_profile(self) -> None:
         self.service.edit(PLAINTEXT, region="eu-west-1")
 
     def deliver_to_file(self, name: str) -> None:

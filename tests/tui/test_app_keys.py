@@ -243,7 +243,7 @@ async def test_escape_skips_the_rest_of_a_refresh_of_all(drive: Drive, service: 
     async with drive(service) as driver:
         await driver.pilot.press("a")
         await driver.pilot.pause()
-        assert "Refreshing 1 of 3… Esc skips the rest." in driver.message
+        assert "Refreshing [                    ] 0 of 3. Esc stops." in driver.message
         await driver.pilot.press("escape")
         await driver.pilot.pause()
         assert "Skipping the rest" in driver.message

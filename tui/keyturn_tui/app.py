@@ -26,7 +26,7 @@ from keyturn.system import log
 from keyturn_tui import theme
 from keyturn_tui.command_palette import Commands
 from keyturn_tui.controllers.profiles import ProfileController
-from keyturn_tui.messages import Answer
+from keyturn_tui.messages import Answer, StepReported
 from keyturn_tui.rendering.profile_rows import Catalog, catalog
 from keyturn_tui.rendering.rotation_steps import pending_rotation_line
 from keyturn_tui.screens.base import ActionScreen
@@ -116,6 +116,10 @@ class KeyturnApp(SafeCrashApp, inherit_bindings=False):
             self.keyboard.handle(event)
         else:
             await super().on_event(event)
+
+    def on_step_reported(self, message: StepReported) -> None:
+        """Show how far a command on many profiles has come."""
+        self.controller.show_step(message.step)
 
     def on_answer(self, message: Answer) -> None:
         """Resolve the coroutine that awaits a worker's result."""

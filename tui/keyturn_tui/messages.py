@@ -7,6 +7,8 @@ from typing import Any
 
 from textual.message import Message
 
+from keyturn.model.steps import Step
+
 
 @dataclass
 class Answer(Message, bubble=False):
@@ -15,6 +17,17 @@ class Answer(Message, bubble=False):
     ticket: int
     result: Any = None
     error: Exception | None = None
+
+
+@dataclass
+class StepReported(Message, bubble=False):
+    """How far a command on many profiles has come."""
+
+    step: Step
+
+    def can_replace(self, message: Message) -> bool:
+        """Return True for the same type, because only the latest step is shown."""
+        return isinstance(message, StepReported)
 
 
 @dataclass

@@ -16,14 +16,21 @@ from enum import Enum
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar, cast
 
+from textual.message import Message
+
 from keyturn.model.profile import Plan, Refreshed, Snapshot
 from keyturn.model.secret import Secret
+from keyturn.model.steps import Step, Steps
+from keyturn.operations.credentials.refresh_many import RefreshOutcome
 from keyturn.operations.rotation.delete_key import DeletionFacts, Obstacle
 from keyturn.operations.rotation.progress import Progress
 from keyturn.storage.paths import Paths
-from keyturn_tui.messages import Answer
+from keyturn_tui.messages import Answer, StepReported
 
 T = TypeVar("T")
+
+#: Seconds between two steps that are shown.
+STEP_SECONDS = 0.1
 
 
 class RotationPort(Protocol):
@@ -65,7 +72,9 @@ class ServicePort(Protocol):
     ) -> None: ...
     def lock(self) -> None: ...
     def pause(self, *, paused: bool) -> None: ...
+    def watched(self, steps: Steps) -> ServicePort: ...
     def refresh(self, name: str, mfa_code: str | None = None) -> Refreshed: ...
+    def refresh_many(self, names: Sequence[str]) -> tuple[RefreshOutcome, ...]: ...
     def due_profiles(self) -> tuple[str, ...]: ...
     def unused_profiles(self) -> tuple[str, ...]: ...
     def stop(self, name: str) -> str: ...
@@ -91,13 +100,44 @@ class Queue(Enum):
     """Commands that a dialog waits for; they are not queued behind slow refreshes."""
 
 
+class Watch:
+    """The steps of one command on many profiles: posted as messages, at most ten a second, until the user
+    stops the command.
+    """
+
+    def __init__(self, post: Callable[[Message], bool]) -> None:
+        self._post = post
+        self._stop = threading.Event()
+        self._next_post = 0.0
+
+    @property
+    def steps(self) -> Steps:
+        """What the command reports to, in its thread."""
+        return Steps(self._report, self._stop.is_set)
+
+    @property
+    def is_stopped(self) -> bool:
+        """True if the user has stopped the command."""
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Stop the command between two profiles."""
+        self._stop.set()
+
+    def _report(self, step: Step) -> None:
+        now = time.monotonic()
+        if now >= self._next_post:
+            self._next_post = now + STEP_SECONDS
+            self._post(StepReported(step))
+
+
 class WorkerPool:
     """Runs commands in daemon threads, which are started when needed.
 
-    :param post: posts an answer to the event loop from any thread; returns False if the app has ended.
+    :param post: posts a message to the event loop from any thread; returns False if the app has ended.
     """
 
-    def __init__(self, post: Callable[[Answer], bool]) -> None:
+    def __init__(self, post: Callable[[Message], bool]) -> None:
         self._post = post
         self._tickets = itertools.count(1)
         self._pending: dict[int, asyncio.Future[object]] = {}
@@ -134,6 +174,10 @@ class WorkerPool:
             self._pending.pop(ticket, None)
             if future.done() and not future.cancelled():
                 self._labels.pop(ticket, None)
+
+    def watch(self) -> Watch:
+        """Return the watch for a command on many profiles."""
+        return Watch(self._post)
 
     def resolve(self, answer: Answer) -> None:
         """Resume the coroutine that awaits an answer. Call on the event loop only."""

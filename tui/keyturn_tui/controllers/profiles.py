@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -24,7 +25,9 @@ from keyturn.model.errors import (
 from keyturn.model.labels import undo_command
 from keyturn.model.profile import Failure, Plan, Profile, Refreshed, Session, VaultState
 from keyturn.model.secret import Secret
+from keyturn.model.steps import Step
 from keyturn.model.text import safe
+from keyturn.operations.credentials.refresh_many import RefreshOutcome
 from keyturn.profiles.renewal_words import UNUSED
 from keyturn_tui.controllers.ui import Ui
 from keyturn_tui.dialogs.base import EntryDialog
@@ -34,8 +37,9 @@ from keyturn_tui.dialogs.mfa import MfaScreen, count_served
 from keyturn_tui.dialogs.review_changes import ReviewScreen, dependents_choice, session_none_choice
 from keyturn_tui.dialogs.unlock import UnlockScreen
 from keyturn_tui.rendering.profile_cells import join_names
+from keyturn_tui.rendering.progress import progress_text
 from keyturn_tui.state import AppState
-from keyturn_tui.workers import Queue
+from keyturn_tui.workers import Queue, Watch
 
 T = TypeVar("T")
 
@@ -60,8 +64,8 @@ class ProfileController:
         self._ui = ui
         self._dialog_lock = asyncio.Lock()
         self._cancelled_topics: set[str] = set()
-        self._may_start_next = False
-        """True while :meth:`refresh_due` runs, until the user cancels the rest of it."""
+        self._watch: Watch | None = None
+        """The watch of a running operation on many profiles."""
 
     async def refresh(self, name: str, need: NeedsMfa | None = None) -> None:
         """Refresh one profile.
@@ -80,9 +84,9 @@ class ProfileController:
         await self.refresh(name, need)
 
     async def refresh_due(self) -> None:
-        """Refresh all profiles that are in use and due: sources concurrently, profiles of one source in
-        sequence. An answer is reused for the other profiles; if the user cancels a dialog, the profiles
-        that need it are skipped. If none is due, offer those that have expired and are not in use."""
+        """Refresh all profiles that are in use and due, eight at a time. Those that need an MFA code follow,
+        one by one; if the user cancels a dialog, the profiles that need it are skipped. If none is due, offer
+        those that have expired and are not in use."""
         service = self._state.service
         try:
             names = await self._state.workers.run(service.due_profiles, Queue.AWS)
@@ -96,39 +100,72 @@ class ProfileController:
                 return
             names, unused = unused, ()
         self._cancelled_topics.clear()
-        self._may_start_next = True
-        results: list[bool | None] = []
-        by_source: dict[str, list[str]] = {}
-        for name in names:
-            profile = self._state.profile(name)
-            by_source.setdefault((profile.source if profile else None) or name, []).append(name)
-
-        async def refresh_source(source_names: list[str]) -> None:
-            for name in source_names:
-                if not self._may_start_next:
-                    return
-                self._ui.show_message(f"Refreshing {len(results) + 1} of {len(names)}… Esc skips the rest.")
-                results.append(
-                    await self._run_on_profile(name, f"refresh of {name}", partial(self._refresh, name))
-                )
-
-        await asyncio.gather(*(refresh_source(source_names) for source_names in by_source.values()))
-        self._may_start_next = False
-        refreshed, failed = results.count(True), results.count(False)
-        skipped = len(names) - refreshed - failed
+        counts = await self._refresh_all([name for name in names if name not in self._state.working])
+        skipped = len(names) - counts[True] - counts[False]
         parts = [
-            f"{refreshed} refreshed",
-            f"{failed} failed" if failed else "",
+            f"{counts[True]} refreshed",
+            f"{counts[False]} failed" if counts[False] else "",
             f"{skipped} skipped" if skipped else "",
         ]
         more = f" {count_words(len(unused), 'expired profile')} not in use: press a again." if unused else ""
         text = ", ".join(part for part in parts if part) + "." + more
-        self._ui.show_message(text, "error" if failed else "good")
+        self._ui.show_message(text, "error" if counts[False] else "good")
+
+    async def _refresh_all(self, names: Sequence[str]) -> Counter[bool]:
+        """Refresh several profiles at the same time, then those that need an MFA code one after the other.
+        Return how many succeeded and how many failed.
+        """
+        self._state.working |= set(names)
+        self._watch = watch = self._state.workers.watch()
+        self.show_step(Step("refreshing", 0, len(names)))
+        self._ui.redraw()
+        counts: Counter[bool] = Counter()
+        waiting: list[str] = []
+        try:
+            refresh = partial(self._state.service.watched(watch.steps).refresh_many, names)
+            what = f"refresh of {count_words(len(names), 'profile')}"
+            for outcome in await self._run_unlocked(refresh, Queue.AWS, what):
+                if isinstance(outcome.error, NeedsMfa):
+                    waiting.append(outcome.profile)
+                else:
+                    counts[self._note_outcome(outcome)] += 1
+        except Cancelled:
+            pass
+        except KeyturnError as error:
+            self._ui.show_message(error.line(), "error")
+        except Exception as error:  # noqa: BLE001  # boundary between a user's action and a bug
+            self._ui.report_bug("refresh of all", error)
+        finally:
+            self._state.working -= set(names)
+            self._watch = None
+        await self._ui.reload()
+        for name in waiting:
+            if watch.is_stopped:
+                break
+            done = await self._run_on_profile(name, f"refresh of {name}", partial(self._refresh, name))
+            if done is not None:
+                counts[done] += 1
+        return counts
+
+    def _note_outcome(self, outcome: RefreshOutcome) -> bool:
+        """Show a failure in its row. Return True if the refresh succeeded."""
+        if outcome.error is None:
+            self._state.failures.pop(outcome.profile, None)
+            return True
+        self._state.failures[outcome.profile] = Failure(self._state.now(), outcome.error.line())
+        return False
+
+    def show_step(self, step: Step) -> None:
+        """Show how far a running operation on many profiles has come."""
+        if self._watch is not None:
+            self._ui.show_message(progress_text(step, is_stopping=self._watch.is_stopped))
 
     def cancel_remaining(self) -> bool:
-        """Start no further profile of a running :meth:`refresh_due`. Return False if none is running."""
-        is_running, self._may_start_next = self._may_start_next, False
-        return is_running
+        """Stop a running operation on many profiles between two of them. Return False if none is running."""
+        if self._watch is None or self._watch.is_stopped:
+            return False
+        self._watch.stop()
+        return True
 
     async def stop(self, profile: Profile) -> None:
         """End a session. Asks first if getting it back needs an MFA code or sign-in."""
