@@ -21,7 +21,7 @@ class Answer(Message, bubble=False):
 
 @dataclass
 class StepReported(Message, bubble=False):
-    """How far a command on many profiles has come."""
+    """Progress of a command on many profiles."""
 
     step: Step
 

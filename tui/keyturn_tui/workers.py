@@ -112,7 +112,7 @@ class Watch:
 
     @property
     def steps(self) -> Steps:
-        """What the command reports to, in its thread."""
+        """The front end that the command reports to, in its thread."""
         return Steps(self._report, self._stop.is_set)
 
     @property

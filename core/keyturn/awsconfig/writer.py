@@ -279,7 +279,9 @@ class _WriteAttempt:
     def _read(self, target: Target, lock: LockedFile) -> Version:
         timing = self.files.timing
         known_sections = self.files.known_sections(self.path)
-        quiet_time = partial(_quiet_time, kind=self.kind, known_sections=known_sections)
+        quiet_time = partial(
+            _quiet_time, kind=self.kind, known_sections=known_sections, earlier=self.document
+        )
         version = read_stable(target, lock, quiet_time, timing, existed=bool(known_sections))
         now = timing.wall()
         if (
@@ -418,14 +420,18 @@ class _WriteAttempt:
         return self.document
 
 
-def _quiet_time(data: bytes, *, kind: FileKind, known_sections: Collection[str] = ()) -> float:
+def _quiet_time(
+    data: bytes, *, kind: FileKind, known_sections: Collection[str] = (), earlier: Document | None = None
+) -> float:
     """Return the seconds for which a file must be unchanged before `data` counts.
 
+    :param earlier: the file as it was parsed before.
     :param known_sections: headers that the file had at the last look. If one is missing, or botocore rejects
         the file, another program is probably writing it.
     """
     try:
-        present = {section.name for section in parse(data, kind=kind).sections}
+        document = parse(data, kind=kind) if earlier is None else earlier.reparse(data)
+        present = {section.name for section in document.sections}
     except UnparsableFile:
         return QUIET_CUT
     if not set(known_sections) <= present:

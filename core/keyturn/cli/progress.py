@@ -52,7 +52,7 @@ class ProgressBar:
 
     @property
     def steps(self) -> Steps:
-        """What an operation reports to."""
+        """The front end that an operation reports to."""
         return Steps(self._show, self._stop.is_set)
 
     def stop(self) -> None:

@@ -119,7 +119,7 @@ def keys_of(kind: Any) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """How one field is stored. It is worked out once for each class, because an index has thousands of
+    """Stored form of one field. It is worked out once for each class, because an index has thousands of
     tables.
     """
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far an operation has come."""
+    """Progress of an operation on many profiles."""
 
     doing: str
     """What happens to the profiles, such as `adopting`."""

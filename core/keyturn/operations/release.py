@@ -55,7 +55,7 @@ MAX_CONFIRMED_NAMES = 5
 
 @dataclass(frozen=True, slots=True)
 class _Removed:
-    """What adopt removed from the profiles that are released."""
+    """Settings and secrets that adopt removed from the profiles to be released."""
 
     sections: Sections
     entries: Mapping[str, Any] = field(repr=False)

@@ -39,7 +39,7 @@ LOOK_EVERY = 0.1
 
 @dataclass(frozen=True, slots=True)
 class RefreshOutcome:
-    """What became of one profile: either a session or an error."""
+    """Outcome for one profile: either a session or an error."""
 
     profile: str
     refreshed: Refreshed | None = None
