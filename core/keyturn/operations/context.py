@@ -56,6 +56,9 @@ SOURCE_LOCK_SECONDS = 45.0
 #: Longest wait for the state lock. Adopt and release of many profiles write several files, each after a
 #: stable read.
 STATE_LOCK_SECONDS = 30.0
+#: The same while other operations take the state lock in turn. It ends before the client of an agent stops
+#: waiting (`keyturn.service.OPERATION_SECONDS`).
+LONGEST_STATE_LOCK_SECONDS = 90.0
 
 #: Longest wait for a secret to be saved. A CreateAccessKey call has returned or timed out within this time.
 SECRETS_SAVED_SECONDS = 45.0
@@ -177,7 +180,8 @@ class Context:
 
     def source_lock(self, name: str, seconds: float = SOURCE_LOCK_SECONDS) -> AbstractContextManager[None]:
         """Hold the lock of one source across all processes of this user while AWS is called."""
-        return self._lock(name, "Could not get the refresh lock", max(0.0, seconds))
+        limit = max(0.0, seconds)
+        return self._lock(name, "Could not get the refresh lock", limit, longest=limit)
 
     def exclusive_lock(self, name: str, seconds: float) -> AbstractContextManager[None]:
         """Hold a lock without which a key could be lost.
@@ -185,7 +189,7 @@ class Context:
         :raises NotWritable: if the state folder is read-only.
         """
         what = "Could not get the rotation lock"
-        return files.hold_lock(self.paths.locks_dir / name, what=what, seconds=seconds)
+        return files.hold_lock(self.paths.locks_dir / name, what=what, seconds=seconds, longest=seconds)
 
     def state_lock(self) -> AbstractContextManager[None]:
         """Hold the lock on everything that keyturn changes together: managed profiles, deliveries, adopt,
@@ -194,10 +198,12 @@ class Context:
         Read state again after the lock is acquired. The lock is not reentrant, and AWS must not be called
         under it.
         """
-        return self._lock("acts", "Could not get the state lock", STATE_LOCK_SECONDS)
+        return self._lock(
+            "acts", "Could not get the state lock", STATE_LOCK_SECONDS, longest=LONGEST_STATE_LOCK_SECONDS
+        )
 
     @contextmanager
-    def _lock(self, name: str, what: str, seconds: float) -> Iterator[None]:
+    def _lock(self, name: str, what: str, seconds: float, *, longest: float) -> Iterator[None]:
         """Hold a lock in the state folder. If that is read-only, hold it in the folder of the agent's socket;
         if that is too, hold none. Nothing can then be written that the lock protects, because adopt, release,
         deliver and rotate check first that the state folder can be written.
@@ -205,7 +211,8 @@ class Context:
         with contextlib.ExitStack() as stack:
             for folder in (self.paths.locks_dir, self.paths.socket.parent / "locks"):
                 try:
-                    stack.enter_context(files.hold_lock(folder / name, what=what, seconds=seconds))
+                    lock = files.hold_lock(folder / name, what=what, seconds=seconds, longest=longest)
+                    stack.enter_context(lock)
                     break
                 except NotWritable:
                     continue

@@ -25,6 +25,8 @@ _EXCHANGE_UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPE
 #: Errors of a file system without hard links.
 LINK_UNSUPPORTED = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 LOCK_SECONDS = 10.0
+#: Longest wait in seconds, while other processes take the lock in turn.
+LONGEST_LOCK_SECONDS = 60.0
 #: Timeout for logs. It is short because no operation may wait for a log.
 LOG_SECONDS = 1.0
 
@@ -71,11 +73,15 @@ def os_error_text(what: str) -> contextlib.AbstractContextManager[None]:
 
 # -- locks ---------------------------------------------------------------------------------------------------
 
+#: Bytes of a lock file that its owner writes when it takes the lock.
+_TURN_BYTES = 256
+
 
 def poll_flock(
     handle: int,
     seconds: float,
     *,
+    longest: float | None = None,
     longest_pause: float = 0.05,
     elapsed: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
@@ -84,18 +90,25 @@ def poll_flock(
     """Take an exclusive `flock` on an open file. It is never stale, because it ends with the process.
 
     :param seconds: how long to wait while another process holds it.
+    :param longest: how long to wait in all if others take it in turn, each for less than `seconds`; `seconds`
+        by default. A new turn shows in the bytes that its owner writes into the file.
     :param longest_pause: seconds between two attempts, after some shorter pauses.
     :param is_pointless: asked after each failed attempt; True ends the wait.
     :returns: False if another process still holds it.
     :raises OSError: if the file system does not support it.
     """
-    deadline = elapsed() + seconds
+    now = elapsed()
+    deadline, last_deadline = now + seconds, now + (seconds if longest is None else longest)
+    turn: bytes | None = None
     pause = 0.002
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if is_pointless() or elapsed() >= deadline:
+            now = elapsed()
+            if deadline < last_deadline and (current := os.pread(handle, _TURN_BYTES, 0)) != turn:
+                turn, deadline = current, min(now + seconds, last_deadline)
+            if is_pointless() or now >= deadline:
                 return False
             sleep(pause)
             pause = min(pause * 2, longest_pause)
@@ -104,19 +117,27 @@ def poll_flock(
 
 
 @contextlib.contextmanager
-def lock_for_change(path: Path, *, what: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+def lock_for_change(
+    path: Path, *, what: str, seconds: float = LOCK_SECONDS, longest: float = LONGEST_LOCK_SECONDS
+) -> Iterator[None]:
     """Hold an exclusive `flock` on `path`, which is created with mode 0600.
 
+    :param seconds: as for :func:`poll_flock`.
+    :param longest: as for :func:`poll_flock`.
     :raises FileBusy: if another process holds it for longer than `seconds`; the error names that process.
+        Also if others take it in turn for longer than `longest`.
     """
     private_dir(path.parent)
     handle = open_lock_file(path)
     try:
-        if not poll_flock(handle, seconds):
+        started = time.monotonic()
+        if not poll_flock(handle, seconds, longest=longest):
+            if seconds < longest <= time.monotonic() - started:
+                raise queue_error(what, longest)
             raise busy_error(what, _read_owner(handle), seconds)
         # A full disk must not prevent locking; only the process id is missing then.
         with contextlib.suppress(OSError):
-            os.pwrite(handle, b"%-20d\n" % os.getpid(), 0)
+            os.pwrite(handle, b"%-20d\n%-20d\n" % (os.getpid(), time.monotonic_ns()), 0)
         yield
     finally:
         os.close(handle)
@@ -149,7 +170,7 @@ READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextlib.contextmanager
-def hold_lock(path: Path, *, what: str, seconds: float) -> Iterator[None]:
+def hold_lock(path: Path, *, what: str, seconds: float, longest: float) -> Iterator[None]:
     """Hold a lock like :func:`lock_for_change`. An OSError of the locking becomes a KeyturnError; one of the
     block passes unchanged.
 
@@ -157,7 +178,7 @@ def hold_lock(path: Path, *, what: str, seconds: float) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         with translate_os_errors(lambda error: _lock_error(what, error)):
-            stack.enter_context(lock_for_change(path, what=what, seconds=seconds))
+            stack.enter_context(lock_for_change(path, what=what, seconds=seconds, longest=longest))
         yield
 
 
@@ -173,6 +194,12 @@ def _read_owner(handle: int) -> int | None:
         return int(os.pread(handle, 20, 0))
     except (OSError, ValueError):
         return None
+
+
+def queue_error(what: str, seconds: float) -> FileBusy:
+    """Return the error for a lock that others have taken in turn for `seconds`."""
+    why = f"other keyturn processes have taken the lock in turn for {seconds:.0f} s"
+    return FileBusy(what, why, "Wait for those processes to end, then try again")
 
 
 def busy_error(what: str, pid: int | None, seconds: float) -> FileBusy:

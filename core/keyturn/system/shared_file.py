@@ -50,6 +50,8 @@ QUIET_EMPTY = 0.500
 QUIET_CUT = 2.0
 #: Seconds to wait for another keyturn process.
 LOCK_LIMIT = 10.0
+#: Longest wait in seconds, while other processes of keyturn write the file in turn.
+LONGEST_LOCK_LIMIT = 60.0
 #: Seconds for which a file may keep changing before the read fails.
 READ_LIMIT = 10.0
 #: As many links as Linux follows before it reports a loop.
@@ -295,6 +297,7 @@ class LockedFile:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._turn = time.monotonic_ns()
         self.note = self._read()
         self._write()
 
@@ -345,6 +348,7 @@ class LockedFile:
     def _write(self) -> None:
         table = {
             "pid": os.getpid(),
+            "turn": self._turn,
             "count": self.note.count,
             "foreign": self.note.first_after_foreign,
             "left": self.note.own_mark,
@@ -358,7 +362,8 @@ class LockedFile:
 def lock_file(locks_dir: Path, target: Target, timing: Timing) -> Iterator[LockedFile]:
     """Hold the lock of a target.
 
-    :raises FileBusy: if another process holds it for more than 10 s; the error names the process.
+    :raises FileBusy: if another process holds it for more than 10 s; the error names the process. Also if
+        others take it in turn for more than 60 s.
     :raises OSError: if keyturn's own folder is not writable.
     """
     files.private_dir(locks_dir)
@@ -372,10 +377,16 @@ def lock_file(locks_dir: Path, target: Target, timing: Timing) -> Iterator[Locke
 
 
 def _acquire(descriptor: int, target: Target, timing: Timing) -> None:
+    started = timing.elapsed()
     try:
         # Short pauses, because a write takes milliseconds and others may wait for the same file.
         is_held = files.poll_flock(
-            descriptor, LOCK_LIMIT, longest_pause=0.01, elapsed=timing.elapsed, sleep=timing.sleep
+            descriptor,
+            LOCK_LIMIT,
+            longest=LONGEST_LOCK_LIMIT,
+            longest_pause=0.01,
+            elapsed=timing.elapsed,
+            sleep=timing.sleep,
         )
     except OSError as error:
         if error.errno not in _LOCK_UNSUPPORTED:
@@ -383,7 +394,10 @@ def _acquire(descriptor: int, target: Target, timing: Timing) -> None:
         _LOG.warning("file system of %s does not support locks: relying on stable reads alone", target.path)
         return
     if not is_held:
-        raise files.busy_error(f"Could not write {target.path}", _owner_pid(descriptor), LOCK_LIMIT)
+        what = f"Could not write {target.path}"
+        if timing.elapsed() - started >= LONGEST_LOCK_LIMIT:
+            raise files.queue_error(what, LONGEST_LOCK_LIMIT)
+        raise files.busy_error(what, _owner_pid(descriptor), LOCK_LIMIT)
 
 
 def _owner_pid(descriptor: int) -> int | None:
