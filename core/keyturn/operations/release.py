@@ -198,6 +198,10 @@ def release(
     :raises WrongPassphrase: if it is not this vault's.
     :raises NeedsConfirmation: if the words are required; the hint contains them.
     """
+    # Before the lock, because the passphrase takes a second of work, for which others would wait.
+    is_confirmed = _leaves_vault(context.vault.keys(), names)
+    if is_confirmed:
+        confirm(context, tuple(dict.fromkeys(names)), passphrase, recovery_key, words)
     with context.state_lock():
         inventory = context.read()
         removed = _removed(context, inventory, names)
@@ -205,7 +209,7 @@ def release(
             not change or _plan_of(context, inventory, removed, dependents).change != change
         ):
             raise plan_outdated("Could not release")
-        if any(removed.key(name) for name in removed.sections):
+        if not is_confirmed and _leaves_vault(removed.entries, names):
             confirm(context, tuple(removed.sections), passphrase, recovery_key, words)
         # The last one first, because adopt captured each section after those before it had been edited.
         last_first = tuple(removed.sections)[::-1]
@@ -244,6 +248,11 @@ def release(
         _remove_from_vault(context, removed.sections)
     context.log_success_of_all(tuple(removed.sections), "release", "settings restored to the shared files")
     return tuple(removed.sections)
+
+
+def _leaves_vault(entries: Mapping[str, Any], names: Sequence[str]) -> bool:
+    """Return True if an access key of `names` is in the vault, so that the release writes it in plaintext."""
+    return any(entries.get(key_entry(name)) for name in names)
 
 
 def confirmation(names: Sequence[str]) -> str:
