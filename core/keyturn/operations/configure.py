@@ -28,43 +28,33 @@ class SettingsChange:
     """Profiles whose sessions were ended because they depended on the old definition."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """A change that was checked, and has not been made."""
-
-    inventory: Inventory
-    old: ManagedProfile | None
-    """None if only the region changes."""
-    new: ManagedProfile | None
-    region: str | None
-    """None if it does not change."""
-
-
 def check(context: Context, name: str, values: Mapping[str, str]) -> None:
     """Check that :func:`change` will accept the settings, before the user is asked to confirm them. Raises as
     that does.
     """
-    _checked(context, name, values)
-
-
-def _checked(context: Context, name: str, values: Mapping[str, str]) -> _Change:
     what, inventory = f"Could not set {name}", context.read()
     inventory.row(name)
-    region = old = new = None
     if settings.REGION in values:
         region = settings.check_region(values[settings.REGION])
         kinds = _region_files(inventory, name, region)
         for kind in kinds if region else ():
             inventory.require_file(kind)
         write_check.require_writable(context, what, [inventory.path(kind) for kind in kinds])
-    other_values = {key: value for key, value in values.items() if key != settings.REGION}
-    if other_values:
+    if values.keys() - {settings.REGION}:
         write_check.require_index(context, what)
         write_check.require_own_folders(context.paths)
-        old = context.managed_profile(inventory, name)
-        new = settings.apply(old, other_values)
-        _check_role(new)
-    return _Change(inventory, old, new, region)
+        _definition_change(context, inventory, name, values)
+
+
+def _definition_change(
+    context: Context, inventory: Inventory, name: str, values: Mapping[str, str]
+) -> tuple[ManagedProfile, ManagedProfile]:
+    """Return the definition of a profile before and after a change of settings other than the region."""
+    old = context.managed_profile(inventory, name)
+    other_values = {key: value for key, value in values.items() if key != settings.REGION}
+    new = settings.apply(old, other_values)
+    _check_role(new)
+    return old, new
 
 
 def change(context: Context, name: str, values: Mapping[str, str]) -> SettingsChange:
@@ -76,21 +66,23 @@ def change(context: Context, name: str, values: Mapping[str, str]) -> SettingsCh
     :raises UsageError: if a value is invalid; nothing has changed.
     :raises ChangeRefused: if a file cannot be written; nothing has changed.
     """
-    checked = _checked(context, name, values)
-    inventory, old, new = checked.inventory, checked.old, checked.new
+    check(context, name, values)
     keys: list[str] = []
     ended: tuple[str, ...] = ()
     with context.log_failure(name, "set"):
-        if old is not None and new is not None:
-            before, after = settings.table(old), settings.table(new)
-            keys = [key for key in values if before.get(key) != after.get(key)]
+        if values.keys() - {settings.REGION}:
             with context.state_lock():
+                # Read again, because other operations may have been done before the lock was free.
+                inventory = context.read()
+                old, new = _definition_change(context, inventory, name, values)
+                before, after = settings.table(old), settings.table(new)
+                keys = [key for key in values if before.get(key) != after.get(key)]
                 _write_definition(context, old, new)
                 if not new.same_source(old):
-                    ended = _end_sessions(
-                        context, context.read(inventory), (name, *dependent_sessions(inventory, name))
-                    )
-        if checked.region is not None and _set_region(context, name, checked.region):
+                    ended = _end_sessions(context, inventory, (name, *dependent_sessions(inventory, name)))
+        if settings.REGION in values and _set_region(
+            context, name, settings.check_region(values[settings.REGION])
+        ):
             keys.append(settings.REGION)
         if keys:
             context.log_success(name, "set", ", ".join(keys))

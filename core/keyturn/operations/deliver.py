@@ -94,16 +94,21 @@ def deliver(context: Context, name: str, to: Delivery, as_name: str | None = Non
     if to is Delivery.CREDENTIALS_FILE:
         session_cache.require_own_environment(context, inventory, name)
     with context.log_failure(name, "deliver"):
-        old, new = check(replace(context, first_reading=inventory), name, to, as_name)
+        _, new = check(replace(context, first_reading=inventory), name, to, as_name)
         if to is Delivery.CREDENTIALS_FILE:
             if not inventory.caller_credential_source(name):
                 context.require_open()
             with session_cache.fetch_to_deliver(context, inventory, name, only_if_due=True) as undelivered:
                 context.update_index(undelivered.edit_index)
+                # Checked again, because other operations may have been done before the lock was free.
+                locked = replace(context, first_reading=undelivered.inventory)
+                old, new = check(locked, name, to, as_name)
                 _change_delivery(context, undelivered.inventory, old, new, undelivered)
         else:
             with context.state_lock():
-                _change_delivery(context, context.read(inventory), old, new, None)
+                inventory = context.read(inventory)
+                old, new = check(replace(context, first_reading=inventory), name, to, as_name)
+                _change_delivery(context, inventory, old, new, None)
         context.log_success(name, "deliver", f"to {to}" + (f" as {as_name}" if as_name else ""))
     return _delivery_message(name, new) + _client_limits(context, inventory, new)
 
