@@ -15,7 +15,7 @@ import pytest
 
 from keyturn.model.errors import ChangeRefused, FileBusy, FileChanged, KeyturnError, NotFound
 from keyturn.model.profile import Delivery
-from keyturn.operations import adopt, release
+from keyturn.operations import adopt, configure, deliver, release
 from keyturn.system.shared_file import Timing
 from tests.core.operations.conftest import Bench
 
@@ -334,3 +334,60 @@ def test_a_release_writes_to_the_persons_own_files_only(bench: Bench, tmp_path: 
     with pytest.raises(ChangeRefused, match="AWS tools now read"):
         bench.release("personal")
     assert not elsewhere.exists()
+
+
+def test_a_setting_is_applied_to_the_definition_as_it_is_under_the_lock(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.adopt("personal")
+    check, other = configure.check, bench.another()
+
+    def interfere(*args: Any) -> None:
+        check(*args)
+        monkeypatch.setattr(configure, "check", check)
+        other.set("personal", {"renew": "off"})
+
+    monkeypatch.setattr(configure, "check", interfere)
+    changed = bench.service.set("personal", {"rotation_days": "30"})
+    assert changed.keys == ("rotation_days",)
+    settings = bench.service.settings("personal")
+    assert (settings["renew"], settings["rotation_days"]) == ("off", 30)
+
+
+@pytest.mark.parametrize("to", [Delivery.CREDENTIALS_FILE, Delivery.CREDENTIAL_PROCESS])
+def test_a_delivery_replaces_the_one_that_is_there_under_the_lock(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, to: Delivery
+) -> None:
+    bench.adopt("personal")
+    check, other = deliver.check, bench.another()
+
+    def interfere(*args: Any) -> Any:
+        result = check(*args)
+        monkeypatch.setattr(deliver, "check", check)
+        other.deliver("personal", Delivery.NOWHERE)
+        return result
+
+    monkeypatch.setattr(deliver, "check", interfere)
+    bench.service.deliver("personal", to)
+    definition = bench.service.context.read().definitions["personal"]
+    assert definition.delivery is to
+    assert (b"credential-process personal" in bench.config.read_bytes()) is (
+        to is Delivery.CREDENTIAL_PROCESS
+    )
+
+
+def test_others_do_not_wait_while_release_checks_the_passphrase(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.adopt("personal")
+    confirm, other, free = release.confirm, bench.another(), []
+    monkeypatch.setattr("keyturn.operations.context.STATE_LOCK_SECONDS", 0.1)
+
+    def look(*args: Any) -> None:
+        with other.context.state_lock():
+            free.append(True)
+        confirm(*args)
+
+    monkeypatch.setattr(release, "confirm", look)
+    bench.release("personal")
+    assert free == [True]
