@@ -43,6 +43,7 @@ from keyturn.model.profile import (
     State,
     VaultState,
     in_use,
+    session_state,
     state_of,
 )
 from keyturn.model.secret import Secret
@@ -173,7 +174,7 @@ class CredentialService:
         """Return everything that the user interfaces show, read from the shared files, `profiles.toml`,
         `config.toml` and the index.
         """
-        self._last_stamp = stamp(self.paths)
+        self._last_stamp = stamp(self.paths, self.context.environ)
         inventory = self.context.read()
         state, agent = self._vault_state()
         self._last_agent = agent
@@ -194,10 +195,9 @@ class CredentialService:
         """Return True if the agent, or the stat values of a file, have changed since the last
         :meth:`snapshot`.
         """
-        last_agent = self._last_agent
-        return (last_agent is not None and self._find_agent() != last_agent) or stamp(
-            self.paths
-        ) != self._last_stamp
+        if self._last_agent is not None and self._find_agent() != self._last_agent:
+            return True
+        return stamp(self.paths, self.context.environ) != self._last_stamp
 
     def due_profiles(self) -> tuple[str, ...]:
         """Return the managed profiles in use whose session is due or expired and can be renewed without
@@ -216,13 +216,16 @@ class CredentialService:
         return tuple(
             row.name
             for row in inventory.rows()
-            if _can_renew(row) and not in_use(row, now) and state_of(row, state, now) is State.EXPIRED
+            if _can_renew(row) and not in_use(row, now)
+            if session_state(row.session, now) is State.EXPIRED
+            if state_of(row, state, now) in (State.EXPIRED, State.NONE)
         )
 
     def _is_due(self, row: Profile, vault: VaultState) -> bool:
-        if not _can_renew(row) or not in_use(row, self.clock()):
+        now = self.clock()
+        if not _can_renew(row) or not in_use(row, now):
             return False
-        return state_of(row, vault, self.clock()) in (State.SOON, State.EXPIRED, State.NONE)
+        return state_of(row, vault, now) in (State.SOON, State.EXPIRED, State.NONE)
 
     def _vault_state(self) -> tuple[VaultState, Agent | None]:
         """Return the vault's state, and the agent that holds it open or None."""

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from keyturn.awsconfig.loader import read_files
 from keyturn.awsconfig.native_profiles import NativeProfiles
-from keyturn.system.clock import system_clock
 
 RUNS = 9
 
@@ -78,11 +77,7 @@ def main() -> None:
         rounds = [
             (
                 seconds(lambda: read_files(config, credentials)),
-                seconds(
-                    lambda: tuple(
-                        NativeProfiles(read_files(config, credentials), environ, system_clock()).values()
-                    )
-                ),
+                seconds(lambda: tuple(NativeProfiles(read_files(config, credentials), environ).values())),
                 seconds(lambda: Session().full_config),
             )
             for _ in range(RUNS)

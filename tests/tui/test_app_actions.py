@@ -119,4 +119,4 @@ async def test_ascii_spells_the_sign_for_a_question_out(drive: Drive) -> None:
 def test_a_shell_that_joins_a_sandbox_sees_its_sign_ins_with_its_own_home(tmp_path: Path) -> None:
     with Sandbox(tmp_path / "sandbox") as sandbox:
         joined = SdkCaches({**sandbox.environ, "HOME": "/nowhere"})
-        assert joined.sso_token_expiry("acme-corp") is not None
+        assert joined.sso_login(session="acme-corp", start_url="") is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
@@ -14,6 +15,8 @@ from keyturn.model.profile import (
     Failure,
     FileProblem,
     Kind,
+    Login,
+    LoginState,
     Profile,
     Rotation,
     RotationState,
@@ -26,6 +29,7 @@ from keyturn.model.text import ASCII, UNICODE
 from keyturn.operations.rotation.record import Step
 from keyturn.profiles.filter import Query, parse
 from keyturn_tui.rendering.profile_cells import View, fit, left_text, rotation_cell, state_glyph
+from keyturn_tui.rendering.profile_detail import describe, profile_summary
 from keyturn_tui.rendering.profile_rows import (
     Entry,
     Group,
@@ -136,6 +140,11 @@ def ends_in(seconds: float, life: float = 3600) -> Session:
     return Session("ASIAEXAMPLE00000001", end - timedelta(seconds=life), end)
 
 
+def signed_in(seconds: float, **changes: Any) -> Login:
+    """Return a sign-in whose token expires in `seconds`."""
+    return replace(Login("acme", Kind.SSO_ROLE, NOW + timedelta(seconds=seconds)), **changes)
+
+
 @pytest.mark.parametrize(
     ("fields", "glyph", "left"),
     [
@@ -150,6 +159,15 @@ def ends_in(seconds: float, life: float = 3600) -> Session:
         ({"plaintext_key": True, "rotation": Rotation(RotationState.OK, 12, 90)}, "■", "key 12d"),
         ({"delivers_key": True, "rotation": Rotation(RotationState.OK, 1234, 0)}, "■", "key 1234d"),
         ({"problem": "no"}, "✗", "broken"),
+        ({"login": signed_in(60)}, "-", "signed in"),
+        ({"login": signed_in(60), "session": ends_in(-5)}, "-", "signed in"),
+        ({"login": signed_in(60), "session": ends_in(3120)}, "●", "52m"),
+        ({"login": signed_in(-60, is_renewable=True)}, "-", "renewable"),
+        ({"login": signed_in(-60, is_renewable=True), "session": ends_in(-5)}, "-", "renewable"),
+        ({"login": signed_in(-60)}, "○", "expired"),
+        ({"login": signed_in(-60), "chain": ("sso",)}, "-", "none"),
+        ({"login": signed_in(-60), "chain": ("sso",), "session": ends_in(-5)}, "○", "expired"),
+        ({"login": signed_in(-60), "session": ends_in(3120)}, "●", "52m"),
     ],
 )
 def test_left_cell(fields: dict[str, object], glyph: str, left: str) -> None:
@@ -237,7 +255,7 @@ def test_counts() -> None:
     assert (counts.total, counts.overdue) == (12, 1)
     assert counts.by_state == {
         State.FRESH: 4, State.SOON: 1, State.EXPIRED: 2, State.NONE: 1, State.LONG_TERM: 2, State.BROKEN: 1,
-        State.LOCKED: 1,
+        State.LOCKED: 0, State.UNKNOWN: 1,
     }  # fmt: skip
 
 
@@ -245,6 +263,77 @@ def test_deadlines_are_the_moments_at_which_states_change() -> None:
     one = profile(session=ends_in(3600, 3600))
     assert deadlines([one]) == [NOW + timedelta(minutes=40), NOW + timedelta(hours=1)]
     assert deadlines([profile(), profile(session=Session("ASIAX", None, None))]) == []
+    renewable = signed_in(60, is_renewable=True, renewable_until=NOW + timedelta(days=1))
+    assert deadlines([profile(login=renewable)]) == [NOW + timedelta(minutes=1), NOW + timedelta(days=1)]
+    assert deadlines([profile(login=signed_in(60))]) == [NOW + timedelta(minutes=1)]
+
+
+#: Fields of a native profile, what its details tell of its state and of its sign-in, the summary's last line.
+DETAILS: list[tuple[dict[str, object], str, str, str]] = [
+    (
+        {"login": signed_in(3600)},
+        "- none: no valid session cached",
+        "signed in, 1h 00m left",
+        "login signed in, 1h 00m left",
+    ),
+    (
+        {"login": signed_in(-60, is_renewable=True)},
+        "- none: no valid session cached",
+        "renews on use, while its portal session lasts",
+        "login renews on use, while its portal session lasts",
+    ),
+    (
+        {"login": signed_in(-86400)},
+        "○ expired: sign in again",
+        "ended 24h ago; sign in again: aws sso login --profile p",
+        "login ended 24h ago; sign in again: aws sso login --profile p",
+    ),
+    (
+        {"login": signed_in(-60), "chain": ("r", "my sso"), "kind": Kind.ROLE},
+        "- none: no valid session cached",
+        "ended 1m ago; sign in again: aws sso login --profile 'my sso'",
+        "login ended 1m ago; sign in again: aws sso login --profile 'my sso'",
+    ),
+    (
+        {"login": signed_in(-60, kind=Kind.CONSOLE_LOGIN), "kind": Kind.CONSOLE_LOGIN},
+        "○ expired: sign in again",
+        "ended 1m ago; sign in again: aws login --profile p",
+        "login ended 1m ago; sign in again: aws login --profile p",
+    ),
+    (
+        {"session": Session("ASIAX", None, None), "kind": Kind.STATIC_SESSION},
+        "? temporary credentials, expiry unknown",
+        "",
+        "native: resolved by the AWS CLI and SDKs",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "state", "login", "summary"), DETAILS, ids=range(len(DETAILS)))
+def test_the_details_tell_of_the_sign_in(
+    fields: dict[str, object], state: str, login: str, summary: str
+) -> None:
+    view = View(Snapshot(1, ()), NOW)
+    chosen = replace(profile(managed=False, kind=Kind.SSO_ROLE), **fields)  # type: ignore[arg-type]  # rows above
+    shown = describe(chosen, view, 200)
+    facts = {
+        "".join(text for text, _ in label): "".join(text for text, _ in value)
+        for label, value in zip(shown.labels, shown.values, strict=True)
+    }
+    assert facts["State"] == state
+    assert facts.get("Login", "") == login
+    assert profile_summary(chosen, view)[1][0][0].strip() == summary
+
+
+def test_a_sign_in_is_found_by_its_state() -> None:
+    rows = tuple(
+        replace(profile(kind=Kind.SSO_ROLE, login=login), name=name)
+        for name, login in (
+            ("in", signed_in(60)), ("renewable", signed_in(-60, is_renewable=True)), ("out", signed_in(-60)),
+        )
+    )  # fmt: skip
+    found = {state: names(f"state:{state}", snapshot=Snapshot(1, rows)) for state in LoginState}
+    assert found == {"signed-in": ["in"], "renewable": ["renewable"], "ended": ["out"]}
 
 
 def test_a_snapshot_of_5000_is_listed_and_filtered() -> None:

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from rich.cells import cell_len
 
-from keyturn.model.profile import Key, Kind, Profile, Session, rotation_of
+from keyturn.model.profile import Key, Kind, Login, Profile, Session, rotation_of
 from keyturn_tui.rendering.profile_rows import Entry, catalog
 from keyturn_tui.rendering.timeline_rows import TimelineEntry, key_rows, session_rows
 from keyturn_tui.rendering.timeline_scale import SPANS, Interval, cell_of, window_at
@@ -189,11 +189,10 @@ async def test_a_window_that_is_too_small_says_so(drive: Drive) -> None:
 
 
 def test_profiles_of_one_sign_in_share_one_row() -> None:
-    token = Session("", None, NOW + timedelta(hours=6))
-    profiles = [Profile(name, kind=Kind.SSO_ROLE, source="acme-corp", session=token) for name in ("a", "b")]
-    cached = Profile(
-        "c", kind=Kind.SSO_ROLE, source="acme-corp", session=Session("ASIAX", NOW, NOW + timedelta(hours=1))
-    )
+    login = Login("acme-corp", Kind.SSO_ROLE, NOW + timedelta(hours=6))
+    profiles = [Profile(name, kind=Kind.SSO_ROLE, source="acme-corp", login=login) for name in ("a", "b")]
+    session = Session("ASIAX", NOW, NOW + timedelta(hours=1))
+    cached = Profile("c", kind=Kind.SSO_ROLE, source="acme-corp", session=session, login=login)
     rows = session_rows(catalog(MemoryService([*profiles, cached]).snapshot()))
     assert [row.label for row in rows] == ["c", "login acme-corp"]
 
@@ -352,10 +351,8 @@ async def test_an_action_of_the_palette_is_about_the_row_that_it_was_opened_on(d
 def test_a_profile_that_is_called_like_a_login_has_a_row_of_its_own() -> None:
     entry = cast("Entry", None)
     life = Interval("login corp", None, None)
-    assert (
-        TimelineEntry(entry, "login corp", life).key
-        != TimelineEntry(entry, "login corp", life, is_login=True).key
-    )
+    login = Login("login corp", Kind.SSO_ROLE, NOW)
+    assert TimelineEntry(entry, "login corp", life).key != TimelineEntry(entry, "login corp", life, login).key
 
 
 def test_what_ends_in_ten_thousand_years_is_on_a_wide_chart_too() -> None:

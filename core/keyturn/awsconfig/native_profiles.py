@@ -11,7 +11,7 @@ from keyturn.awsconfig.parser import DEFAULT, Document, FileKind, Item, Section,
 from keyturn.awsconfig.resolver import Resolution, Resolver
 from keyturn.awsconfig.sdk_caches import SdkCaches
 from keyturn.model import key_ids
-from keyturn.model.profile import Key, Kind, Origin, Profile, Rotation, Session
+from keyturn.model.profile import LOGIN_KINDS, Key, Kind, Login, Origin, Profile, Rotation, Session
 from keyturn.model.secret import Secret
 from keyturn.model.text import from_aws_time
 
@@ -29,14 +29,11 @@ class NativeProfiles(Mapping[str, Profile]):
 
     :param environ: gives the region of a profile without one (`AWS_DEFAULT_REGION`, which botocore reads,
         else `AWS_REGION`, which other SDKs read), and the home folder with the SDK caches.
-    :param now: aware, UTC. An SSO profile shows its cached role credentials until they expire, then its
-        sign-in.
     """
 
-    def __init__(self, shared: SharedConfig, environ: Mapping[str, str], now: datetime) -> None:
+    def __init__(self, shared: SharedConfig, environ: Mapping[str, str]) -> None:
         self._shared = shared
         self._profiles = shared.profiles
-        self._now = now
         self._region = environ.get("AWS_DEFAULT_REGION") or environ.get("AWS_REGION") or None
         self._caches = SdkCaches(environ)
         self._resolver = Resolver(shared)
@@ -66,6 +63,7 @@ class NativeProfiles(Mapping[str, Profile]):
         derived = None
         if account is None and resolution.key_id and resolution.key_id.isascii() and kind is not Kind.ROLE:
             derived = key_ids.account_of(resolution.key_id)
+        session, login = self._session_and_login(settings, resolution, kind)
         return Profile(
             name=name,
             kind=kind,
@@ -75,7 +73,8 @@ class NativeProfiles(Mapping[str, Profile]):
             role=_role(settings, kind),
             region=_text(settings, "region") or self._region,
             key=Key(own_key) if own_key else None,
-            session=self._session(settings, resolution, kind),
+            session=session,
+            login=login,
             mfa_serial=_text(settings, "mfa_serial"),
             chain=resolution.chain,
             credential_source=resolution.credential_source,
@@ -108,21 +107,33 @@ class NativeProfiles(Mapping[str, Profile]):
         section = sections.config if kind is FileKind.CONFIG else sections.credentials
         return None if section is None else Origin(self._shared.path_of(kind), section.line)
 
-    def _session(self, settings: Settings, resolution: Resolution, kind: Kind) -> Session | None:
+    def _session_and_login(
+        self, settings: Settings, resolution: Resolution, kind: Kind
+    ) -> tuple[Session | None, Login | None]:
         if resolution.problem is not None:
-            return None
+            return None, None
         if kind in (Kind.MFA_SESSION, Kind.STATIC_SESSION) and resolution.key_id:
-            return Session(resolution.key_id, None, _recorded_expiry(settings))
+            return Session(resolution.key_id, None, _recorded_expiry(settings)), None
         if kind is Kind.SSO_ROLE:
-            return self._sso_session(settings)
+            return self._sso_session_and_login(settings)
         if kind is Kind.CONSOLE_LOGIN:
-            return self._caches.login(resolution.source or "")
+            return self._caches.console_login(resolution.source or "")
         if kind in (Kind.ROLE, Kind.WEB_IDENTITY):
-            return self._caches.assumed_role(_assume_role_arguments(settings, kind))
-        return None
+            session = self._caches.assumed_role(_assume_role_arguments(settings, kind))
+            return session, self._login_of_source(resolution.chain)
+        return None, None
 
-    def _sso_session(self, settings: Settings) -> Session | None:
-        """Return the cached role credentials until they expire, then the sign-in that can get new ones."""
+    def _login_of_source(self, chain: tuple[str, ...]) -> Login | None:
+        """Return the sign-in that signs for the first role of a chain, or None if keys or a process do."""
+        if not chain:
+            return None
+        source, settings = self._resolver.resolve_own(chain[-1]), self._profiles[chain[-1]]
+        if source.kind not in LOGIN_KINDS:
+            return None
+        return self._session_and_login(settings, source, source.kind)[1]
+
+    def _sso_session_and_login(self, settings: Settings) -> tuple[Session | None, Login | None]:
+        """Return the role credentials that AWS tools have cached, and the sign-in that gets new ones."""
         name = _text(settings, "sso_session")
         resolved = {**settings, **self._shared.sso_sessions[name]} if name else settings
         url = _text(resolved, "sso_start_url") or ""
@@ -132,12 +143,7 @@ class NativeProfiles(Mapping[str, Profile]):
             session=name,
             start_url=url,
         )
-        if role is not None and role.expires is not None and role.expires > self._now:
-            return role
-        expiry = self._caches.sso_token_expiry(name or url)
-        if expiry is None:
-            return role
-        return Session("", None, expiry)
+        return role, self._caches.sso_login(session=name, start_url=url)
 
 
 def _text(settings: Mapping[str, object], key: str) -> str | None:

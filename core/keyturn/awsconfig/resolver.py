@@ -92,7 +92,18 @@ class Resolver:
 
     def resolve(self, name: str) -> Resolution:
         """Return the resolution of the existing profile `name`."""
-        return self._role(name) if _is_role(self._profiles[name]) else self._resolve_own(name)
+        return self._role(name) if _is_role(self._profiles[name]) else self.resolve_own(name)
+
+    def resolve_own(self, name: str) -> Resolution:
+        """Resolve a profile without assuming its role, as botocore does for a source profile."""
+        resolution = self._own_resolutions.get(name)
+        if resolution is None:
+            try:
+                resolution = self._try_steps(name)
+            except _InvalidConfig as error:
+                resolution = Resolution(problem=str(error))
+            self._own_resolutions[name] = resolution
+        return resolution
 
     def _role(self, name: str) -> Resolution:
         visited = [name]
@@ -159,7 +170,7 @@ class Resolver:
         return length_problem(count_sources(name, step_of, self._lengths))
 
     def _resolve_end(self, source: str) -> Resolution:
-        end = self._resolve_own(source)
+        end = self.resolve_own(source)
         if end.problem is not None:
             return replace(end, problem=f'its source profile "{source}" is invalid: {end.problem}')
         if end.kind is Kind.UNKNOWN:
@@ -186,17 +197,6 @@ class Resolver:
                 f'The source_profile "{source}" referenced in the profile "{name}" does not exist.'
             )
         return source
-
-    def _resolve_own(self, name: str) -> Resolution:
-        """Resolve a profile without assuming its role, as botocore does for a source profile."""
-        resolution = self._own_resolutions.get(name)
-        if resolution is None:
-            try:
-                resolution = self._try_steps(name)
-            except _InvalidConfig as error:
-                resolution = Resolution(problem=str(error))
-            self._own_resolutions[name] = resolution
-        return resolution
 
     def _try_steps(self, name: str) -> Resolution:
         settings = self._profiles[name]

@@ -15,16 +15,27 @@ from keyturn.cli.output import columns, emit, say, unconfirmed_line, warn
 from keyturn.cli.prompts import VaultUnlocker, ask_line, confirm, on_terminal
 from keyturn.model.errors import NeedsInteraction, NotFound, Remedy, UsageError
 from keyturn.model.json_codec import to_table
-from keyturn.model.labels import ROLE_WORDS, kind_words, rotation_words
+from keyturn.model.labels import (
+    LOGIN_WORDS,
+    ROLE_WORDS,
+    kind_words,
+    login_profile,
+    login_words,
+    rotation_words,
+    sign_in_command,
+)
 from keyturn.model.profile import (
     Delivery,
     FileWarning,
     Key,
+    LoginState,
     Profile,
     RotationState,
     Snapshot,
     State,
     VaultState,
+    has_login,
+    login_state,
     state_of,
 )
 from keyturn.model.text import countdown, iso, safe
@@ -119,21 +130,25 @@ def _table(rows: list[Profile], vault: VaultState, now: datetime) -> None:
 
 def _cells(row: Profile, vault: VaultState, now: datetime) -> tuple[str, ...]:
     account = f"~{row.account}" if row.account and row.account_derived else row.account or "-"
+    state = state_of(row, vault, now)
     return (
         row.name,
         str(row.kind),
-        str(state_of(row, vault, now)),
-        _left(row, now),
+        str(state),
+        _left(row, state, now),
         account,
         rotation_words(row.rotation),
         str(row.delivery),
     )
 
 
-def _left(row: Profile, now: datetime) -> str:
+def _left(row: Profile, state: State, now: datetime) -> str:
+    """Return the time left of a session, or the state of the sign-in that gets the next one."""
+    if state is State.NONE:
+        return LOGIN_WORDS[login_state(row.login, now)] if row.login and has_login(row, now) else "-"
     if row.session is not None and row.session.expires is not None:
         return countdown(row.session.expires - now)
-    return "-"
+    return str(state) if state is State.EXPIRED else "-"
 
 
 @click.command()
@@ -163,18 +178,21 @@ def show(*, profile: str, json_: bool) -> None:
 
 
 def _lines(row: Profile, snapshot: Snapshot, now: datetime) -> list[tuple[str, str | None]]:
-    session, key = row.session, row.key
-    state = state_of(row, snapshot.vault, now)
+    key, state = row.key, state_of(row, snapshot.vault, now)
+    session = None if state is State.NONE else row.session
     expires = iso(session.expires) if session else None
-    time = f", {_left(row, now)} left, until {expires}" if expires else ""
+    time = f", {_left(row, state, now)} left, until {expires}" if expires else ""
     if state is State.EXPIRED:
-        time = f", since {expires}"
+        time = f", since {expires}" if expires else ""
+    if state is State.UNKNOWN:
+        time = ": its expiry is not recorded"
     account = f"{row.account} (derived from the key id)" if row.account_derived else row.account
     lines: list[tuple[str, str | None]] = [
         ("Profile", row.name),
         ("Managed", "by keyturn" if row.managed else "no: resolved by the AWS CLI and SDKs"),
         ("Kind", kind_words(row)),
         ("State", f"{state}{time}"),
+        ("Login", _login(row, now)),
         ("Problem", row.problem),
         ("Account", account),
         ("Role", row.role),
@@ -207,6 +225,16 @@ def _lines(row: Profile, snapshot: Snapshot, now: datetime) -> list[tuple[str, s
         ("Defined", f"{row.origin.file}:{row.origin.line}" if row.origin else None),
     ]
     return lines
+
+
+def _login(row: Profile, now: datetime) -> str | None:
+    """Return the sign-in of a profile, and the command that signs in again once it has ended."""
+    if row.login is None:
+        return None
+    words = f"{row.login.name}: {login_words(row.login, now)}"
+    if login_state(row.login, now) is not LoginState.ENDED:
+        return words
+    return f"{words}: {sign_in_command(row.login.kind, login_profile(row))}"
 
 
 def _last_use(key: Key) -> str | None:

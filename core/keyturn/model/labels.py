@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from keyturn.model.errors import Remedy
-from keyturn.model.profile import Kind, Plan, Profile, Rotation, RotationState
+from keyturn.model.profile import (
+    Kind,
+    Login,
+    LoginState,
+    Plan,
+    Profile,
+    Rotation,
+    RotationState,
+    login_end,
+    login_state,
+)
+from keyturn.model.text import countdown, span
 
 KIND_WORDS: Mapping[str, str] = {
     Kind.IAM_KEY: "IAM user, access key",
@@ -77,6 +89,52 @@ def rotation_words(rotation: Rotation) -> str:
         RotationState.OVERDUE: f"overdue by {age - limit}d",
     }
     return texts.get(rotation.state, str(rotation.state))
+
+
+#: State of a sign-in that lasts, in at most nine cells, for a narrow column.
+LOGIN_WORDS = {LoginState.SIGNED_IN: "signed in", LoginState.RENEWABLE: "renewable"}
+
+
+def login_words(login: Login, now: datetime) -> str:
+    """Return the state of a sign-in as text: `signed in, 41m left`, `signed in; renews on use, while its
+    portal session lasts`, `ended 3d ago; sign in again`.
+    """
+    state = login_state(login, now)
+    if state is LoginState.ENDED:
+        return f"ended {_age(now - (login_end(login) or login.until))} ago; sign in again"
+    if not login.is_renewable:
+        return f"signed in, {countdown(login.until - now)} left"
+    renews = login_renewal_words(login)
+    return f"signed in; {renews}" if state is LoginState.SIGNED_IN else renews
+
+
+def login_renewal_words(login: Login) -> str:
+    """Return how long AWS tools renew a sign-in, as far as it is known."""
+    if login.kind is Kind.SSO_ROLE:
+        limit = "while its portal session lasts"
+    elif login.renewable_until is None:
+        limit = "up to 12h after the sign-in"
+    else:
+        limit = f"until {login.renewable_until:%d %b %H:%M} UTC at the latest"
+    return f"renews on use, {limit}"
+
+
+def _age(length: timedelta) -> str:
+    return span(length if length < timedelta(hours=1) else timedelta(minutes=length // timedelta(minutes=1)))
+
+
+def sign_in_command(kind: str, profile: str) -> str:
+    """Return the command of the AWS CLI that signs in for a profile.
+
+    :param kind: kind of the profile, a member of `LOGIN_KINDS`.
+    """
+    words = "aws login" if kind == Kind.CONSOLE_LOGIN else "aws sso login"
+    return f"{words} --profile {shlex.quote(profile)}"
+
+
+def login_profile(profile: Profile) -> str:
+    """Return the profile that the user signs in for: the last source of a role, else the profile itself."""
+    return profile.chain[-1] if profile.chain else profile.name
 
 
 def undo_command(plan: Plan) -> str:

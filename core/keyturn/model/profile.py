@@ -38,16 +38,33 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
 
 
+#: Kinds whose sessions come from a sign-in that AWS tools have cached.
+LOGIN_KINDS = (Kind.SSO_ROLE, Kind.CONSOLE_LOGIN)
+
+
 class State(StrEnum):
     """State of a profile's delivered or cached credentials."""
 
     FRESH = "fresh"
     SOON = "soon"
     EXPIRED = "expired"
+    UNKNOWN = "unknown"
+    """There are temporary credentials, but nothing records their expiry."""
     NONE = "none"
     LONG_TERM = "long-term"
     BROKEN = "broken"
     LOCKED = "locked"
+
+
+class LoginState(StrEnum):
+    """State of a sign-in."""
+
+    SIGNED_IN = "signed-in"
+    """Its token is valid."""
+    RENEWABLE = "renewable"
+    """Its token has expired, and the next use can renew it without a sign-in."""
+    ENDED = "ended"
+    """Only a new sign-in helps."""
 
 
 class Delivery(StrEnum):
@@ -154,6 +171,26 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class Login:
+    """A sign-in that sessions come from, as AWS tools have cached it, without its token."""
+
+    name: str
+    """Name of the sso-session, start URL of a profile without one, or ARN of the `aws login` session.
+    Untrusted, because it comes from a file.
+    """
+    kind: Kind
+    """`SSO_ROLE` for Identity Center, or `CONSOLE_LOGIN` for `aws login`."""
+    until: datetime
+    """Expiry of its token, aware UTC. The sign-in itself may last longer."""
+    is_renewable: bool = False
+    """The cache holds all that AWS tools need to renew the token without a person."""
+    renewable_until: datetime | None = None
+    """Time after which AWS tools no longer renew it; None if it is not renewable or the time is unknown. The
+    sign-in may end earlier, because no file records the end of a portal or console session.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Rotation:
     """A key's age relative to its rotation policy."""
 
@@ -204,6 +241,10 @@ class Profile:
     """The profile's own long-term key."""
     session: Session | None = None
     """The delivered or cached session."""
+    login: Login | None = None
+    """The sign-in that its sessions come from, directly or through a chain of roles; None if there is none,
+    or AWS tools have no token of it.
+    """
     delivery: Delivery = Delivery.NATIVE
     deliver_as: str | None = None
     """Section of the credentials file, if it differs from the name."""
@@ -368,25 +409,62 @@ def due_at(issued: datetime | None, expires: datetime) -> datetime:
 
 
 def session_state(session: Session | None, now: datetime) -> State:
-    """Return `none`, `fresh`, `soon` (from :func:`due_at` on) or `expired`. A session with unknown expiry
-    is fresh.
+    """Return `none`, `fresh`, `soon` (from :func:`due_at` on), `expired`, or `unknown` for a session without
+    a recorded expiry.
     """
     if session is None:
         return State.NONE
     if session.expires is None:
-        return State.FRESH
+        return State.UNKNOWN
     if now >= session.expires:
         return State.EXPIRED
     return State.SOON if now >= due_at(session.issued, session.expires) else State.FRESH
 
 
+def login_state(login: Login, now: datetime) -> LoginState:
+    """Return the state of a sign-in at `now`."""
+    if now < login.until:
+        return LoginState.SIGNED_IN
+    end = login_end(login)
+    return LoginState.RENEWABLE if end is None or now < end else LoginState.ENDED
+
+
+def login_end(login: Login) -> datetime | None:
+    """Return the time at which a sign-in has ended for certain; None if that is unknown."""
+    if not login.is_renewable:
+        return login.until
+    return None if login.renewable_until is None else max(login.until, login.renewable_until)
+
+
+def has_login(profile: Profile, now: datetime) -> bool:
+    """Return True if the sign-in of a profile is valid or renewable."""
+    return profile.login is not None and login_state(profile.login, now) is not LoginState.ENDED
+
+
+def needs_sign_in(profile: Profile, now: datetime) -> bool:
+    """Return True if a profile gets no new session before a person signs in again. A role that another
+    profile signs for may get one as long as a session of that profile is cached.
+    """
+    if profile.login is None or profile.chain:
+        return False
+    return login_state(profile.login, now) is LoginState.ENDED
+
+
 def state_of(profile: Profile, vault: VaultState, now: datetime) -> State:
-    """Return the state of a profile's delivered credentials, as `list --json` prints it."""
+    """Return the state of a profile's delivered credentials, as `list --json` prints it.
+
+    Without a valid session the sign-in decides: a profile is `none` as long as that lasts, and `expired` once
+    its next use needs a new one.
+    """
     if profile.problem is not None:
         return State.BROKEN
     if profile.delivers_key or profile.plaintext_key:
         return State.LONG_TERM
     state = session_state(profile.session, now)
+    if state is State.NONE and needs_sign_in(profile, now):
+        state = State.EXPIRED
+    elif state is State.EXPIRED and has_login(profile, now):
+        state = State.NONE
     if (
         profile.managed
         and vault in (VaultState.LOCKED, VaultState.BROKEN)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from keyturn.model.labels import kind_words
-from keyturn.model.profile import Profile, VaultState, state_of
+from keyturn.model.profile import Profile, VaultState, login_state, state_of
 
 #: Field names before a colon. Any other colon is part of the text.
 FIELDS = ("type", "state", "acct")
@@ -92,4 +92,5 @@ def state_words(row: Profile, vault: VaultState, now: datetime) -> str:
     """Return every word that `state:` matches for a row."""
     managed = "managed" if row.managed else "native"
     failed = "failed" if row.failure else ""
-    return f"{state_of(row, vault, now)} {row.rotation.state} {managed} {failed}"
+    login = login_state(row.login, now) if row.login else ""
+    return f"{state_of(row, vault, now)} {row.rotation.state} {managed} {login} {failed}"

@@ -14,6 +14,7 @@ from keyturn.awsconfig import misreadings
 from keyturn.awsconfig.document import Document, FileKind, header_for, parse, profile_of
 from keyturn.awsconfig.loader import SharedConfig, read_files
 from keyturn.awsconfig.native_profiles import NativeProfiles
+from keyturn.awsconfig.sdk_caches import SdkCaches
 from keyturn.awsconfig.writer import require_file
 from keyturn.model.errors import KeyturnError, NotFound, Remedy, UnparsableFile, UnsafeFile
 from keyturn.model.profile import Credentials, FileProblem, FileWarning, Kind, Profile
@@ -229,7 +230,7 @@ def read(
     shared = read_files(
         paths.aws_config, paths.aws_credentials, earlier.shared if earlier is not None else None
     )
-    natives = NativeProfiles(shared, environ, now)
+    natives = NativeProfiles(shared, environ)
     problems = list(shared.problems)
     profiles_error = None
     try:
@@ -268,11 +269,13 @@ def own_section(document: Document | None, kind: FileKind, profile: str) -> str 
     return None
 
 
-def stamp(paths: Paths) -> tuple[object, ...]:
+def stamp(paths: Paths, environ: Mapping[str, str]) -> tuple[object, ...]:
     """Return inode, size and modification time of all files that :func:`read` reads, and of the agent's
     sockets, to detect changes.
+
+    :param environ: names the folders of the SDK caches.
     """
-    parts: list[object] = []
+    parts: list[object] = [SdkCaches(environ).stamp()]
     for path in (
         paths.aws_config,
         paths.aws_credentials,

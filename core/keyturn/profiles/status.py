@@ -14,11 +14,16 @@ from keyturn.model.errors import Hint, Remedy
 from keyturn.model.key_ids import account_of
 from keyturn.model.profile import (
     DEFAULT_ROTATION_DAYS,
+    LOGIN_KINDS,
     Delivery,
     Key,
     Kind,
+    Login,
     Profile,
+    Session,
+    State,
     VaultState,
+    login_state,
     rotation_of,
     state_of,
 )
@@ -94,7 +99,7 @@ def _native(native: Profile, view: View) -> Profile:
     state = view.index.of(native.name)
     return replace(
         native,
-        session=state.session if state.session is not None else native.session,
+        session=_longest(state.session, native.session),
         rotation=rotation_of(native.key, DEFAULT_ROTATION_DAYS, view.now),
         last_use=state.last_use,
         failure=state.failure,
@@ -111,6 +116,22 @@ def _native_mfa_session(native: Profile, view: View) -> tuple[str, str] | None:
     seconds = int(duration) if duration.isascii() and duration.isdigit() else ROLE_DEFAULT
     serial, key_id = _text(settings, "mfa_serial"), _key_id(_text(settings, "source_profile"), view)
     return _role_mfa_session(serial, key_id, view.index.of(native.name).accepted_seconds or seconds)
+
+
+def _longest(own: Session | None, cached: Session | None) -> Session | None:
+    """Return keyturn's own session of a native profile, or the one that AWS tools have cached if that expires
+    later.
+    """
+    if own is None or own.expires is None or cached is None or cached.expires is None:
+        return own or cached
+    return cached if cached.expires > own.expires else own
+
+
+def _login_of_chain(chain: tuple[str, ...], view: View) -> Login | None:
+    """Return the sign-in that a managed profile's sessions come from, or None if it is a key or a process."""
+    source = chain[-1] if chain else ""
+    native = None if source in view.definitions else view.natives.get(source)
+    return native.login if native is not None and native.kind in LOGIN_KINDS else None
 
 
 def _has_role_without_code(native: Profile, view: View) -> bool:
@@ -146,6 +167,7 @@ def _managed(definition: ManagedProfile, view: View) -> Profile:
         region=native.region if native else None,
         key=own_key,
         session=state.session,
+        login=_login_of_chain(chain, view),
         delivery=definition.delivery,
         deliver_as=definition.deliver_as,
         renew=definition.renew,
@@ -508,7 +530,8 @@ def why_not_rotatable(row: Profile) -> Refusal | None:
 
 def row_table(row: Profile, vault: VaultState, now: datetime) -> dict[str, Any]:
     """Return a profile as `list --json` prints it; null if unknown, never a secret."""
-    session, rotation = row.session, row.rotation
+    state, rotation = state_of(row, vault, now), row.rotation
+    session = None if state is State.NONE else row.session
     own_key_id = row.key.key_id if row.key else None
     key_id = (session.key_id if session else None) or own_key_id
     if row.delivers_key or row.plaintext_key:
@@ -523,9 +546,10 @@ def row_table(row: Profile, vault: VaultState, now: datetime) -> dict[str, Any]:
         "role": row.role,
         "region": row.region,
         "key_id": key_id,
-        "state": str(state_of(row, vault, now)),
+        "state": None if state is State.UNKNOWN else str(state),
         "issued": iso(session.issued) if session else None,
         "expires": iso(session.expires) if session else None,
+        "login": _login_table(row.login, now) if row.login else None,
         "delivery": str(row.delivery),
         "renew": str(row.renew) if row.renew else None,
         "rotation": {
@@ -537,4 +561,13 @@ def row_table(row: Profile, vault: VaultState, now: datetime) -> dict[str, Any]:
         },
         "problem": row.problem,
         "origin": {"file": row.origin.file, "line": row.origin.line} if row.origin else None,
+    }
+
+
+def _login_table(login: Login, now: datetime) -> dict[str, Any]:
+    return {
+        "name": login.name,
+        "state": str(login_state(login, now)),
+        "until": iso(login.until),
+        "renewable_until": iso(login.renewable_until),
     }

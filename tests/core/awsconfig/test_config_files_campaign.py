@@ -24,7 +24,6 @@ from keyturn.awsconfig.document import (
 from keyturn.awsconfig.loader import read_files
 from keyturn.awsconfig.native_profiles import NativeProfiles
 from keyturn.model.errors import ChangeRefused, UnparsableFile
-from keyturn.system.clock import system_clock
 from tests.core.awsconfig.conftest import raw_settings
 
 Judge = Callable[[bytes], tuple[str, Any]]
@@ -66,7 +65,7 @@ def test_both_files_together_are_botocores_full_config(
         config.write_bytes(first)
         credentials.write_bytes(second)
         shared = read_files(config, credentials)
-        tuple(NativeProfiles(shared, {"HOME": str(tmp_path)}, system_clock()).values())
+        tuple(NativeProfiles(shared, {"HOME": str(tmp_path)}).values())
         assert len(shared.problems) == (read(first) is None) + (read(second) is None)
         if not shared.problems:
             compared += 1

@@ -14,7 +14,8 @@ import pytest
 from keyturn.awsconfig.document import FileKind
 from keyturn.awsconfig.loader import SharedConfig, read_files
 from keyturn.awsconfig.native_profiles import NativeProfiles, credential_items
-from keyturn.model.profile import Kind, Origin, Profile, Session
+from keyturn.awsconfig.sdk_caches import SdkCaches
+from keyturn.model.profile import Kind, Login, Origin, Profile, Session
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 AKIA = "AKIASP2TPHJSQH3FJRUX"
@@ -45,7 +46,7 @@ class Machine:
 
     def rows(self, config: str | None = None, credentials: str | None = None) -> dict[str, Profile]:
         shared = self.write(config, credentials)
-        return dict(NativeProfiles(shared, self.environ, NOW))
+        return dict(NativeProfiles(shared, self.environ))
 
     def cache(self, name: str, table: object) -> None:
         path = self.aws / name
@@ -212,7 +213,7 @@ def test_a_refused_file_is_a_problem_and_the_other_one_counts(machine: Machine) 
     shared = machine.write("[profile a]\nrole_arn = r\nnonsense\n", f"[b]\n{KEYS}")
     assert [(problem.path, problem.line) for problem in shared.problems] == [(str(machine.config), 3)]
     assert shared.config is None
-    assert list(NativeProfiles(shared, machine.environ, NOW)) == ["b"]
+    assert list(NativeProfiles(shared, machine.environ)) == ["b"]
     shared = machine.write(f"[profile a]\n{KEYS}", "x = 1\n")
     assert [(problem.path, problem.line) for problem in shared.problems] == [(str(machine.credentials), 1)]
     assert list(shared.full_config["profiles"]) == ["a"]
@@ -259,20 +260,66 @@ LEGACY = (
         (LEGACY, "c7aaaf71fcc8777ae2475525ed049d39fe16c484", "0b47dadec435258e163a83994ab65569695cabb1"),
     ],
 )
-def test_the_end_of_an_sso_profile_is_that_of_its_cached_credentials_else_of_the_sign_in(
+def test_an_sso_profile_has_its_cached_credentials_and_its_sign_in(
     machine: Machine, config: str, token: str, role: str
 ) -> None:
     assert machine.rows(config)["p"].session is None
+    assert machine.rows()["p"].login is None
     machine.cache(f"sso/cache/{token}.json", {"accessToken": "t", "expiresAt": "2026-03-01T18:00:00Z"})
-    assert machine.rows()["p"].session == Session("", None, NOW + timedelta(hours=6))
+    name = "my-sso" if "sso-session" in config else "https://my-sso-portal.awsapps.com/start"
+    assert machine.rows()["p"].login == Login(name, Kind.SSO_ROLE, NOW + timedelta(hours=6))
+    assert machine.rows()["p"].session is None
     credentials = {"AccessKeyId": ASIA, "SecretAccessKey": "s", "Expiration": "2026-03-01T12:40:00Z"}
     machine.cache(f"cli/cache/{role}.json", {"ProviderType": "sso", "Credentials": credentials})
     assert machine.rows()["p"].session == Session(ASIA, None, NOW + timedelta(minutes=40))
     credentials["Expiration"] = "2026-03-01T11:00:00UTC"
     machine.cache(f"cli/cache/{role}.json", {"Credentials": credentials})
-    assert machine.rows()["p"].session == Session("", None, NOW + timedelta(hours=6))
-    (machine.aws / "sso/cache" / f"{token}.json").unlink()
     assert machine.rows()["p"].session == Session(ASIA, None, NOW - timedelta(hours=1))
+    (machine.aws / "sso/cache" / f"{token}.json").unlink()
+    assert machine.rows()["p"].login is None
+
+
+TOKEN = {
+    "accessToken": "t",
+    "expiresAt": "2026-03-01T11:00:00Z",
+    "refreshToken": "r",
+    "clientId": "c",
+    "clientSecret": "s",
+    "registrationExpiresAt": "2026-04-01T12:00:00Z",
+}
+ROLE = "role_arn = arn:aws:iam::123456789012:role/Admin\n"
+
+
+def test_a_role_has_the_sign_in_at_the_end_of_its_chain(machine: Machine) -> None:
+    machine.cache("sso/cache/0ad374308c5a4e22f723adf10145eafad7c4031c.json", TOKEN)
+    rows = machine.rows(
+        f"{SSO_PROFILE}[profile r]\n{ROLE}source_profile = p\n[profile rr]\n{ROLE}source_profile = r\n"
+        f"[profile machine]\n{ROLE}credential_source = Environment\n"
+    )
+    login = rows["p"].login
+    assert login is not None
+    assert (login.name, login.is_renewable) == ("my-sso", True)
+    assert rows["r"].login == rows["rr"].login == login
+    assert rows["machine"].login is None
+
+
+def test_a_role_whose_source_signs_with_its_own_keys_has_no_sign_in(machine: Machine) -> None:
+    machine.cache("sso/cache/0ad374308c5a4e22f723adf10145eafad7c4031c.json", TOKEN)
+    rows = machine.rows(
+        f"{SSO_PROFILE}[profile keys]\n{ROLE}source_profile = p\n{KEYS}"
+        f"[profile r]\n{ROLE}source_profile = keys\n[profile self]\n{ROLE}source_profile = self\n{KEYS}"
+        f"[profile a]\n{ROLE}source_profile = b\n{KEYS}[profile b]\n{ROLE}source_profile = a\n{KEYS}"
+    )
+    assert {name: row.login is not None for name, row in rows.items()} == {
+        "p": True, "keys": True, "r": False, "self": False, "a": False, "b": False,
+    }  # fmt: skip
+
+
+def test_a_profile_with_a_problem_has_no_sign_in(machine: Machine) -> None:
+    machine.cache("sso/cache/0ad374308c5a4e22f723adf10145eafad7c4031c.json", TOKEN)
+    row = machine.rows(SSO_PROFILE.replace("sso_role_name", "role_name"))["p"]
+    assert row.problem is not None
+    assert (row.session, row.login) == (None, None)
 
 
 def test_the_end_of_a_role_is_that_of_the_command_lines_cache(machine: Machine) -> None:
@@ -306,6 +353,8 @@ def test_the_end_of_a_console_sign_in(machine: Machine, tmp_path: Path) -> None:
     machine.cache(f"login/cache/{name}", table)
     expected = Session(ASIA, None, NOW + timedelta(minutes=15))
     assert machine.rows(config)["l"].session == expected
+    arn = "arn:aws:iam::123456789012:user/alice"
+    assert machine.rows()["l"].login == Login(arn, Kind.CONSOLE_LOGIN, NOW + timedelta(minutes=15))
     machine.environ["AWS_LOGIN_CACHE_DIRECTORY"] = str(tmp_path / "other")
     assert machine.rows()["l"].session is None
     (tmp_path / "other").mkdir()
@@ -333,7 +382,80 @@ def test_a_torn_or_strange_cache_counts_as_none(machine: Machine, text: str) -> 
         "cli/cache/c61222fe4c86bb5d3638873744d4cab00a0bf176",
     ):
         machine.cache(f"{name}.json", text)
-    assert machine.rows(SSO_PROFILE)["p"].session is None
+    row = machine.rows(SSO_PROFILE)["p"]
+    assert (row.session, row.login) == (None, None)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "loop", "too long", "denied"])
+def test_a_token_that_cannot_be_read_counts_as_none(
+    machine: Machine, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = "[profile l]\nlogin_session = arn:aws:iam::123456789012:user/alice\n"
+    access = {"accessKeyId": ASIA, "expiresAt": "2026-03-01T12:15:00Z"}
+    tokens = {
+        "sso/cache/0ad374308c5a4e22f723adf10145eafad7c4031c.json": TOKEN,
+        "login/cache/b7d71d383b9557a9bad4c3346c50365819226484c6824a0fdef66637be339db0.json": {
+            "accessToken": access
+        },
+    }
+    for name, token in tokens.items():
+        machine.cache(name, token)
+    logins = {row.login is not None for row in machine.rows(SSO_PROFILE + console).values()}
+    assert logins == {True}
+    for name in tokens:
+        path = machine.aws / name
+        text = path.read_text()
+        path.unlink()
+        match kind:
+            case "folder":
+                path.mkdir()
+            case "pipe":
+                os.mkfifo(path)
+            case "loop":
+                path.symlink_to(path)
+            case "too long":
+                path.write_text(text + " " * 2**20)
+            case _:
+                path.write_text(text)
+    if kind == "denied":
+        real = os.open
+
+        def denied(path: Any, *rest: Any) -> int:
+            if str(path).endswith(".json"):
+                raise PermissionError(13, "Permission denied")
+            return real(path, *rest)
+
+        monkeypatch.setattr(os, "open", denied)
+    found = machine.rows()
+    assert {(row.session, row.login) for row in found.values()} == {(None, None)}
+
+
+def test_a_change_of_a_cached_token_is_noticed(machine: Machine) -> None:
+    name = "sso/cache/0ad374308c5a4e22f723adf10145eafad7c4031c.json"
+    seen = [SdkCaches(machine.environ).stamp()]
+
+    def is_noticed() -> bool:
+        seen.append(SdkCaches(machine.environ).stamp())
+        return seen[-1] != seen[-2]
+
+    machine.cache(name, TOKEN)
+    assert is_noticed()
+    assert not is_noticed()
+    machine.cache(name, {**TOKEN, "expiresAt": "2026-03-01T18:00:00.000Z"})
+    assert is_noticed()
+    (machine.aws / name).unlink()
+    assert is_noticed()
+    machine.cache("cli/cache/x.json", {})
+    assert is_noticed()
+    machine.cache("login/cache/x.json", {})
+    assert is_noticed()
+    (machine.aws / "login/cache/broken.json").symlink_to("nowhere")
+    assert is_noticed()
+    machine.cache("login/cache/y.json", {})
+    assert is_noticed()
+    machine.cache("login/cache/y.json", {"a": 1})
+    assert is_noticed()
+    assert not is_noticed()
 
 
 def test_adopt_takes_the_credential_settings_of_both_files_and_nothing_else(machine: Machine) -> None:

@@ -15,7 +15,6 @@ from keyturn.awsconfig.document import FileKind
 from keyturn.awsconfig.loader import read_files
 from keyturn.awsconfig.native_profiles import NativeProfiles, dependants
 from keyturn.model.profile import Kind, Profile
-from keyturn.system.clock import system_clock
 
 KINDS = {
     "assume-role": {Kind.ROLE},
@@ -128,7 +127,7 @@ def test_our_way_to_credentials_is_botocores(count: int, machine: tuple[Path, Pa
     for number in range(count):
         for path, text in zip(machine, make(number), strict=True):
             path.write_text(text)
-        rows = NativeProfiles(read_files(config, credentials), {"HOME": str(config.parent)}, system_clock())
+        rows = NativeProfiles(read_files(config, credentials), {"HOME": str(config.parent)})
         for row in rows.values():
             method, error = ask_botocore(row.name)
             word = type(error).__name__ if error else str(method)
@@ -150,7 +149,7 @@ def test_our_way_to_credentials_is_botocores(count: int, machine: tuple[Path, Pa
 def write(machine: tuple[Path, Path], config: str, credentials: str = "") -> dict[str, Profile]:
     for path, text in zip(machine, (config, credentials), strict=True):
         path.write_text(text)
-    return dict(NativeProfiles(read_files(*machine), {"HOME": str(machine[0].parent)}, system_clock()))
+    return dict(NativeProfiles(read_files(*machine), {"HOME": str(machine[0].parent)}))
 
 
 #: Name, config file, requested profile, a part of botocore's own message.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,8 @@ from keyturn.model.profile import (
     Delivery,
     Key,
     Kind,
+    Login,
+    LoginState,
     Profile,
     Renew,
     Rotate,
@@ -23,6 +26,8 @@ from keyturn.model.profile import (
     VaultState,
     due_at,
     in_use,
+    login_end,
+    login_state,
     rotation_of,
     session_state,
     state_of,
@@ -70,7 +75,7 @@ def session(left: timedelta | None, life: timedelta = HOUR) -> Session:
 #: Session, its state.
 STATES = [
     (None, State.NONE),
-    (session(None), State.FRESH),
+    (session(None), State.UNKNOWN),
     (session(HOUR), State.FRESH),
     (session(20 * MINUTE + SECOND), State.FRESH),
     (session(20 * MINUTE), State.SOON),
@@ -94,7 +99,7 @@ ROWS = [
     (replace(MANAGED, session=session(-HOUR)), State.LOCKED, State.EXPIRED),
     (replace(MANAGED, session=session(MINUTE)), State.SOON, State.SOON),
     (replace(MANAGED, session=session(HOUR)), State.FRESH, State.FRESH),
-    (replace(MANAGED, session=session(None)), State.FRESH, State.FRESH),
+    (replace(MANAGED, session=session(None)), State.UNKNOWN, State.UNKNOWN),
     (replace(MANAGED, delivers_key=True), State.LONG_TERM, State.LONG_TERM),
     (Profile("ci", plaintext_key=True, session=session(-HOUR)), State.LONG_TERM, State.LONG_TERM),
     (replace(MANAGED, problem="x", session=session(HOUR)), State.BROKEN, State.BROKEN),
@@ -108,6 +113,85 @@ def test_the_state_of_a_row(row: Profile, locked: State, opened: State) -> None:
         assert state_of(row, vault, NOW) is locked
     for vault in (VaultState.OPEN, VaultState.CLOSED, VaultState.ABSENT):
         assert state_of(row, vault, NOW) is opened
+
+
+def login(until: timedelta, renewable: timedelta | None = None, **changes: Any) -> Login:
+    """Return a sign-in whose token ends at `until`, renewable until `renewable`, both from now."""
+    made = Login("acme", Kind.SSO_ROLE, NOW + until)
+    if renewable is not None:
+        made = replace(made, is_renewable=True, renewable_until=NOW + renewable)
+    return replace(made, **changes)
+
+
+#: Sign-in, its state, and its end from now if that is known.
+LOGINS = [
+    (login(SECOND), LoginState.SIGNED_IN, SECOND),
+    (login(timedelta(0)), LoginState.ENDED, timedelta(0)),
+    (login(-DAY), LoginState.ENDED, -DAY),
+    (login(HOUR, DAY), LoginState.SIGNED_IN, DAY),
+    (login(timedelta(0), SECOND), LoginState.RENEWABLE, SECOND),
+    (login(-DAY, SECOND), LoginState.RENEWABLE, SECOND),
+    (login(-DAY, timedelta(0)), LoginState.ENDED, timedelta(0)),
+    (login(-DAY, -HOUR), LoginState.ENDED, -HOUR),
+    (login(HOUR, -HOUR), LoginState.SIGNED_IN, HOUR),
+    (login(-SECOND, -HOUR), LoginState.ENDED, -SECOND),
+    (login(HOUR, is_renewable=True), LoginState.SIGNED_IN, None),
+    (login(-DAY, is_renewable=True), LoginState.RENEWABLE, None),
+]
+
+
+@pytest.mark.parametrize(("login", "state", "end"), LOGINS, ids=range(len(LOGINS)))
+def test_the_state_of_a_sign_in(login: Login, state: LoginState, end: timedelta | None) -> None:
+    assert login_state(login, NOW) is state
+    assert login_end(login) == (None if end is None else NOW + end)
+
+
+SIGNED_IN, RENEWABLE, ENDED = login(HOUR), login(-HOUR, DAY), login(-HOUR)
+#: Session, sign-in, the state of their profile.
+WITH_LOGIN = [
+    (None, SIGNED_IN, State.NONE),
+    (None, RENEWABLE, State.NONE),
+    (None, ENDED, State.EXPIRED),
+    (session(HOUR), SIGNED_IN, State.FRESH),
+    (session(HOUR), RENEWABLE, State.FRESH),
+    (session(HOUR), ENDED, State.FRESH),
+    (session(MINUTE), RENEWABLE, State.SOON),
+    (session(MINUTE), ENDED, State.SOON),
+    (session(-MINUTE), SIGNED_IN, State.NONE),
+    (session(-MINUTE), RENEWABLE, State.NONE),
+    (session(-MINUTE), ENDED, State.EXPIRED),
+    (session(None), ENDED, State.UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(("session", "login", "state"), WITH_LOGIN, ids=range(len(WITH_LOGIN)))
+def test_a_profile_is_expired_only_if_its_next_use_needs_a_sign_in(
+    session: Session | None, login: Login, state: State
+) -> None:
+    row = Profile("dev", kind=Kind.SSO_ROLE, session=session, login=login)
+    assert state_of(row, VaultState.ABSENT, NOW) is state
+    assert state_of(replace(row, problem="x"), VaultState.ABSENT, NOW) is State.BROKEN
+    locked = State.LOCKED if state in (State.NONE, State.EXPIRED) else state
+    assert state_of(replace(row, managed=True), VaultState.LOCKED, NOW) is locked
+
+
+#: Session of a role that another profile signs for, its sign-in, its state.
+OF_A_CHAIN = [
+    (None, SIGNED_IN, State.NONE),
+    (None, ENDED, State.NONE),
+    (session(HOUR), ENDED, State.FRESH),
+    (session(-MINUTE), SIGNED_IN, State.NONE),
+    (session(-MINUTE), RENEWABLE, State.NONE),
+    (session(-MINUTE), ENDED, State.EXPIRED),
+]
+
+
+@pytest.mark.parametrize(("session", "login", "state"), OF_A_CHAIN, ids=range(len(OF_A_CHAIN)))
+def test_a_role_may_outlive_the_sign_in_of_its_source(
+    session: Session | None, login: Login, state: State
+) -> None:
+    row = Profile("role", kind=Kind.ROLE, session=session, login=login, chain=("dev",))
+    assert state_of(row, VaultState.ABSENT, NOW) is state
 
 
 def aged(days: float) -> Key:
@@ -183,7 +267,8 @@ WORDS: list[tuple[type[StrEnum], str]] = [
             "unknown"
         ),
     ),
-    (State, "fresh soon expired none long-term broken locked"),
+    (State, "fresh soon expired unknown none long-term broken locked"),
+    (LoginState, "signed-in renewable ended"),
     (Delivery, "credential-process credentials-file nowhere native"),
     (RotationState, "ok due overdue in-progress off unknown n/a"),
     (Renew, "auto on-demand off"),

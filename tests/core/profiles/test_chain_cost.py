@@ -55,7 +55,7 @@ def _rows(folder: Path, config: str, managed: ManagedProfiles) -> dict[str, Prof
     (folder / "config").write_text(config)
     shared = read_files(folder / "config", folder / "credentials")
     now = system_clock()
-    natives = NativeProfiles(shared, {"HOME": str(folder)}, now)
+    natives = NativeProfiles(shared, {"HOME": str(folder)})
     return {row.name: row for row in rows(View(natives, managed, Index(), shared.profiles, now))}
 
 

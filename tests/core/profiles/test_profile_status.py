@@ -16,6 +16,7 @@ from keyturn.model.profile import (
     Failure,
     Key,
     Kind,
+    Login,
     Origin,
     Profile,
     Renew,
@@ -608,7 +609,7 @@ def test_an_object_of_list_json_is_null_where_nothing_is_known() -> None:
         "name": "ci", "managed": False, "kind": "unknown", "source": None, "account": None,
         "account_derived": False, "role": None, "region": None, "key_id": None, "state": "none",
         "issued": None,
-        "expires": None, "delivery": "native", "renew": None,
+        "expires": None, "login": None, "delivery": "native", "renew": None,
         "rotation": {"state": "n/a", "age_days": None, "limit_days": None, "last_used": None, "waits": None},
         "problem": None, "origin": None,
     }  # fmt: skip
@@ -619,6 +620,7 @@ def test_an_object_of_list_json_has_all_that_is_known() -> None:
         "ops", managed=True, kind=Kind.ROLE, source="ci", account="1", account_derived=True, role=ROLE,
         region="eu-west-1", session=SESSION, delivery=Delivery.NOWHERE, renew=Renew.AUTO,
         rotation=Rotation(RotationState.DUE, 70, 90, NOW - DAY, "stored"), problem="x",
+        login=Login("acme", Kind.SSO_ROLE, NOW - DAY, True, NOW + timedelta(seconds=1)),
         origin=Origin("config", 7),
     )  # fmt: skip
     table = status.row_table(profile, VaultState.OPEN, NOW)
@@ -626,6 +628,10 @@ def test_an_object_of_list_json_has_all_that_is_known() -> None:
         "name": "ops", "managed": True, "kind": "role", "source": "ci", "account": "1",
         "account_derived": True, "role": ROLE, "region": "eu-west-1", "key_id": "ASIAEXAMPLE00000001",
         "state": "broken", "issued": "2026-11-23T11:00:00Z", "expires": "2026-11-23T13:00:00Z",
+        "login": {
+            "name": "acme", "state": "renewable", "until": "2026-11-22T12:00:00Z",
+            "renewable_until": "2026-11-23T12:00:01Z",
+        },
         "delivery": "nowhere", "renew": "auto",
         "rotation": {
             "state": "due", "age_days": 70, "limit_days": 90, "last_used": "2026-11-22T12:00:00Z",
@@ -638,6 +644,48 @@ def test_an_object_of_list_json_has_all_that_is_known() -> None:
     assert {type(value) for value in (table["kind"], table["state"], table["delivery"], table["renew"])} == {
         str
     }
+
+
+@pytest.mark.parametrize(
+    ("expires", "is_renewable", "expected"),
+    [
+        (None, True, (None, "ASIA1", None)),
+        (NOW + DAY, True, ("fresh", "ASIA1", "2026-11-24T12:00:00Z")),
+        (NOW - DAY, True, ("none", None, None)),
+        (NOW - DAY, False, ("expired", "ASIA1", "2026-11-22T12:00:00Z")),
+    ],
+    ids=["unknown", "valid", "renewable", "ended"],
+)
+def test_list_json_tells_of_a_session_that_a_sign_in_can_replace_as_of_none(
+    expires: datetime | None, is_renewable: bool, expected: tuple[str | None, ...]
+) -> None:
+    login = Login("acme", Kind.SSO_ROLE, NOW - DAY, is_renewable)
+    row = Profile("dev", kind=Kind.SSO_ROLE, session=Session("ASIA1", None, expires), login=login)
+    table = status.row_table(row, VaultState.OPEN, NOW)
+    assert (table["state"], table["key_id"], table["expires"]) == expected
+
+
+OWN, CACHED = Session("ASIAOWN", NOW - DAY, NOW), Session("ASIACACHED", None, NOW + DAY)
+#: keyturn's own session of a native profile, that of AWS tools, the one in the list.
+SESSIONS: list[tuple[Session | None, Session | None, Session | None]] = [
+    (None, None, None),
+    (OWN, None, OWN),
+    (None, CACHED, CACHED),
+    (OWN, CACHED, CACHED),
+    (replace(OWN, expires=NOW + 2 * DAY), CACHED, replace(OWN, expires=NOW + 2 * DAY)),
+    (OWN, replace(CACHED, expires=None), OWN),
+]
+
+
+@pytest.mark.parametrize(("own", "cached", "shown"), SESSIONS, ids=range(len(SESSIONS)))
+def test_a_native_profile_has_the_session_that_expires_last(
+    own: Session | None, cached: Session | None, shown: Session | None
+) -> None:
+    native = Profile("dev", kind=Kind.SSO_ROLE, session=cached)
+    index = Index()
+    index.update("dev", session=own)
+    view = status.View({"dev": native}, {}, index, {}, NOW)
+    assert status.row_of("dev", view).session == shown
 
 
 #: Session, own key, further fields; then the displayed ID.

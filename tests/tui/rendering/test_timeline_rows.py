@@ -12,6 +12,7 @@ from keyturn.model.profile import (
     Delivery,
     Key,
     Kind,
+    Login,
     Profile,
     Renew,
     Rotation,
@@ -130,35 +131,110 @@ def test_sessions_are_in_the_order_of_their_ends_then_of_their_names() -> None:
     assert rows[0].entry.profile.name == "b"
 
 
-def login(name: str, source: str | None, expires: timedelta = HOUR) -> Profile:
-    made = session(name, expires, kind=Kind.SSO_ROLE, source=source)
-    return replace(made, session=Session("", NOW - HOUR, NOW + expires))
+ARN = "arn:aws:iam::123456789012:user/alice"
+
+
+def login(name: str, login_name: str, left: timedelta = HOUR, **changes: Any) -> Profile:
+    """Return a profile that is signed in for until `left` from now, with further fields of the sign-in."""
+    made = replace(Login(login_name, Kind.SSO_ROLE, NOW + left), **changes)
+    return Profile(name, kind=made.kind, source=login_name, login=made)
 
 
 def test_a_login_has_one_row_however_many_profiles_use_it() -> None:
     rows = session_rows(
         listed(login("a", "acme"), login("b", "acme"), login("c", "https://other.example/start"))
     )
-    assert [(row.label, row.is_login) for row in rows] == [
-        ("login acme", True),
-        ("login other.example/start", True),
-    ]
-    assert [row.key for row in rows] == [("login", "login acme"), ("login", "login other.example/start")]
+    assert [row.label for row in rows] == ["login acme", "login other.example/start"]
+    assert [row.key for row in rows] == [("login", "acme"), ("login", "https://other.example/start")]
     assert rows[0].entry.profile.name == "a", "acts on the row are about the first of them"
+    assert rows[0].interval == Interval("login acme", None, NOW + HOUR)
 
 
-def test_a_login_without_a_source_has_the_name_of_its_profile() -> None:
-    assert [row.label for row in session_rows(listed(login("a", None)))] == ["login a"]
+def test_an_sso_session_and_a_start_url_that_look_alike_have_a_row_each() -> None:
+    rows = session_rows(listed(login("a", "x.example/start"), login("b", "https://x.example/start")))
+    assert len({row.key for row in rows}) == 2
 
 
-def test_a_console_login_is_a_login_although_its_keys_are_known() -> None:
+def test_acts_on_a_login_are_about_a_profile_that_signs_in_rather_than_a_role() -> None:
+    role = replace(login("a", "acme"), kind=Kind.ROLE, chain=("b",))
+    (row,) = session_rows(listed(role, login("b", "acme")))
+    assert row.entry.profile.name == "b"
+    (row,) = session_rows(listed(role))
+    assert row.entry.profile.name == "a"
+
+
+def test_a_session_and_its_login_have_a_row_each() -> None:
+    rows = session_rows(listed(replace(login("a", "acme"), session=session("a", 2 * HOUR).session)))
+    assert [row.key for row in rows] == [("login", "acme"), ("session", "a")]
+
+
+def test_a_console_login_has_one_row_because_its_session_is_its_token() -> None:
+    made = login("a", ARN, kind=Kind.CONSOLE_LOGIN)
+    (row,) = session_rows(listed(replace(made, session=session("a", HOUR).session)))
+    assert (row.label, row.key) == (f"login {ARN}", ("login", ARN))
     (row,) = session_rows(listed(session("a", HOUR, kind=Kind.CONSOLE_LOGIN)))
-    assert (row.label, row.is_login) == ("login a", True)
+    assert row.key == ("session", "a")
+
+
+#: Sign-in; its glyph, what is left, and its chart or None for a bar.
+LOGIN_LINES: list[tuple[Profile, str, str, str | None]] = [
+    (login("a", "acme", 2 * HOUR), "●", "2h 00m", None),
+    (login("a", "acme", 10 * MINUTE), "◐", "10m", None),
+    (login("a", "acme", -2 * DAY), "○", "ended 2d", "sign in again"),
+    (
+        login("a", "acme", HOUR, is_renewable=True, renewable_until=NOW + 80 * DAY),
+        "●",
+        "signed in",
+        "renews on use, while its portal session lasts",
+    ),
+    (
+        login("a", "acme", -HOUR, is_renewable=True, renewable_until=NOW + 80 * DAY),
+        "●",
+        "renewable",
+        "renews on use, while its portal session lasts",
+    ),
+    (
+        login("a", "acme", -2 * DAY, is_renewable=True, renewable_until=NOW - HOUR),
+        "○",
+        "ended 1h",
+        "sign in again",
+    ),
+    (
+        login("a", ARN, -HOUR, kind=Kind.CONSOLE_LOGIN, is_renewable=True),
+        "●",
+        "renewable",
+        "renews on use, up to 12h after the sign-in",
+    ),
+    (
+        login("a", ARN, -HOUR, kind=Kind.CONSOLE_LOGIN, is_renewable=True, renewable_until=NOW + HOUR),
+        "●",
+        "renewable",
+        "renews on use, until 14 Mar 15:00 UTC at the latest",
+    ),
+]
+
+
+@pytest.mark.parametrize(("profile", "glyph", "left", "chart"), LOGIN_LINES, ids=range(len(LOGIN_LINES)))
+def test_a_login_is_told_by_its_state(profile: Profile, glyph: str, left: str, chart: str | None) -> None:
+    (row,) = session_rows(listed(profile))
+    line = row_line(row, view(profile), WINDOW, Room(13, 12, 60))
+    assert line[0][0].split(maxsplit=1) == [glyph, left.ljust(12) + " "]
+    if chart is None:
+        assert len(line) > 3
+    else:
+        assert line[2:] == ((chart.ljust(60), "muted"),)
+
+
+def test_a_login_that_renews_is_not_among_those_that_end_soon() -> None:
+    renewable = login("a", "acme", HOUR, is_renewable=True, renewable_until=NOW + DAY)
+    rows = session_rows(listed(renewable, login("b", "other", HOUR)))
+    assert [row.label for row in upcoming(rows, NOW, 9)] == ["login other"]
 
 
 def test_a_login_and_a_profile_of_the_same_label_have_a_row_each() -> None:
     rows = session_rows(listed(login("a", "acme"), session("login acme", HOUR)))
-    assert sorted(row.key for row in rows) == [("login", "login acme"), ("session", "login acme")]
+    assert [row.label for row in rows] == ["login acme", "login acme"]
+    assert sorted(row.key for row in rows) == [("login", "acme"), ("session", "login acme")]
 
 
 # -- rows of keys ----------------------------------------------------------------------------------
@@ -176,7 +252,7 @@ def test_keys_that_wait_come_first_then_the_most_overdue_then_those_without_a_po
         "waits", "older by its own policy", "overdue", "young", "young too", "no policy", "unknown",
     ]  # fmt: skip
     assert {row.key for row in rows} == {("key", row.label) for row in rows}
-    assert not any(row.is_login for row in rows)
+    assert not any(row.login for row in rows)
 
 
 def test_keys_are_in_the_order_of_the_share_of_their_policy_that_is_left() -> None:
@@ -508,4 +584,5 @@ def test_a_row_is_the_same_over_snapshots_by_its_kind_and_label() -> None:
     life = Interval("a", None, None)
     assert TimelineEntry(entry, "a", None).key == ("key", "a")
     assert TimelineEntry(entry, "a", life).key == ("session", "a")
-    assert TimelineEntry(entry, "a", life, is_login=True).key == ("login", "a")
+    made = Login("a", Kind.SSO_ROLE, NOW)
+    assert TimelineEntry(entry, "login a", life, made).key == ("login", "a")

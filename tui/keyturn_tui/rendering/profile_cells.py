@@ -10,7 +10,7 @@ from datetime import datetime
 
 from rich.cells import cell_len, set_cell_size
 
-from keyturn.model.labels import REACHED_WORDS, WAITING_WORDS
+from keyturn.model.labels import LOGIN_WORDS, REACHED_WORDS, WAITING_WORDS
 from keyturn.model.profile import (
     Failure,
     Kind,
@@ -20,6 +20,8 @@ from keyturn.model.profile import (
     Snapshot,
     State,
     VaultState,
+    has_login,
+    login_state,
     state_of,
 )
 from keyturn.model.text import UNICODE, Glyphs, countdown, safe
@@ -44,6 +46,7 @@ STATE_ROLES = {
     State.FRESH: "fresh",
     State.SOON: "soon",
     State.EXPIRED: "expired",
+    State.UNKNOWN: "unknown",
     State.NONE: "muted",
     State.LONG_TERM: "key",
     State.BROKEN: "broken",
@@ -149,12 +152,11 @@ def state_glyph(profile: Profile, view: View) -> Span:
     if profile.name in view.working:
         return glyphs.working, "working"
     state = state_of(profile, view.vault, view.now)
-    if has_unknown_expiry(profile, state):
-        return glyphs.unknown, "unknown"
     sign = {
         State.FRESH: glyphs.fresh,
         State.SOON: glyphs.soon,
         State.EXPIRED: glyphs.expired,
+        State.UNKNOWN: glyphs.unknown,
         State.NONE: glyphs.none,
         State.LONG_TERM: glyphs.long_term,
         State.BROKEN: glyphs.broken,
@@ -164,16 +166,17 @@ def state_glyph(profile: Profile, view: View) -> Span:
 
 
 def left_text(profile: Profile, view: View) -> str:
-    """Return the text of LEFT: the time left, or the state if there is none. At most nine cells."""
+    """Return the text of LEFT: the time left, else the state of the sign-in that gets the next session, else
+    the state. At most nine cells."""
     if profile.name in view.working:
         return "working"
     state = state_of(profile, view.vault, view.now)
-    if has_unknown_expiry(profile, state):
-        return "unknown"
     match state:
         case State.FRESH | State.SOON:
             session = profile.session
             return countdown(session.expires - view.now) if session and session.expires else "unknown"
+        case State.NONE if profile.login is not None and has_login(profile, view.now):
+            return LOGIN_WORDS[login_state(profile.login, view.now)]
         case State.LONG_TERM:
             age = profile.rotation.age_days
             return "key" if age is None else f"key {age}d"
@@ -235,10 +238,6 @@ def state_terms(profile: Profile, view: View) -> str:
         "failed": view.failure(profile) is not None,
         "waits": profile.rotation.pending_step is not None,
     }
+    if profile.login is not None:
+        words[login_state(profile.login, view.now).value] = True
     return " ".join(word for word, applies in words.items() if applies)
-
-
-def has_unknown_expiry(profile: Profile, state: State) -> bool:
-    """Return True if a profile has temporary keys without a known expiry. They count as fresh, but are not
-    shown as such."""
-    return state is State.FRESH and (profile.session is None or profile.session.expires is None)

@@ -6,8 +6,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from keyturn.model.labels import ROLE_WORDS, consent_command
-from keyturn.model.profile import Delivery, FileProblem, FileWarning, Kind, Profile, Session, State, state_of
+from keyturn.model.labels import ROLE_WORDS, consent_command, login_profile, login_words, sign_in_command
+from keyturn.model.profile import (
+    Delivery,
+    FileProblem,
+    FileWarning,
+    Kind,
+    LoginState,
+    Profile,
+    Session,
+    State,
+    login_state,
+    needs_sign_in,
+    state_of,
+)
 from keyturn.model.text import countdown, masked_key_id, safe, span
 from keyturn.profiles.filter import Query
 from keyturn.profiles.renewal_words import renewal_summary, renewal_words
@@ -108,6 +120,8 @@ def _facts(
     kind = profile.kind_label or KIND_LABELS[profile.kind]
     yield "Type", text(kind + (", with MFA" if profile.mfa_serial else ""))
     yield from _identity(profile, text)
+    if profile.login is not None:
+        yield "Login", text(login_text(profile, view))
     yield "", [()]
     yield from _key(profile, view, text)
     yield "Managed", _managed(profile, view, text)
@@ -208,10 +222,14 @@ def state_sentence(profile: Profile, view: View) -> str:  # noqa: PLR0911  # one
         case State.FRESH | State.SOON if session is not None and session.expires is not None:
             of = f" of {span(session.expires - session.issued)}" if session.issued else ""
             return f"{state.value}, {countdown(session.expires - view.now)} left{of}"
-        case State.FRESH:
+        case State.UNKNOWN:
             return "temporary credentials, expiry unknown"
+        case State.EXPIRED if needs_sign_in(profile, view.now):
+            return "expired: sign in again"
         case State.EXPIRED if session is not None and session.expires is not None:
             return f"expired {_age_text(view.now - session.expires)} ago"
+        case State.NONE if profile.login is not None:
+            return "none: no valid session cached"
         case State.NONE:
             return "none: no session yet" if profile.managed else "none: no session known"
         case State.LONG_TERM:
@@ -220,6 +238,19 @@ def state_sentence(profile: Profile, view: View) -> str:  # noqa: PLR0911  # one
             return "locked: unlock the vault to refresh"
         case _:
             return "broken: invalid configuration"
+
+
+def login_text(profile: Profile, view: View) -> str:
+    """Return the state of a profile's sign-in, and the command that signs in again once it has ended; empty
+    if there is no sign-in.
+    """
+    login = profile.login
+    if login is None:
+        return ""
+    words = login_words(login, view.now)
+    if login_state(login, view.now) is not LoginState.ENDED:
+        return words
+    return f"{words}: {sign_in_command(login.kind, login_profile(profile))}"
 
 
 def _bar(session: Session, view: View) -> str:
@@ -291,6 +322,8 @@ def profile_summary(profile: Profile, view: View) -> tuple[Line, Line]:
         words = f"delivered {safe(delivery_text(profile))}" + (f"   renewal {renewal}" if renewal else "")
     elif profile.plaintext_key:
         words = f"{view.glyphs.due} plaintext key in the file; m moves it to the vault"
+    elif profile.login is not None:
+        words = f"login {safe(login_text(profile, view))}"
     else:
         adopts = "; m adopts it" if why_not_manageable(profile) is None else ""
         words = f"native: resolved by the AWS CLI and SDKs{adopts}"

@@ -21,7 +21,7 @@ from keyturn.model.profile import (
 from keyturn.model.profile import RotationState as Rot
 from keyturn.model.text import safe
 from keyturn.profiles.filter import Query
-from keyturn_tui.rendering.profile_cells import View, has_unknown_expiry, state_terms, type_label
+from keyturn_tui.rendering.profile_cells import View, state_terms, type_label
 
 
 class Sort(StrEnum):
@@ -190,7 +190,7 @@ def attention_rank(profile: Profile, view: View) -> int:
         rotation is Rot.DUE,
         state is State.EXPIRED,
         state is State.LONG_TERM,
-        state is State.FRESH,
+        state in (State.FRESH, State.UNKNOWN),
     )
     return next((rank for rank, applies in enumerate(ranks) if applies), len(ranks))
 
@@ -207,7 +207,6 @@ class Counts:
 
     total: int
     by_state: Mapping[State, int]
-    """`LOCKED` includes profiles without a known expiry."""
     overdue: int
     """Keys past their policy."""
 
@@ -216,8 +215,7 @@ def count(profiles: Sequence[Profile], view: View) -> Counts:
     """Count profiles by state."""
     by_state = dict.fromkeys(State, 0)
     for profile in profiles:
-        state = state_of(profile, view.vault, view.now)
-        by_state[State.LOCKED if has_unknown_expiry(profile, state) else state] += 1
+        by_state[state_of(profile, view.vault, view.now)] += 1
     overdue = sum(profile.rotation.state is Rot.OVERDUE for profile in profiles)
     return Counts(len(profiles), by_state, overdue)
 
@@ -229,4 +227,6 @@ def deadlines(profiles: Iterable[Profile]) -> list[datetime]:
         session = profile.session
         if session is not None and session.expires is not None:
             times += [due_at(session.issued, session.expires), session.expires]
+        if profile.login is not None:
+            times += filter(None, (profile.login.until, profile.login.renewable_until))
     return sorted(times)

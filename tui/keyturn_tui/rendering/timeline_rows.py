@@ -3,14 +3,27 @@ room."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from rich.cells import cell_len
 
-from keyturn.model.profile import Kind, Profile, RotationState, State, session_state
+from keyturn.model.labels import LOGIN_WORDS, login_renewal_words
+from keyturn.model.profile import (
+    LOGIN_KINDS,
+    Kind,
+    Login,
+    LoginState,
+    Profile,
+    RotationState,
+    Session,
+    State,
+    login_end,
+    login_state,
+    session_state,
+)
 from keyturn.model.text import ASCII, Glyphs, countdown
 from keyturn.profiles.renewal_policy import renewal_time
 from keyturn_tui.rendering.layout import GUTTER
@@ -68,15 +81,18 @@ class TimelineEntry:
     label: str
     """Untrusted text from a file; show it through :func:`fit` only."""
     interval: Interval | None
-    """None for a long-term key, which has an age but no expiry."""
-    is_login: bool = False
-    """True for a sign-in; a profile may have the same label."""
+    """None for a long-term key, which has an age but no expiry. Its end is unknown for a sign-in that AWS
+    tools renew.
+    """
+    login: Login | None = None
+    """The sign-in that the row is about; None for a session and a key."""
 
     @property
     def key(self) -> tuple[str, str]:
         """Identity of the row across snapshots."""
-        kind = "key" if self.interval is None else "login" if self.is_login else "session"
-        return kind, self.label
+        if self.login is not None:
+            return "login", self.login.name
+        return "key" if self.interval is None else "session", self.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +119,32 @@ def room_in(width: int) -> Room:
 def session_rows(catalog: Catalog) -> tuple[TimelineEntry, ...]:
     """Return a row for each session and one for each sign-in, however many profiles use it; earliest expiry
     first."""
-    rows: dict[tuple[str, str], tuple[Interval, TimelineEntry]] = {}
-    for entry in catalog.entries:
-        profile = entry.profile
-        session = profile.session
-        if session is None:
+    rows = [*_login_rows(catalog), *_own_session_rows(catalog)]
+    return tuple(row for _, row in sorted(rows, key=lambda pair: end_order(pair[0])))
+
+
+def _login_rows(catalog: Catalog) -> Iterator[tuple[Interval, TimelineEntry]]:
+    """Yield a row for each sign-in, with the profile that signs in rather than a role that it is the source
+    of."""
+    names: set[str] = set()
+    for entry in sorted(catalog.entries, key=lambda entry: entry.profile.kind not in LOGIN_KINDS):
+        login = entry.profile.login
+        if login is None or login.name in names:
             continue
-        login = _is_login(profile)
-        label = (
-            f"login {(profile.source or profile.name).removeprefix('https://')}" if login else profile.name
-        )
-        interval = Interval(label, session.issued, session.expires)
-        rows.setdefault(
-            ("login" if login else "session", label), (interval, TimelineEntry(entry, label, interval, login))
-        )
-    return tuple(row for _, row in sorted(rows.values(), key=lambda pair: end_order(pair[0])))
+        names.add(login.name)
+        label = f"login {login.name.removeprefix('https://')}"
+        interval = Interval(label, None, None if login.is_renewable else login.until)
+        yield interval, TimelineEntry(entry, label, interval, login)
+
+
+def _own_session_rows(catalog: Catalog) -> Iterator[tuple[Interval, TimelineEntry]]:
+    """Yield a row for each session. That of `aws login` is the token of the sign-in, which has a row."""
+    for entry in catalog.entries:
+        profile, session = entry.profile, entry.profile.session
+        if session is None or (profile.login is not None and profile.kind is Kind.CONSOLE_LOGIN):
+            continue
+        interval = Interval(profile.name, session.issued, session.expires)
+        yield interval, TimelineEntry(entry, profile.name, interval)
 
 
 def key_rows(catalog: Catalog) -> tuple[TimelineEntry, ...]:
@@ -125,13 +152,6 @@ def key_rows(catalog: Catalog) -> tuple[TimelineEntry, ...]:
     left."""
     rows = [TimelineEntry(entry, entry.profile.name, None) for entry in catalog.entries if entry.profile.key]
     return tuple(sorted(rows, key=lambda row: (_days_left(row.entry.profile), row.label)))
-
-
-def _is_login(profile: Profile) -> bool:
-    """Return True if the files hold only the sign-in: an Identity Center token, or a session of `aws
-    login`."""
-    session = profile.session
-    return session is not None and (not session.key_id or profile.kind is Kind.CONSOLE_LOGIN)
 
 
 def _days_left(profile: Profile) -> float:
@@ -168,11 +188,22 @@ def row_line(row: TimelineEntry, view: View, window: Window, room: Room, *, sele
         return *head, (fit(_end_text(row, view), room.end), "muted")
     if row.interval is None:
         return *head, *_age_cells(row.entry.profile, room.chart, glyph[1], view)
+    if row.login is not None:
+        words = _login_text(row.login, view)
+        if words:
+            return *head, (fit(words, room.chart), "muted")
     is_renewed = view.snapshot.agent and not view.snapshot.paused
     interval = replace(row.interval, renews=renewal_time(row.entry.profile, view.now) if is_renewed else None)
     return *head, *_bar_cells(
         timeline_row(interval, window, room.chart, view.now), view, window, room.chart, glyph[1]
     )
+
+
+def _login_text(login: Login, view: View) -> str:
+    """Return the words for a sign-in that has ended or whose end is unknown; empty if it has a bar."""
+    if login_state(login, view.now) is LoginState.ENDED:
+        return "sign in again"
+    return login_renewal_words(login) if login.is_renewable else ""
 
 
 def _glyph(row: TimelineEntry, view: View) -> Span:
@@ -185,11 +216,23 @@ def _glyph(row: TimelineEntry, view: View) -> Span:
             return glyphs.due, "due"
         due = state in (RotationState.DUE, RotationState.OVERDUE)
         return (glyphs.due, state.value) if due else (glyphs.long_term, "key")
-    if row.interval.expires is None:
-        return glyphs.unknown, "unknown"
     state_now = session_state(profile.session, view.now)
-    glyph_by_state = {State.FRESH: glyphs.fresh, State.SOON: glyphs.soon, State.EXPIRED: glyphs.expired}
+    if row.login is not None:
+        state_now = _login_glyph_state(row.login, view)
+    glyph_by_state = {
+        State.FRESH: glyphs.fresh,
+        State.SOON: glyphs.soon,
+        State.EXPIRED: glyphs.expired,
+        State.UNKNOWN: glyphs.unknown,
+    }
     return glyph_by_state.get(state_now, glyphs.none), STATE_ROLES[state_now]
+
+
+def _login_glyph_state(login: Login, view: View) -> State:
+    """Return the state by which a sign-in is marked: `soon` only if a person must sign in again then."""
+    if login.is_renewable:
+        return State.EXPIRED if login_state(login, view.now) is LoginState.ENDED else State.FRESH
+    return session_state(Session("", None, login.until), view.now)
 
 
 def _left_text(row: TimelineEntry, view: View) -> str:
@@ -199,11 +242,21 @@ def _left_text(row: TimelineEntry, view: View) -> str:
     if row.interval is None:
         text, _ = rotation_text(row.entry.profile, view.glyphs)
         return text.removeprefix(f"{view.glyphs.due} ")
-    if row.interval.expires is None:
+    if row.login is None:
+        return _time_left(row.interval.expires, view.now, "expired")
+    state = login_state(row.login, view.now)
+    if row.login.is_renewable and state is not LoginState.ENDED:
+        return LOGIN_WORDS[state]
+    return _time_left(login_end(row.login), view.now, "ended")
+
+
+def _time_left(end: datetime | None, now: datetime, past: str) -> str:
+    """Return the time until `end`, or the word `past` and the time since then."""
+    if end is None:
         return "unknown"
-    left = row.interval.expires - view.now
+    left = end - now
     if left <= timedelta():
-        return f"expired {_coarse_text(-left)}".rstrip()
+        return f"{past} {_coarse_text(-left)}".rstrip()
     if left < timedelta(minutes=10):
         return f"{left // _MINUTE}m" if left >= _MINUTE else "< 1m"
     return countdown(left)

@@ -56,7 +56,7 @@ def _state_counts(counts: Counts, view: View, *, overdue: str) -> list[Span]:
         (by_state[State.LONG_TERM], glyphs.long_term, "key", ""),
         (counts.overdue, glyphs.due, "overdue", overdue),
         (by_state[State.BROKEN], glyphs.broken, "broken", ""),
-        (by_state[State.LOCKED], glyphs.unknown, "unknown", ""),
+        (by_state[State.LOCKED] + by_state[State.UNKNOWN], glyphs.unknown, "unknown", ""),
     )
     return [(f"{glyph} {number}{word}", role) for number, glyph, role, word in states if number]
 
