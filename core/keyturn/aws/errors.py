@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import re
+import shlex
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +26,8 @@ from keyturn.model.errors import (
     WrongMfaCode,
     parts_of,
 )
+from keyturn.model.labels import sign_in_command
+from keyturn.model.profile import Kind
 from keyturn.model.redaction import redacted
 from keyturn.model.text import span
 from keyturn.system.clock import system_clock
@@ -95,15 +99,23 @@ def _failed_while_reading(error: Exception) -> bool:
     return any(frame.f_globals.get("__name__") == "botocore.parsers" for frame, _ in frames)
 
 
-def native_error(what: str, error: Exception, profile: str) -> AwsError | ProfileBroken | NeedsLogin:
+def native_error(  # noqa: PLR0911  # one return per cause
+    what: str, error: Exception, profile: str
+) -> AwsError | ProfileBroken | NeedsLogin:
     """Convert an exception of a botocore credential provider."""
     from botocore import exceptions as boto
 
     sso = (boto.SSOTokenLoadError, boto.UnauthorizedSSOTokenError, boto.TokenRetrievalError, boto.SSOError)
     if isinstance(error, sso):
-        return NeedsLogin(what, exception_text(error), f"Run: aws sso login --profile {profile}")
+        return NeedsLogin(what, exception_text(error), f"Run: {sign_in_command(Kind.SSO_ROLE, profile)}")
+    if isinstance(error, getattr(boto, "LoginInsufficientPermissions", ())):
+        hint = "Ask an administrator for the policy SignInLocalDevelopmentAccess"
+        return AwsError(what, exception_text(error), hint)
     if isinstance(error, getattr(boto, "LoginError", ())):
-        return NeedsLogin(what, exception_text(error), f"Run: aws login --profile {profile}")
+        return NeedsLogin(what, exception_text(error), f"Run: {sign_in_command(Kind.CONSOLE_LOGIN, profile)}")
+    if isinstance(error, boto.MissingDependencyException):
+        install = f"Install it for keyturn: {shlex.quote(sys.executable)} -m pip install 'botocore[crt]'"
+        return ProfileBroken(what, "botocore needs the package awscrt for it", install)
     if isinstance(error, boto.ClientError):
         return error_from_response(what, error.response, system_clock())
     if isinstance(error, (boto.ConnectionError, boto.HTTPClientError)):
