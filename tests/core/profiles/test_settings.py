@@ -199,7 +199,8 @@ def test_all_settings_are_told_by_their_names() -> None:
     assert table(ROLE) == {
         "renew": "auto", "duration_seconds": None, "session": "temporary", "mfa_serial": None,
         "external_id": None, "role_session_name": None, "source_identity": None, "tags": {},
-        "transitive_tags": [], "policy": None, "policy_arns": [], "rotation_days": 90, "rotate": "ask",
+        "transitive_tags": [], "policy": None, "policy_arns": [], "timeout": None,
+        "rotation_days": 90, "rotate": "ask",
     }  # fmt: skip
     full = replace(
         USER, renew=Renew.OFF, duration_seconds=900, session_none=True, mfa_serial=SERIAL, external_id="x",
