@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -109,6 +110,25 @@ class SandboxState:
         with self.lock:
             role.change = self._changed(role.trust, self.now())
             role.trust = tuple(trust)
+
+    def revoke_sessions(self, principal: User | Role) -> None:
+        """Deny everything to the sessions of a user or role that were issued until now, as "Revoke active
+        sessions" of the IAM console does. The change propagates like every other.
+
+        Sessions keep their expiry, GetCallerIdentity still answers, and sessions that were made from them are
+        not affected. A session issued within the same second is denied too, because AWS issues sessions in
+        whole seconds.
+        """
+        with self.lock:
+            principal.revocation_change = self._changed(principal.revoked_before, self.now())
+            principal.revoked_before = self.now()
+
+    def end_sessions(self, principal: User | Role) -> None:
+        """End the sessions of a user or role at once, so that AWS reports them as expired."""
+        with self.lock:
+            for key_id, session in self._sessions.items():
+                if session.principal is principal:
+                    self._sessions[key_id] = replace(session, expires=min(session.expires, self.now()))
 
     def add_key(self, user: User, *, age: timedelta = timedelta(0), status: str = "Active") -> AccessKey:
         """Add an access key of the given age."""

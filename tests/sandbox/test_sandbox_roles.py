@@ -274,7 +274,7 @@ NAME_PATTERN = "Member must satisfy regular expression pattern: [\\w+=,.@-]*"
             ),
         ),
         (
-            {"RoleArn": ARN, "RoleSessionName": "x"},
+            {"RoleArn": ARN, "RoleSessionName": "xy"},
             (
                 "1 validation error detected: Value 'x' at 'roleSessionName' failed to satisfy constraint: "
                 "Member must have length greater than or equal to 2"
@@ -334,3 +334,70 @@ def test_a_session_before_its_end_works_and_after_it_does_not(
     assert session.get_caller_identity()
     sandbox.move_clock(61)
     refused("ExpiredToken", 403, session.get_caller_identity)
+
+
+def test_revoked_sessions_are_denied_all_and_later_ones_are_not(
+    sandbox: Sandbox, user: User, sts: Any, client: Callable[..., Any], refused: Callable[..., str]
+) -> None:
+    next_arn = f"arn:aws:iam::{HOME}:role/AfterRevoked"
+    role = sandbox.state.add_role(HOME, "Revoked", trust_policy(user.arn), may_assume=(next_arn,))
+    sandbox.state.add_role(HOME, "AfterRevoked", trust_policy(role.arn))
+    arguments = {"RoleArn": next_arn, "RoleSessionName": "next"}
+
+    def session() -> Any:
+        return client("sts", sts.assume_role(RoleArn=role.arn, RoleSessionName="old")["Credentials"])
+
+    old = session()
+    made_from_old = client("sts", old.assume_role(**arguments)["Credentials"])
+    sandbox.state.revoke_sessions(role)
+    arn = f"arn:aws:sts::{HOME}:assumed-role/Revoked/old"
+    assert denied_message(arn, next_arn) in refused("AccessDenied", 403, old.assume_role, **arguments)
+    assert old.get_caller_identity()["Arn"] == arn, "nobody can be denied that"
+    assert made_from_old.get_caller_identity()["Arn"].endswith("/AfterRevoked/next")
+    sandbox.move_clock(2)
+    assert session().assume_role(**arguments)["Credentials"]
+    assert denied_message(arn, next_arn) in refused("AccessDenied", 403, old.assume_role, **arguments)
+
+
+def test_revoked_sessions_of_a_user_leave_its_key_alone(
+    sandbox: Sandbox, client: Callable[..., Any], refused: Callable[..., str]
+) -> None:
+    user = sandbox.state.add_user(HOME, "revoked", iam_admin=True)
+    key = sandbox.state.add_key(user)
+    role = sandbox.state.add_role(HOME, "OfRevoked", trust_policy(user.arn))
+    arguments = {"RoleArn": role.arn, "RoleSessionName": "xy"}
+    by_key = client("sts", key)
+    session = client("sts", by_key.get_session_token()["Credentials"])
+    assert session.assume_role(**arguments)
+    sandbox.state.revoke_sessions(user)
+    assert denied_message(user.arn, role.arn) in refused(
+        "AccessDenied", 403, session.assume_role, **arguments
+    )
+    assert by_key.assume_role(**arguments)
+
+
+def test_a_revocation_propagates_like_every_change(
+    sandbox: Sandbox, user: User, sts: Any, client: Callable[..., Any], refused: Callable[..., str]
+) -> None:
+    role = sandbox.state.add_role(HOME, "Slowly", trust_policy(user.arn), may_assume=("*",))
+    target = sandbox.state.add_role(HOME, "SlowTarget", trust_policy(role.arn))
+    arguments = {"RoleArn": target.arn, "RoleSessionName": "xy"}
+    session = client("sts", sts.assume_role(RoleArn=role.arn, RoleSessionName="xy")["Credentials"])
+    sandbox.state.propagation = timedelta(seconds=10)
+    try:
+        sandbox.state.revoke_sessions(role)
+        assert session.assume_role(**arguments)
+        sandbox.move_clock(10)
+        assert "not authorized" in refused("AccessDenied", 403, session.assume_role, **arguments)
+    finally:
+        sandbox.state.propagation = timedelta(0)
+
+
+def test_ended_sessions_have_expired(
+    sandbox: Sandbox, user: User, sts: Any, client: Callable[..., Any], refused: Callable[..., str]
+) -> None:
+    role = sandbox.state.add_role(HOME, "Ended", trust_policy(user.arn))
+    session = client("sts", sts.assume_role(RoleArn=role.arn, RoleSessionName="xy")["Credentials"])
+    sandbox.state.end_sessions(role)
+    assert "is expired" in refused("ExpiredToken", 403, session.get_caller_identity)
+    assert sts.assume_role(RoleArn=role.arn, RoleSessionName="xy")

@@ -38,6 +38,15 @@ _NEEDS_MFA: Statement = {
 absent key as a match, so a long-term key is denied just like a session without MFA."""
 
 
+def _revocation(before: datetime) -> Statement:
+    """Return the statement of the policy `AWSRevokeOlderSessions`, which the console attaches to end the
+    sessions of a role (IAM User Guide, "Revoke IAM role temporary security credentials"). A long-term key has
+    no `aws:TokenIssueTime`, so it is not denied.
+    """
+    condition = {"DateLessThan": {"aws:TokenIssueTime": before.isoformat()}}
+    return {"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": condition}
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Result of policy evaluation, with AWS's explanation of a denial."""
@@ -138,6 +147,9 @@ def _statements(principal: User | Role, now: datetime) -> list[Statement]:
             statements.append(_NEEDS_MFA)
     else:
         statements += principal.policies
+    revoked_before = visible(principal.revocation_change, principal.revoked_before, now)
+    if revoked_before is not None:
+        statements.append(_revocation(revoked_before))
     if principal.iam_admin:
         statements.append(_ALL_IAM)
     if principal.may_assume:

@@ -99,6 +99,10 @@ class _Principal:
     iam_admin: bool = field(default=False, kw_only=True)
     """Allowed to manage other users' keys."""
     tags: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    revoked_before: datetime | None = field(default=None, kw_only=True)
+    """Sessions issued before this time are denied everything (policy `AWSRevokeOlderSessions`)."""
+    revocation_change: Change[datetime | None] | None = field(default=None, kw_only=True)
+    """Last change of `revoked_before` that may still propagate."""
 
 
 @dataclass(slots=True)
