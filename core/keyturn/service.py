@@ -35,6 +35,7 @@ from keyturn.model.errors import (
 )
 from keyturn.model.profile import (
     Delivery,
+    Kind,
     Plan,
     Profile,
     Refreshed,
@@ -233,9 +234,17 @@ class CredentialService:
         agent = self._find_agent() if state in (VaultState.LOCKED, VaultState.CLOSED) else None
         return (state, None) if agent is None else (VaultState.OPEN, agent)
 
-    def needs_code(self, name: str) -> bool:
-        """Return True if a refresh of `name` requires a typed MFA code."""
-        return any(row.name == name and row.needs_person for row in self.context.read().rows())
+    def takes_code(self, name: str) -> bool:
+        """Return True if a refresh of `name` uses a typed MFA code: it requires one, or it makes a new MFA
+        session with it although it could do without.
+        """
+        rows = {row.name: row for row in self.context.read().rows()}
+        row = rows.get(name)
+        if row is None:
+            return False
+        source = rows.get(row.chain[0]) if row.kind == Kind.ROLE and row.chain else None
+        is_from_user = source is not None and source.kind == Kind.IAM_KEY and source.mfa_serial is not None
+        return row.needs_person or row.mfa_serial is not None or is_from_user
 
     def region(self, name: str) -> str | None:
         """Return the region of a profile in the shared files, or None."""

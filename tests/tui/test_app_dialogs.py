@@ -14,7 +14,8 @@ import pytest
 from textual import events
 from textual.message import Message
 
-from keyturn.model.profile import DiffLine, Plan, Profile, Renew, Session, Snapshot, VaultState
+from keyturn.model.errors import NeedsMfa
+from keyturn.model.profile import DiffLine, Plan, Profile, Refreshed, Renew, Session, Snapshot, VaultState
 from keyturn_tui.dialogs.create_vault import CreateVaultScreen, Step
 from keyturn_tui.dialogs.mfa import MfaScreen, count_served, seconds_to_next
 from keyturn_tui.dialogs.review_changes import ReviewScreen, review_lines
@@ -324,6 +325,32 @@ def test_a_code_serves_others_only_while_the_vault_can_keep_the_session(
     assert count_served("d", snapshot) == 0
     assert count_served("gone", snapshot) == 0
     assert count_served("a", None) == 0
+
+
+async def test_a_role_that_names_no_device_asks_for_the_code_of_its_source(
+    drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = service_with(VaultState.OPEN)
+    serial, refresh = "arn:aws:iam::444455556666:mfa/jo", service.refresh
+    row = next(row for row in service.snapshot().profiles if row.name == "ci-deploy")
+    assert row.mfa_serial is None
+
+    def deny_without_code(name: str, code: str | None = None) -> Refreshed:
+        if code is None:
+            service.calls.append(("refresh", (name, None)))
+            raise NeedsMfa(f"Could not refresh {name}", "AccessDenied", "", profile=name, serial=serial)
+        return refresh(name, code)
+
+    monkeypatch.setattr(service, "refresh", deny_without_code)
+    async with drive(service) as driver:
+        await driver.go("ci-deploy")
+        await driver.press("r")
+        assert isinstance(driver.app.screen, MfaScreen)
+        assert serial in driver.text
+        await driver.type("111111")
+        assert on_main(driver)
+        assert service.named("refresh")[-1] == ("ci-deploy", "111111")
+        assert "refreshed ci-deploy" in driver.message
 
 
 async def test_i_asks_for_the_code_before_it_is_missed(drive: Drive) -> None:

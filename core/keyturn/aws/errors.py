@@ -142,6 +142,21 @@ _SKEW_CODES = ("SignatureDoesNotMatch", "InvalidSignatureException", "RequestExp
           "RequestInTheFuture")  # fmt: skip
 _SET_CLOCK = "Set the clock (for example: timedatectl set-ntp true), then try again"
 
+#: Codes of AWS for an expired session: of query services, and of JSON services.
+EXPIRED_SESSION_CODES = frozenset({"ExpiredToken", "ExpiredTokenException"})
+#: Codes of AWS for a session that it does not accept any more: expired, or of a deleted role or user.
+ENDED_SESSION_CODES = EXPIRED_SESSION_CODES | {"InvalidClientTokenId"}
+#: Codes that a session may cause before it expires. A revoked one is denied by a policy on
+#: `aws:TokenIssueTime` (IAM User Guide, "Revoke IAM role temporary security credentials"), which AWS reports
+#: like a missing permission.
+SESSION_REFUSAL_CODES = ENDED_SESSION_CODES | {"AccessDenied"}
+
+
+def is_session_refusal(error: AwsRefused) -> bool:
+    """Return True if the session that signed a call may be the cause of AWS's refusal."""
+    return error.code in SESSION_REFUSAL_CODES and not isinstance(error, WrongMfaCode)
+
+
 _HINTS: dict[str, Hint] = {
     "InvalidClientTokenId": (
         "The key may be deleted, inactive, from another partition, or unknown in a region that is not enabled"

@@ -275,7 +275,7 @@ def _refreshed(
         if outcome.error is not None and not isinstance(outcome.error, NeedsMfa):
             raise outcome.error
     code = codes[0] if codes else None
-    is_needed = code is not None and service.needs_code(name)
+    is_needed = code is not None and service.takes_code(name)
     try:
         return unlocker.run_with_code(lambda code: service.refresh(name, code), code)
     finally:

@@ -310,7 +310,8 @@ class AgentHangs(AgentUnavailable):
 
 
 class AwsError(KeyturnError):
-    pass
+    source = ""
+    """The profile of a chain whose call failed, if `what` names it or it is the requested one."""
 
 
 class AwsRefused(AwsError):

@@ -13,7 +13,7 @@ from keyturn.operations.context import Context
 from keyturn.operations.operation import operation
 from keyturn.profiles import settings, status
 from keyturn.profiles.inventory import Inventory, own_section
-from keyturn.providers import assume_role, sts_limits
+from keyturn.providers import role_params, sts_limits
 from keyturn.storage.index import Index
 from keyturn.storage.managed_profiles import ManagedProfile
 
@@ -94,9 +94,9 @@ def _check_role(definition: ManagedProfile) -> None:
 
     :raises KeyturnError: if AWS would refuse them, or the file cannot be read.
     """
-    params = assume_role.managed_role_params(definition)
+    params = role_params.managed_role_params(definition)
     if params is not None:
-        assume_role.check(params)
+        role_params.check(params)
 
 
 def _write_definition(context: Context, old: ManagedProfile, new: ManagedProfile) -> None:
@@ -114,6 +114,8 @@ def _write_definition(context: Context, old: ManagedProfile, new: ManagedProfile
     context.change_definitions(edit)
     if new.duration_seconds != old.duration_seconds:
         context.update_index(lambda index: index.update(name, accepted_seconds=None))
+    if not new.same_source(old):
+        context.update_index(lambda index: index.update(name, denied_signer=None))
 
 
 def dependent_sessions(inventory: Inventory, name: str) -> tuple[str, ...]:

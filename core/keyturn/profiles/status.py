@@ -103,7 +103,7 @@ def _native(native: Profile, view: View) -> Profile:
         rotation=rotation_of(native.key, DEFAULT_ROTATION_DAYS, view.now),
         last_use=state.last_use,
         failure=state.failure,
-        needs_person=native.needs_person and _has_role_without_code(native, view),
+        needs_person=_has_role_without_code(native, view),
         mfa_session=_native_mfa_session(native, view),
     )
 
@@ -136,14 +136,24 @@ def _login_of_chain(chain: tuple[str, ...], view: View) -> Login | None:
 
 def _has_role_without_code(native: Profile, view: View) -> bool:
     """Return True if a role of a native chain needs an MFA code that a person must type."""
-    for name in (native.name, *native.chain):
-        settings = view.settings.get(name, {})
-        serial = settings.get("mfa_serial")
-        if not serial or view.code_command(name, str(serial)):
-            continue
-        if view.mfa_session_expiry(str(serial), _key_id(_text(settings, "source_profile"), view)) is None:
-            return True
-    return False
+    if native.kind is not Kind.ROLE or native.problem:
+        return False
+    return any(_needs_code(name, native, view) for name in (native.name, *native.chain))
+
+
+def _needs_code(name: str, native: Profile, view: View) -> bool:
+    """Return True if the role `name` of a native chain needs an MFA code that a person must type."""
+    settings = view.settings.get(name, {})
+    source = _text(settings, "source_profile")
+    serial = _text(settings, "mfa_serial") if native.needs_person else None
+    code_profile: str | None = name
+    if not serial:
+        if not _is_key_denied(name, source, view):
+            return False
+        code_profile, serial = _source_device(source, view)
+    if not serial or view.code_command(code_profile or name, serial):
+        return False
+    return view.mfa_session_expiry(serial, _key_id(source, view)) is None
 
 
 def _managed(definition: ManagedProfile, view: View) -> Profile:
@@ -234,10 +244,35 @@ def _needs_person(definition: ManagedProfile, chain: tuple[str, ...], view: View
 
 
 def _known_state(definition: ManagedProfile, view: View) -> KnownState:
-    name, serial = definition.name, definition.mfa_serial or ""
-    key_id = _key_id(name if definition.key else definition.source_profile, view)
-    has_code_command = bool(serial and view.code_command(name, serial))
-    return KnownState(view.index.of(name), has_code_command, view.mfa_session_expiry(serial, key_id))
+    name, serial = definition.name, definition.mfa_serial
+    source = name if definition.key else definition.source_profile
+    code_profile: str | None = name
+    if serial is None and definition.kind == Kind.ROLE:
+        code_profile, serial = _source_device(definition.source_profile, view)
+    key_id = _key_id(source, view)
+    has_code_command = bool(serial and view.code_command(code_profile or name, serial))
+    return KnownState(
+        view.index.of(name),
+        has_code_command,
+        view.mfa_session_expiry(serial or "", key_id),
+        is_key_denied=bool(serial) and _is_key_denied(name, source, view),
+    )
+
+
+def _is_key_denied(name: str, source: str | None, view: View) -> bool:
+    """Return True if AWS denied the role of a profile to the key of its source without MFA."""
+    state = view.index.profiles.get(name)
+    return state is not None and bool(state.denied_signer) and state.denied_signer == _key_id(source, view)
+
+
+def _source_device(source: str | None, view: View) -> tuple[str | None, str | None]:
+    """Return the MFA device of a source profile, and before it the profile whose `mfa_command` shows its
+    codes, None if that is the role itself.
+    """
+    definition = view.definitions.get(source or "")
+    if definition is not None:
+        return definition.name, definition.mfa_serial if definition.kind == Kind.IAM_KEY else None
+    return None, _text(view.settings.get(source or "", {}), "mfa_serial")
 
 
 def _key_id(source: str | None, view: View) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -68,6 +68,10 @@ class MfaSessionStore(Protocol):
         """Store a session in place of the previous one. Failures are ignored."""
         ...
 
+    def drop(self, refused: FetchedSession) -> None:
+        """Delete a session that AWS does not accept any more, wherever it is stored. Failures are ignored."""
+        ...
+
 
 class SessionStore(Protocol):
     """Store of sessions by profile."""
@@ -81,6 +85,10 @@ class SessionStore(Protocol):
 
         :raises FileChanged: if the profile has changed since the session was requested.
         """
+        ...
+
+    def drop(self, refused: FetchedSession) -> None:
+        """Delete a session that AWS does not accept any more, wherever it is stored. Failures are ignored."""
         ...
 
 
@@ -138,6 +146,16 @@ class SessionRequest:
         return replace(self, path=(*self.path, name))
 
 
+@dataclass(frozen=True, slots=True)
+class SourceSession:
+    """A session of a source profile that signs for a role."""
+
+    role: str
+    """The profile that it signs for."""
+    source: str
+    fetched: FetchedSession
+
+
 class RefresherPort(Protocol):
     """Port to the refresher: sessions of other profiles, locks, and calls to AWS."""
 
@@ -147,8 +165,22 @@ class RefresherPort(Protocol):
     def fingerprint(self, name: str, path: tuple[str, ...] = ()) -> str:
         """Return a digest of everything that a session of a profile depends on."""
 
-    def source_credentials(self, source: str, request: SessionRequest) -> Credentials:
-        """Return credentials of a source profile, refreshed if they are due."""
+    def source_session(self, source: str, request: SessionRequest) -> SourceSession:
+        """Return a session of a source profile, refreshed if it is due."""
+
+    def call_as_source(
+        self,
+        session: SourceSession,
+        request: SessionRequest,
+        call: Callable[[Credentials], T],
+        *,
+        refusals: Collection[str],
+    ) -> T:
+        """Make a call signed with a session of a source profile. If that came from the cache and AWS refuses
+        it, make the call once more, signed with a new session.
+
+        :param refusals: the error codes after which the call may be repeated.
+        """
 
     def lock(self, name: str, request: SessionRequest) -> AbstractContextManager[None]:
         """Hold the lock of a source across processes."""
@@ -179,6 +211,9 @@ class Sources:
         receive this one's identity.
     :param accepted: the duration in seconds that AWS accepts for a profile, if it refused a longer one.
     :param record_accepted_duration: stores such a duration.
+    :param denied_signers: by profile, the access key id to which AWS denied its role: the key of its user
+        without MFA, or a session of its source that was new.
+    :param record_denied_signer: stores such a key id, or None once AWS accepted it.
     :param host_fingerprint: digest of the endpoints and CA bundles by which AWS is reached.
     :param foreign_names: the variables of them that only the caller has.
     """
@@ -193,6 +228,8 @@ class Sources:
     clock: Clock
     accepted: Mapping[str, int]
     record_accepted_duration: Callable[[str, int], None]
+    denied_signers: Mapping[str, str]
+    record_denied_signer: Callable[[str, str | None], None]
     devices: MfaSessionStore
     codes: MfaCodeSource
     host_fingerprint: str = ""
@@ -208,6 +245,8 @@ class KnownState:
     """A command shows the codes of its MFA device."""
     mfa_session_expires: datetime | None
     """Expiry of the MFA session of the user who signs for it, None if there is none."""
+    is_key_denied: bool = False
+    """AWS denied its role to the key of that user without MFA."""
 
 
 #: Checks the text of a setting and returns its value; raises `UsageError`.

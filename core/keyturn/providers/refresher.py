@@ -10,23 +10,28 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from keyturn.aws.api import Aws
 from keyturn.aws.deadline import EXTENDED_SECONDS, MAX_SECONDS
+from keyturn.aws.errors import ENDED_SESSION_CODES, EXPIRED_SESSION_CODES, is_session_refusal
 from keyturn.model.chain import MAX_CHAIN, cycle_problem
 from keyturn.model.errors import (
+    RUN,
     THEN_RUN,
     AwsError,
+    AwsRefused,
     FileChanged,
     KeyturnError,
+    NeedsInteraction,
     NeedsMfa,
     NoResponse,
     ProfileBroken,
     Remedy,
+    Unreachable,
     WrongMfaCode,
 )
 from keyturn.model.profile import Credentials, State, session_state
@@ -38,6 +43,7 @@ from keyturn.providers.base import (
     SessionRequest,
     SessionStore,
     Sources,
+    SourceSession,
 )
 from keyturn.system import running_call
 
@@ -117,8 +123,8 @@ class Refresher:
             parts = [*parts, self.sources.host_fingerprint]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    def source_credentials(self, source: str, request: SessionRequest) -> Credentials:
-        """Return credentials of a profile that signs for another one, refreshed if they are due.
+    def source_session(self, source: str, request: SessionRequest) -> SourceSession:
+        """Return a session of a profile that signs for another one, refreshed if it is due.
 
         :raises ProfileBroken: if the chain of sources returns to itself or is too long.
         """
@@ -131,9 +137,93 @@ class Refresher:
             raise ProfileBroken(f"Profile {request.path[0]} is invalid", why, "Correct source_profile")
         with self.lock(source, request):
             cached = self.cached(source)
-            if cached is not None and self._is_fresh(cached):
-                return cached.issued.credentials
-            return self._retrieve(source, request.of_source(source)).issued.credentials
+            fetched = (
+                replace(cached, asked_aws=False)
+                if cached is not None and self._is_fresh(cached)
+                else self._retrieve_source(source, request)
+            )
+        return SourceSession(request.path[-1], source, fetched)
+
+    def call_as_source(
+        self,
+        session: SourceSession,
+        request: SessionRequest,
+        call: Callable[[Credentials], T],
+        *,
+        refusals: Collection[str],
+    ) -> T:
+        """Make a call signed with a session of a source profile. If that came from the cache and AWS refuses
+        it, make the call once more, signed with a new session.
+
+        AWS ends sessions before they expire: a policy denies those issued before a time, or their role was
+        created anew. A denial may as well be a missing permission. So the session for which a new one was
+        refused too is remembered, and no further session is requested because of it.
+
+        :param refusals: the error codes after which the call may be repeated.
+        """
+        fetched, role = session.fetched, session.role
+        try:
+            result = call(fetched.issued.credentials)
+        except AwsRefused as error:
+            if not is_session_refusal(error):
+                raise
+            key_id = fetched.issued.credentials.access_key_id
+            was_refused_before = self.sources.denied_signers.get(role) == key_id
+            if fetched.asked_aws or error.code not in refusals or was_refused_before:
+                raise _with_source(error, session, request) from None
+            try:
+                renewed = self._renewed_source_session(session, request, error)
+            except NeedsInteraction:
+                if error.code in ENDED_SESSION_CODES:
+                    raise
+                # A code or sign-in would be in vain if a permission is missing.
+                raise _with_source(error, session, request) from None
+        else:
+            if role in self.sources.denied_signers:
+                self.sources.record_denied_signer(role, None)
+            return result
+        try:
+            result = call(renewed.issued.credentials)
+        except AwsRefused as error:
+            if not is_session_refusal(error):
+                raise
+            self.sources.record_denied_signer(role, renewed.issued.credentials.access_key_id)
+            raise _with_source(error, session, request) from None
+        if role in self.sources.denied_signers:
+            self.sources.record_denied_signer(role, None)
+        return result
+
+    def _renewed_source_session(
+        self, session: SourceSession, request: SessionRequest, refusal: AwsRefused
+    ) -> FetchedSession:
+        """Return a session in place of one that AWS refused: the one that another process has stored
+        meanwhile, else a new one. If there is none, one that AWS has ended is deleted.
+        """
+        refused = session.fetched
+        with self.lock(session.source, request):
+            cached = self.cached(session.source)
+            if cached is not None and self._is_fresh(cached) and not _is_same(cached, refused):
+                return cached
+            try:
+                return self._retrieve_source(session.source, request)
+            except Unreachable:
+                raise
+            except KeyturnError:
+                if refusal.code in ENDED_SESSION_CODES:
+                    self.store.drop(refused)
+                raise
+
+    def _retrieve_source(self, source: str, request: SessionRequest) -> FetchedSession:
+        """Get a session of a source profile. An error of AWS names the profile, unless it names one further
+        down the chain.
+        """
+        try:
+            return self._retrieve(source, request.of_source(source))
+        except AwsError as error:
+            if not error.source and not error.what.endswith(f" {source}"):
+                error.what = f"{error.what} of {source}"
+            error.source = error.source or source
+            raise
 
     def aws(self, name: str, request: SessionRequest) -> Aws:
         """Return the AWS client for a profile, with the time limit of the request."""
@@ -197,6 +287,29 @@ class Refresher:
 
     def _is_fresh(self, session: FetchedSession) -> bool:
         return session_state(session.facts(), self.sources.clock()) is State.FRESH
+
+
+def _is_same(one: FetchedSession, other: FetchedSession) -> bool:
+    return one.issued.credentials.access_key_id == other.issued.credentials.access_key_id
+
+
+def _with_source(error: AwsRefused, session: SourceSession, request: SessionRequest) -> AwsRefused:
+    """Return an error that names the profiles of the call: the role, unless it is the requested one, and the
+    source profile whose session AWS refused.
+    """
+    role, source = session.role, session.source
+    if role != request.path[0]:
+        error.what = f"{error.what} of {role}"
+    error.source = role
+    refresh = Remedy("refresh", source)
+    if error.code in EXPIRED_SESSION_CODES:
+        error.hint = ""
+    if error.code in ENDED_SESSION_CODES:
+        error.why = f"the session of {source} was refused ({error.why})"
+        error.add_hint(RUN, refresh)
+    else:
+        error.add_hint(f"It was signed with a session of {source}; to get a new one, ", THEN_RUN, refresh)
+    return error
 
 
 def source_lock_name(name: str) -> str:

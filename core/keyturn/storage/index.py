@@ -61,6 +61,9 @@ class ProfileState:
     """The user took that consent back while the vault was locked, so it is to be removed from the vault."""
     accepted_seconds: int | None = field(default=None, metadata=stored(omit=True))
     """Longest duration that AWS accepted after it refused the requested one."""
+    denied_signer: str | None = field(default=None, metadata=stored(omit=True))
+    """Access key id to which AWS denied the profile's role: the key of its user without MFA, or a session of
+    its source that was new."""
     other_fields: OtherFields = field(default_factory=dict, hash=False, repr=False, metadata=OTHER)
 
 

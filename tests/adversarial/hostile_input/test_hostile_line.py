@@ -15,7 +15,7 @@ from botocore.compat import compat_shell_split
 from keyturn.awsconfig.document import FileKind, header_for, parse, set_items
 from keyturn.awsconfig.process_line import format_line, is_keyturn_process_line
 from keyturn.model.errors import KeyturnError, UsageError
-from keyturn.providers.assume_role import session_name
+from keyturn.providers.role_params import session_name
 from tests.adversarial.hostile_input.corpus import MARKER, NAMES, as_argument, as_folder, as_text, spread
 from tests.support.needs import needs
 

@@ -179,6 +179,43 @@ def test_a_serial_beside_a_plain_key_asks_nobody() -> None:
     assert not row("ci", view(native(needs_person=False), settings=settings)).needs_person
 
 
+#: Known state, True if a user must type a code for the role `ops`, which names no device, over the user `ci`,
+#: which does.
+OPTIONAL_MFA: list[tuple[str, str | None, dict[str, Any], bool]] = [
+    ("AWS did not deny it", None, {}, False),
+    ("AWS denied it to the key", KEY_ID, {}, True),
+    ("AWS denied it to an earlier key", "AKIAOTHER0000000000X", {}, False),
+    ("the last code still serves", KEY_ID, {"session": HOUR}, False),
+    ("the last code has ended", KEY_ID, {"session": -HOUR}, True),
+    ("a program for the user", KEY_ID, {"program": "ci"}, False),
+    ("a program for another profile", KEY_ID, {"program": "bo"}, True),
+]
+
+
+@pytest.mark.parametrize("is_managed", [True, False])
+@pytest.mark.parametrize(
+    ("denied", "more", "needs"), [case[1:] for case in OPTIONAL_MFA], ids=[case[0] for case in OPTIONAL_MFA]
+)
+def test_a_role_that_was_denied_without_mfa_needs_a_code_of_its_user(
+    denied: str | None, more: dict[str, Any], needs: bool, is_managed: bool
+) -> None:
+    known = {"ops": ProfileState(denied_signer=denied)}
+    ops: Profile | ManagedProfile = role() if is_managed else native("ops", kind=Kind.ROLE, chain=("ci",))
+    shown = view(
+        user(mfa_serial=SERIAL),
+        ops,
+        index=held(more.get("session", -HOUR), profiles=known, keys={"ci": Key(KEY_ID)}),
+        settings={"ops": {"source_profile": "ci"}} if not is_managed else None,
+        code_command=lambda name, _: ["x"] if name == more.get("program") else [],
+    )
+    assert row("ops", shown).needs_person is needs
+
+
+def test_a_role_that_was_denied_needs_no_code_of_a_user_without_a_device() -> None:
+    index = Index(profiles={"ops": ProfileState(denied_signer=KEY_ID)}, keys={"ci": Key(KEY_ID)})
+    assert not row("ops", view(user(), role(), index=index)).needs_person
+
+
 # Managed rows
 
 

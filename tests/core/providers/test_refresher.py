@@ -83,6 +83,8 @@ class Sts:
     spent: set[str] = field(default_factory=set)
     longest: dict[str, int] = field(default_factory=dict)
     """The longest session that a role allows."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Roles that nobody may assume, and AWS's code for that."""
     faults: dict[str, deque[Exception]] = field(default_factory=dict)
     """Errors of the next calls of an action, raised after the check of the code."""
     native: dict[str, Credentials] = field(default_factory=dict)
@@ -152,6 +154,8 @@ class StsOfProfile:
             request.mfa_code, request.role_arn, self.region,
         )  # fmt: skip
         self.sts.answer(call)
+        if request.role_arn in self.sts.refused:
+            raise denied(self.sts.refused[request.role_arn])
         limit = 3600 if signer.session_token is not None else self.sts.longest.get(request.role_arn, 43_200)
         if request.duration_seconds > limit:
             raise AwsRefused("AssumeRole", "DurationSeconds exceeds the maximum", code="ValidationError")
@@ -187,6 +191,15 @@ class Sessions:
             raise self.fault
         self.kept[name] = fetched
 
+    def drop(self, refused: FetchedSession) -> None:
+        drop(self.kept, refused)
+
+
+def drop(kept: dict[Any, FetchedSession], refused: FetchedSession) -> None:
+    for name, fetched in list(kept.items()):
+        if fetched.issued == refused.issued:
+            del kept[name]
+
 
 @dataclass
 class DeviceSessions:
@@ -200,6 +213,9 @@ class DeviceSessions:
 
     def put(self, device: MfaDevice, fetched: FetchedSession) -> None:
         self.kept[device.key.access_key_id, device.serial] = fetched
+
+    def drop(self, refused: FetchedSession) -> None:
+        drop(self.kept, refused)
 
 
 @dataclass
@@ -245,6 +261,7 @@ class Home:
         self.keys: dict[str, Credentials] = {}
         self.plain_keys: dict[str, Credentials] = {}
         self.accepted: dict[str, int] = {}
+        self.denied: dict[str, str] = {}
         self.askers: dict[str, str] = {}
         self.sessions = Sessions()
         self.devices = DeviceSessions(self.clock)
@@ -279,6 +296,11 @@ class Home:
         ends = self.clock() + HOUR
         self.aws.native[name] = Credentials(f"ASIA{name.upper():0<16}", Secret("s"), Secret("t"), ends)
 
+    def record_denied_signer(self, name: str, key_id: str | None) -> None:
+        self.denied.pop(name, None)
+        if key_id is not None:
+            self.denied[name] = key_id
+
     def refresher(self) -> Refresher:
         def settings(name: str) -> Mapping[str, object]:
             return self.settings.get(name, {})
@@ -287,7 +309,8 @@ class Home:
             definitions=self.definitions, natives=self.natives, key=self.keys.__getitem__,
             plain_key=self.plain_keys.get, settings=settings, caller_credential_source=self.askers.get,
             factory=self.aws, clock=self.clock, accepted=self.accepted,
-            record_accepted_duration=self.accepted.__setitem__, devices=self.devices, codes=self.codes,
+            record_accepted_duration=self.accepted.__setitem__, denied_signers=dict(self.denied),
+            record_denied_signer=self.record_denied_signer, devices=self.devices, codes=self.codes,
         )  # fmt: skip
         return Refresher(sources, self.sessions, self.lock)
 
@@ -1064,6 +1087,364 @@ def test_a_role_of_whoever_asks_takes_its_own_code(home: Home) -> None:
     home.askers["ops"] = "Environment"
     home.refresh("ops", CODE)
     assert home.aws.calls[-1].code == CODE
+
+
+# Roles of a user with a device that they do not name
+
+
+def optional(home: Home, **more: Any) -> None:
+    """A user `ci` with a device, and a role `a` of it that names none."""
+    home.user("ci", mfa_serial=SERIAL)
+    home.role("a", "ci", **more)
+
+
+KEY = "AKIACI00000000000000"
+
+
+def test_a_role_that_names_no_device_is_assumed_with_the_mfa_session_of_its_user(home: Home) -> None:
+    optional(home)
+    home.refresh("ci", CODE)
+    home.refresh("a")
+    assert signers(home) == [("GetSessionToken", "AKIA", CODE), ("AssumeRole", "ASIA", None)]
+    assert home.denied == {}
+
+
+def test_without_an_mfa_session_the_key_itself_signs(home: Home) -> None:
+    optional(home, duration_seconds=7200)
+    home.refresh("a")
+    assert signers(home) == [("AssumeRole", "AKIA", None)]
+    assert home.aws.calls[0].seconds == 7200
+
+
+def test_a_role_denied_to_the_key_may_require_a_code_and_says_so(home: Home) -> None:
+    optional(home)
+    home.aws.fail("AssumeRole", denied())
+    with pytest.raises(NeedsMfa, match="not authorized; the role may require MFA") as excinfo:
+        home.refresh("a")
+    assert (excinfo.value.profile, excinfo.value.serial) == ("a", SERIAL)
+    assert excinfo.value.hint == "Run: keyturn refresh ci --mfa-code CODE"
+    assert home.denied == {"a": KEY}
+    assert home.aws.count("AssumeRole") == 1
+
+
+@pytest.mark.parametrize("code", ["Throttling", "InvalidClientTokenId", "ValidationError"])
+def test_another_refusal_of_the_key_is_told_as_it_is(home: Home, code: str) -> None:
+    optional(home)
+    home.aws.fail("AssumeRole", denied(code))
+    with pytest.raises(AwsRefused) as excinfo:
+        home.refresh("a")
+    assert excinfo.value.code == code
+    assert home.denied == {}
+
+
+def test_a_typed_code_makes_an_mfa_session_for_the_role_and_its_user(home: Home) -> None:
+    optional(home)
+    home.refresh("a", CODE)
+    assert signers(home) == [("GetSessionToken", "AKIA", CODE), ("AssumeRole", "ASIA", None)]
+    home.need("ci")
+    assert home.aws.count("GetSessionToken") == 1
+
+
+def test_a_typed_code_goes_to_a_long_role_itself(home: Home) -> None:
+    optional(home, duration_seconds=7200)
+    home.refresh("a", CODE)
+    assert signers(home) == [("AssumeRole", "AKIA", CODE)]
+    assert (home.aws.calls[0].serial, home.aws.calls[0].seconds) == (SERIAL, 7200)
+
+
+def test_a_long_role_is_assumed_with_the_key_unless_that_is_denied(home: Home) -> None:
+    optional(home, duration_seconds=7200)
+    home.refresh("ci", CODE)
+    home.refresh("a")
+    assert signers(home)[1:] == [("AssumeRole", "AKIA", None)]
+    home.sessions.kept.clear()
+    home.aws.fail("AssumeRole", denied())
+    assert home.refresh("a").note
+    assert signers(home)[2:] == [("AssumeRole", "AKIA", None), ("AssumeRole", "ASIA", None)]
+    assert home.denied == {"a": KEY}
+    home.refresh("a")
+    assert signers(home)[4:] == [("AssumeRole", "ASIA", None)], "the key is not tried again"
+
+
+def test_a_long_session_is_not_replaced_by_an_hour_of_an_mfa_session(home: Home) -> None:
+    optional(home, duration_seconds=7200)
+    home.refresh("a", CODE)
+    home.refresh("ci", NEXT_CODE)
+    home.aws.fail("AssumeRole", denied())
+    with pytest.raises(NeedsMfa) as excinfo:
+        home.refresh("a")
+    assert excinfo.value.hint == "Run: keyturn refresh a --mfa-code CODE"
+
+
+#: Error code of AWS for the stored MFA session, its age, error code for the key or None, the result, True if
+#: the stored session is kept.
+REFUSED_SESSIONS: list[tuple[str, timedelta, str | None, type[Exception] | None, bool]] = [
+    ("AccessDenied", MINUTE, None, None, True),
+    ("AccessDenied", MINUTE, "AccessDenied", AwsRefused, True),
+    ("AccessDenied", RECENT_CODE + MINUTE, "AccessDenied", NeedsMfa, True),
+    ("ExpiredToken", MINUTE, None, None, False),
+    ("ExpiredToken", MINUTE, "AccessDenied", NeedsMfa, False),
+    ("InvalidClientTokenId", MINUTE, None, None, False),
+    ("InvalidClientTokenId", MINUTE, "AccessDenied", NeedsMfa, False),
+    ("Throttling", MINUTE, None, AwsRefused, True),
+]
+
+
+@pytest.mark.parametrize("case", REFUSED_SESSIONS, ids=str)
+def test_the_key_is_tried_once_where_the_mfa_session_is_refused(
+    home: Home, case: tuple[str, timedelta, str | None, type[Exception] | None, bool]
+) -> None:
+    code, age, key_code, raised, is_kept = case
+    optional(home)
+    home.refresh("ci", CODE)
+    home.clock.move(age)
+    home.aws.fail("AssumeRole", denied(code), *([denied(key_code)] if key_code else []))
+    if raised:
+        with pytest.raises(raised):
+            home.refresh("a")
+    else:
+        home.refresh("a")
+    expected = 1 if code == "Throttling" else 2
+    assert signers(home)[1:] == [("AssumeRole", "ASIA", None), ("AssumeRole", "AKIA", None)][:expected]
+    assert bool(home.devices.kept) is is_kept
+
+
+def test_a_region_that_knows_neither_session_nor_key_ends_no_session(home: Home) -> None:
+    optional(home)
+    home.refresh("ci", CODE)
+    home.aws.fail("AssumeRole", denied("InvalidClientTokenId"), denied("InvalidClientTokenId"))
+    with pytest.raises(AwsRefused):
+        home.refresh("a")
+    assert home.devices.kept
+
+
+def test_the_program_of_the_user_shows_the_code_of_a_role_that_requires_it(home: Home) -> None:
+    optional(home)
+    home.codes.commands["ci", SERIAL] = deque([CODE, NEXT_CODE])
+    home.aws.fail("AssumeRole", denied())
+    home.refresh("a")
+    assert signers(home) == [
+        ("AssumeRole", "AKIA", None), ("GetSessionToken", "AKIA", CODE), ("AssumeRole", "ASIA", None)
+    ]  # fmt: skip
+    home.devices.kept.clear()
+    home.refresh("a")
+    assert signers(home)[3:] == [("GetSessionToken", "AKIA", NEXT_CODE), ("AssumeRole", "ASIA", None)]
+
+
+def test_a_role_that_is_denied_with_a_new_code_too_lacks_a_permission(home: Home) -> None:
+    optional(home)
+    home.denied["a"] = KEY
+    home.aws.fail("AssumeRole", denied())
+    with pytest.raises(AwsRefused):
+        home.refresh("a", CODE)
+    assert home.denied == {}
+
+
+def test_a_role_that_the_key_may_assume_again_is_noted(home: Home) -> None:
+    optional(home)
+    home.denied["a"] = KEY
+    home.refresh("a")
+    assert home.denied == {}
+
+
+def test_a_native_user_with_a_device_serves_its_roles_likewise(home: Home) -> None:
+    home.native("src", Kind.IAM_KEY)
+    home.settings["src"] = {"mfa_serial": SERIAL}
+    home.plain_keys["src"] = Credentials("AKIAPLAIN", Secret("s"))
+    home.role("a", "src")
+    home.aws.fail("AssumeRole", denied())
+    with pytest.raises(NeedsMfa) as excinfo:
+        home.refresh("a")
+    assert excinfo.value.hint == "Run: keyturn refresh a --mfa-code CODE", (
+        "no session is made for a plain key"
+    )
+    home.refresh("a", CODE)
+    home.refresh("a")
+    assert signers(home)[1:] == [
+        ("GetSessionToken", "AKIA", CODE), ("AssumeRole", "ASIA", None), ("AssumeRole", "ASIA", None)
+    ]  # fmt: skip
+
+
+def test_a_security_key_of_the_user_shows_no_codes(home: Home) -> None:
+    optional(home)
+    home.definitions["ci"] = replace(home.definitions["ci"], mfa_serial="arn:aws:iam::1:u2f/user/ci/yubi")
+    home.aws.fail("AssumeRole", denied())
+    with pytest.raises(AwsRefused):
+        home.refresh("a")
+
+
+def test_a_hop_over_such_a_role_takes_the_code_for_it(home: Home) -> None:
+    optional(home)
+    home.role("far", "a")
+    home.aws.fail("AssumeRole", denied())
+    with pytest.raises(NeedsMfa, match="Could not refresh a"):
+        home.refresh("far")
+    home.refresh("far", CODE)
+    assert [call.role for call in home.aws.calls[2:]] == [ARN.format("a"), ARN.format("far")]
+
+
+# Sessions that AWS ends
+
+
+def three_hops(home: Home) -> None:
+    """Three roles on one another, each with a session."""
+    home.user("ci")
+    for name, source in (("h1", "ci"), ("h2", "h1"), ("h3", "h2")):
+        home.role(name, source)
+    home.refresh("h3")
+    home.clock.move(MINUTE)
+    home.aws.calls.clear()
+
+
+def hops(home: Home) -> list[str]:
+    return [call.role.rpartition("/")[2] for call in home.aws.calls]
+
+
+ENDED = ["AccessDenied", "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId"]
+
+
+@pytest.mark.parametrize("code", ENDED)
+def test_a_refused_session_of_a_source_is_made_anew_once(home: Home, code: str) -> None:
+    three_hops(home)
+    before = home.sessions.kept["h2"]
+    home.aws.fail("AssumeRole", denied(code))
+    home.refresh("h3")
+    assert hops(home) == ["h3", "h2", "h3"]
+    assert home.sessions.kept["h2"] != before
+    assert home.aws.calls[2].signer == key_of(home.sessions.kept["h2"])
+    assert home.denied == {}
+
+
+@pytest.mark.parametrize("code", ENDED)
+def test_refused_sessions_cost_two_calls_for_each_hop(home: Home, code: str) -> None:
+    three_hops(home)
+    home.aws.fail("AssumeRole", denied(code), denied(code))
+    home.refresh("h3")
+    assert hops(home) == ["h3", "h2", "h1", "h2", "h3"]
+
+
+def test_another_refusal_is_not_caused_by_the_session(home: Home) -> None:
+    three_hops(home)
+    for error in (denied("Throttling"), denied("PackedPolicyTooLarge"), NoResponse("AssumeRole", "x")):
+        home.aws.fail("AssumeRole", error)
+        with pytest.raises(AwsError):
+            home.refresh("h3")
+    assert hops(home) == ["h3"] * 3
+
+
+@pytest.mark.parametrize("code", ENDED)
+def test_a_session_that_is_refused_although_it_is_new_is_not_made_anew_again(home: Home, code: str) -> None:
+    three_hops(home)
+    refuse_role(home, "h3", code)
+    for calls in (["h3", "h2", "h3"], ["h3"], ["h3"]):
+        home.aws.calls.clear()
+        with pytest.raises(AwsRefused, match="not authorized") as excinfo:
+            home.refresh("h3")
+        assert hops(home) == calls
+        assert "keyturn refresh h2" in excinfo.value.line()
+    assert home.denied == {"h3": key_of(home.sessions.kept["h2"])}
+    home.aws.refused.clear()
+    home.refresh("h3")
+    assert home.denied == {}
+
+
+def refuse_role(home: Home, name: str, code: str) -> None:
+    """Let AWS refuse a role whoever signs."""
+    home.aws.refused[ARN.format(name)] = code
+
+
+def test_a_source_that_was_just_made_is_not_made_again(home: Home) -> None:
+    three_hops(home)
+    home.sessions.kept.clear()
+    refuse_role(home, "h3", "AccessDenied")
+    with pytest.raises(AwsRefused):
+        home.refresh("h3")
+    assert hops(home) == ["h1", "h2", "h3"]
+
+
+def test_a_new_session_of_another_process_is_used(home: Home) -> None:
+    three_hops(home)
+    home.aws.fail("AssumeRole", denied())
+    theirs = replace(other_process(home, "h2", got=timedelta(0)))
+    seen: list[str] = []
+
+    def interfere(name: str) -> None:
+        seen.append(name)
+        if seen.count(source_lock_name("h2")) == 2:
+            home.sessions.kept["h2"] = theirs
+
+    home.meanwhile = interfere
+    home.refresh("h3")
+    assert hops(home) == ["h3", "h3"]
+    assert home.aws.calls[1].signer == key_of(theirs)
+
+
+@pytest.mark.parametrize(("code", "is_kept"), [("ExpiredToken", False), ("AccessDenied", True)])
+def test_an_ended_session_that_cannot_be_made_anew_is_deleted(home: Home, code: str, is_kept: bool) -> None:
+    three_hops(home)
+    home.aws.fail("AssumeRole", denied(code), denied(), denied())
+    with pytest.raises(AwsRefused, match="of h1"):
+        home.refresh("h3")
+    assert hops(home) == ["h3", "h2", "h1"]
+    assert ("h2" in home.sessions.kept) is is_kept
+    assert "h1" in home.sessions.kept, "it was denied only, which may be a missing permission"
+
+
+def test_a_line_that_is_dead_ends_no_session(home: Home) -> None:
+    three_hops(home)
+    home.aws.fail("AssumeRole", denied("ExpiredToken"), NoResponse("AssumeRole", "the line went dead"))
+    with pytest.raises(NoResponse, match="AssumeRole of h2"):
+        home.refresh("h3")
+    assert "h2" in home.sessions.kept
+
+
+@pytest.mark.parametrize(("code", "raised"), [("AccessDenied", AwsRefused), ("ExpiredToken", NeedsMfa)])
+def test_a_code_is_asked_for_only_where_the_session_below_has_ended(
+    home: Home, code: str, raised: type[Exception]
+) -> None:
+    staff(home, "a")
+    home.role("far", "a")
+    home.refresh("far", CODE)
+    home.devices.kept.clear()
+    home.aws.fail("AssumeRole", denied(code))
+    with pytest.raises(raised):
+        home.refresh("far")
+
+
+def test_a_code_is_not_sent_twice_with_a_new_session_of_a_source(home: Home) -> None:
+    home.native("sso")
+    home.role("ops", "sso", mfa_serial=SERIAL)
+    home.need("sso")
+    home.aws.fail("AssumeRole", denied())
+    with pytest.raises(AwsRefused):
+        home.refresh("ops", CODE)
+    assert home.aws.count("AssumeRole") == 1
+
+
+def test_an_ended_session_of_a_sign_in_is_made_anew(home: Home) -> None:
+    home.native("sso")
+    home.role("ops", "sso")
+    home.refresh("ops")
+    home.aws.native["sso"] = replace(home.aws.native["sso"], access_key_id="ASIANEW")
+    home.aws.calls.clear()
+    home.aws.fail("AssumeRole", denied("ExpiredToken"))
+    home.refresh("ops")
+    assert [(call.action, call.signer) for call in home.aws.calls] == [
+        ("AssumeRole", "ASIASSO0000000000000"), ("native", ""), ("AssumeRole", "ASIANEW")
+    ]  # fmt: skip
+
+
+def test_an_ended_mfa_session_is_deleted_for_all_that_have_it(home: Home) -> None:
+    home.user("ci", mfa_serial=SERIAL)
+    staff(home, "a")
+    home.refresh("ci", CODE)
+    home.aws.fail("AssumeRole", denied("ExpiredToken"))
+    with pytest.raises(NeedsMfa):
+        home.refresh("a")
+    assert home.devices.kept == {}
+    with pytest.raises(NeedsMfa):
+        home.refresh("a")
+    assert home.aws.count("AssumeRole") == 1
 
 
 # Locks and time

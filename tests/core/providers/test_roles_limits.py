@@ -12,7 +12,7 @@ import pytest
 
 from keyturn.model.errors import UsageError
 from keyturn.providers import sts_limits
-from keyturn.providers.assume_role import AssumeRoleParams, check
+from keyturn.providers.role_params import AssumeRoleParams, check
 
 POLICY = json.dumps(
     {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}

@@ -216,13 +216,18 @@ def test_preferences_that_are_no_file_keep_nobody_waiting(tmp_path: Path) -> Non
         config.load(tmp_path / "config.toml")
 
 
+def needs_person(bench: Bench, name: str) -> bool:
+    return next(row.needs_person for row in bench.service.snapshot().profiles if row.name == name)
+
+
 def test_nobody_is_asked_where_a_command_shows_the_code(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.adopt("acme-alice")
-    assert bench.service.needs_code("prod-admin")
+    assert needs_person(bench, "prod-admin")
     choose(bench.service.paths.config_dir, sandbox_command(bench.sandbox.folder))
-    assert not bench.service.needs_code("prod-admin")
+    assert not needs_person(bench, "prod-admin")
+    assert bench.service.takes_code("prod-admin"), "a typed code comes before the command"
     waits: list[float] = []
 
     def sleep(seconds: float) -> None:

@@ -330,3 +330,16 @@ def test_a_session_that_aws_takes_for_ended_is_a_question_again(alice: Bench) ->
     alice.sandbox.faults.refuse("AssumeRole", "ExpiredToken", status=403)
     with pytest.raises(NeedsMfa):
         alice.service.refresh("billing")
+    assert row(alice.service, "ops").needs_person, "the ended session is deleted"
+
+
+def test_an_ended_mfa_session_is_no_session_of_its_user_either(alice: Bench) -> None:
+    alice.service.refresh("acme-alice", code(alice))
+    alice.service.refresh("ops")
+    alice.sandbox.faults.refuse("AssumeRole", "ExpiredToken", status=403)
+    with pytest.raises(NeedsMfa):
+        alice.service.refresh("billing")
+    assert row(alice.service, "acme-alice").session is None
+    assert row(alice.service, "ops").session is not None
+    with pytest.raises(NeedsMfa):
+        alice.service.credential_process("acme-alice")

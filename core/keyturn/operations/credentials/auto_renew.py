@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from keyturn.model.errors import KeyturnError, NeedsInteraction
+from keyturn.model.errors import KeyturnError, NeedsInteraction, NeedsMfa
 from keyturn.model.profile import Session
 from keyturn.operations.context import Context
 from keyturn.operations.credentials import refresh
@@ -52,6 +52,10 @@ class AutoRenewal:
         try:
             refresh.renew(self.context, name)
         except KeyturnError as error:
+            if isinstance(error, NeedsMfa) and self.context.read().row(name).needs_person:
+                # The list tells so from now on, and no longer once there is an MFA session.
+                self.retries.pop(name, None)
+                return False
             self.retries[name] = renewal_policy.after_failure(
                 session,
                 self.retries.get(name),

@@ -30,3 +30,10 @@ class CallerSessions:
             self._sessions[host_fingerprint, name] = session
             while len(self._sessions) > self.limit:
                 del self._sessions[next(iter(self._sessions))]
+
+    def drop(self, host_fingerprint: str, key_id: str) -> None:
+        """Delete a session under every name that has it."""
+        with self._lock:
+            for key, session in list(self._sessions.items()):
+                if key[0] == host_fingerprint and session.issued.credentials.access_key_id == key_id:
+                    del self._sessions[key]

@@ -78,7 +78,7 @@ def _valid_until(context: Context, name: str) -> tuple[datetime, tuple[str, ...]
         for definition in inventory.definitions.values()
         if definition.policy and not definition.policy.lstrip().startswith("{")
     )
-    return valid_until, tuple(os.path.expanduser(file) for file in files)  # noqa: PTH111  # as assume_role reads it
+    return valid_until, tuple(os.path.expanduser(file) for file in files)  # noqa: PTH111  # as role_params reads it
 
 
 def _files(context: Context) -> tuple[str, ...]:

@@ -84,11 +84,13 @@ class _BatchSessionStore:
     """Session cache of one batch. New sessions stay in memory until the batch stores them all."""
 
     context: Context
+    inventory: Inventory
     stored: Mapping[str, dict[str, Any]]
     """The entries of the vault's cache at the start of the batch."""
-    index: Index
     new: dict[str, FetchedSession] = field(default_factory=dict)
     unsaved: dict[str, FetchedSession] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+    """Key ids of the sessions that AWS does not accept any more."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self, name: str) -> FetchedSession | None:
@@ -97,14 +99,25 @@ class _BatchSessionStore:
             if name in self.new:
                 return self.new[name]
         fetched = session_cache.decode(self.stored.get(name))
-        if fetched is None or session_cache.is_stopped(fetched.obtained, self.index.of(name).stopped):
+        stopped = self.inventory.index.of(name).stopped
+        if fetched is None or session_cache.is_stopped(fetched.obtained, stopped):
             return None
-        return fetched
+        return None if fetched.issued.credentials.access_key_id in self.refused else fetched
 
     def put(self, name: str, fetched: FetchedSession) -> None:
         """See :meth:`keyturn.providers.base.SessionStore.put`."""
         with self.lock:
             self.new[name] = self.unsaved[name] = fetched
+
+    def drop(self, refused: FetchedSession) -> None:
+        """See :meth:`keyturn.providers.base.SessionStore.drop`."""
+        key_id = refused.issued.credentials.access_key_id
+        with self.lock:
+            self.refused.add(key_id)
+            for table in (self.new, self.unsaved):
+                for name in [name for name, kept in table.items() if _has_key_id(kept, key_id)]:
+                    del table[name]
+        session_cache.VaultSessionStore(self.context, self.inventory).drop(refused)
 
     def take_unsaved(self) -> dict[str, FetchedSession]:
         """Return the new sessions that were not returned before."""
@@ -113,13 +126,17 @@ class _BatchSessionStore:
         return unsaved
 
 
+def _has_key_id(fetched: FetchedSession, key_id: str) -> bool:
+    return fetched.issued.credentials.access_key_id == key_id
+
+
 class _Batch:
     """One refresh of many profiles, from one reading of the files and of the vault."""
 
     def __init__(self, context: Context, inventory: Inventory) -> None:
         self._context = context
         self._inventory = inventory
-        self._store = _BatchSessionStore(context, context.vault.sessions(), inventory.index)
+        self._store = _BatchSessionStore(context, inventory, context.vault.sessions())
         self._refresher = self._refresher_of(inventory)
         self._fetched: dict[str, tuple[FetchedSession, float]] = {}
         """New sessions that are not delivered yet, with the seconds that each took."""

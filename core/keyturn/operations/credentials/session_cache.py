@@ -101,6 +101,9 @@ def sources(context: Context, inventory: Inventory, *, has_commands: bool = True
         for name, state in inventory.index.profiles.items()
         if state.accepted_seconds
     }
+    denied_signers = {
+        name: state.denied_signer for name, state in inventory.index.profiles.items() if state.denied_signer
+    }
     return Sources(
         definitions=inventory.definitions,
         natives=inventory.natives,
@@ -115,6 +118,12 @@ def sources(context: Context, inventory: Inventory, *, has_commands: bool = True
             None
             if is_foreign
             else context.update_index(lambda index: index.update(name, accepted_seconds=seconds))
+        ),
+        denied_signers=denied_signers,
+        record_denied_signer=lambda name, key_id: (
+            None
+            if is_foreign or context.profile_state(name).denied_signer == key_id
+            else context.update_index(lambda index: index.update(name, denied_signer=key_id))
         ),
         devices=(CallerMfaSessionStore if is_foreign else VaultMfaSessionStore)(context, inventory),
         codes=codes if has_commands else replace(codes, config=Config(), config_error=None),
@@ -175,6 +184,13 @@ class VaultSessionStore:
             else:
                 self.context.update_index(edit_index)
 
+    def drop(self, refused: FetchedSession) -> None:
+        """See :meth:`keyturn.providers.base.SessionStore.drop`."""
+        key_id = refused.issued.credentials.access_key_id
+        with contextlib.suppress(KeyturnError, OSError), self.context.state_lock():
+            self.context.vault.change_sessions(lambda sessions: _drop_sessions(sessions, key_id))
+            self.context.index.change(lambda index: _unlist_sessions(index, key_id))
+
 
 @dataclass(frozen=True)
 class CallerSessionStore:
@@ -193,6 +209,26 @@ class CallerSessionStore:
     def put(self, name: str, fetched: FetchedSession) -> None:
         """See :meth:`keyturn.providers.base.SessionStore.put`."""
         self.context.caller_sessions.put(self.context.host_fingerprint, name, fetched)
+
+    def drop(self, refused: FetchedSession) -> None:
+        """See :meth:`keyturn.providers.base.SessionStore.drop`."""
+        key_id = refused.issued.credentials.access_key_id
+        self.context.caller_sessions.drop(self.context.host_fingerprint, key_id)
+
+
+def _drop_sessions(sessions: dict[str, Any], key_id: str) -> None:
+    """Delete a session under every name that has it."""
+    for name, entry in list(sessions.items()):
+        if isinstance(entry, dict) and entry.get("key_id") == key_id:
+            del sessions[name]
+
+
+def _unlist_sessions(index: Index, key_id: str) -> None:
+    """Delete a session from the index, of profiles and of MFA devices."""
+    for name, state in list(index.profiles.items()):
+        if state.session is not None and state.session.key_id == key_id:
+            index.update(name, session=None)
+    _keep_mfa_sessions(index, lambda _, ref: ref.key_id != key_id)
 
 
 def list_session(index: Index, name: str, fetched: FetchedSession) -> None:
@@ -293,6 +329,10 @@ class VaultMfaSessionStore:
                 lambda index: _list_mfa_session(index, device, new, self.context.clock())
             )
 
+    def drop(self, refused: FetchedSession) -> None:
+        """See :meth:`keyturn.providers.base.MfaSessionStore.drop`."""
+        VaultSessionStore(self.context, self.inventory).drop(refused)
+
 
 @dataclass(frozen=True)
 class CallerMfaSessionStore:
@@ -314,6 +354,10 @@ class CallerMfaSessionStore:
         """See :meth:`keyturn.providers.base.MfaSessionStore.put`."""
         name = self._name(device, self.inventory.index)
         self.context.caller_sessions.put(self.context.host_fingerprint, name, fetched)
+
+    def drop(self, refused: FetchedSession) -> None:
+        """See :meth:`keyturn.providers.base.MfaSessionStore.drop`."""
+        CallerSessionStore(self.context).drop(refused)
 
     @staticmethod
     def _name(device: MfaDevice, index: Index) -> str:

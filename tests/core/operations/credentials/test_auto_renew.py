@@ -84,6 +84,58 @@ def test_it_stops_at_the_first_thing_that_needs_a_person(bench: Bench) -> None:
     assert len(bench.sandbox.calls) == calls
 
 
+def test_a_role_without_a_device_is_renewed_with_its_users_mfa_session_or_not_at_all(bench: Bench) -> None:
+    account = "111122223333"
+    arn = f"arn:aws:iam::{account}:role/Adm"
+    state = bench.sandbox.state
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
+        "Action": "sts:AssumeRole",
+        "Condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}},
+    }
+    state.add_role(account, "Adm", [trust])
+    alice = state.user("aws", account, "alice")
+    assert alice is not None
+    alice.may_assume = (*alice.may_assume, arn)
+    with bench.config.open("a") as file:
+        file.write(f"\n[profile adm]\nrole_arn = {arn}\nsource_profile = acme-alice\nregion = eu-west-1\n")
+    bench.adopt("acme-alice")
+    bench.service.set("acme-alice", {"duration_seconds": "1h30m"})
+    renewing = AutoRenewal(bench.service.context)
+    bench.service.refresh("acme-alice", bench.sandbox.totp("alice"))
+    bench.service.credential_process("adm")
+    bench.sandbox.move_clock(50 * 60)
+    assert "adm" in renewing.renew_due()
+    bench.sandbox.move_clock(50 * 60)
+    calls = bench.calls("AssumeRole")
+    for _ in range(3):
+        assert "adm" not in renewing.renew_due()
+        bench.sandbox.move_clock(60)
+    assert bench.calls("AssumeRole") == calls + 1, "the key is tried once, and denied"
+    bench.service.refresh("acme-alice", bench.sandbox.totp("alice"))
+    assert "adm" in renewing.renew_due(), "it goes on as soon as there is an MFA session"
+
+
+def test_a_denied_hop_is_tried_again_with_pauses(bench: Bench) -> None:
+    bench.adopt("acme-build")
+    renewing = AutoRenewal(bench.service.context)
+    bench.service.credential_process("acme-spoke")
+    bench.service.credential_process("acme-hub")
+    role = bench.sandbox.state.role("arn:aws:iam::777788889999:role/Spoke")
+    assert role is not None
+    role.trust = ()
+    bench.sandbox.move_clock(45 * 60)
+    bench.service.refresh("acme-hub")
+    bench.sandbox.calls.clear()
+    for _ in range(5):
+        renewing.renew_due()
+    assert bench.calls("AssumeRole") == 3, "one new session of the hub, and none at once afterwards"
+    bench.sandbox.move_clock(31)
+    renewing.renew_due()
+    assert bench.calls("AssumeRole") == 4
+
+
 def test_a_session_that_was_stopped_stays_stopped(bench: Bench, renewal: AutoRenewal) -> None:
     bench.service.credential_process("ci-release")
     bench.service.stop("ci-release")
