@@ -109,9 +109,7 @@ def _plan_of(context: Context, inventory: Inventory, adoption: AdoptionPlan, *, 
         heading = paths.display(inventory.path(kind))
         lines += diff.diff(heading, before.data if before else None, after)
         copies += adopt_warnings.find_key_copies(after, heading, adoption.keys)
-    warnings = adopt_warnings.warnings(
-        inventory, adoption.definitions, adoption.keys, session_none=session_none
-    )
+    warnings = adopt_warnings.warnings(inventory, adoption.definitions, session_none=session_none)
     limits = adopt_warnings.client_limits(
         adoption.definitions, inventory.process_line_file(), context.program()
     )

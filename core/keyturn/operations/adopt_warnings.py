@@ -50,9 +50,7 @@ def _occurrences(lines: Sequence[str], secrets: Collection[str]) -> Iterator[tup
                         yield run[start : start + length], number
 
 
-def warnings(
-    inventory: Inventory, definitions: ManagedProfiles, keys: Keys, *, session_none: bool
-) -> tuple[str, ...]:
+def warnings(inventory: Inventory, definitions: ManagedProfiles, *, session_none: bool) -> tuple[str, ...]:
     """Return warnings about side effects of an adoption."""
     users = [definition for definition in definitions.values() if definition.kind is Kind.IAM_KEY]
     messages = [_session_limit(user) for user in users]
@@ -64,14 +62,9 @@ def warnings(
                 f"{definition.name}: uses the caller's {definition.credential_source} credentials; "
                 "its sessions are not cached"
             )
-        chained = (
-            definition.kind is Kind.ROLE and definition.source_profile not in keys and not definition.key
-        )
-        if chained and (definition.duration_seconds or 0) > CHAINED_MAX:
-            messages.append(
-                f"{definition.name}: role chaining, so AWS allows 1 h instead of "
-                f"{definition.duration_seconds} s"
-            )
+        message = _shorter_session(definition, inventory, definitions)
+        if message:
+            messages.append(message)
     messages += [
         f"{problem.path}, line {problem.line}: AWS tools reject this file; it is not changed"
         for problem in inventory.shared.problems
@@ -92,6 +85,28 @@ def client_limits(names: Iterable[str], kind: FileKind, program: str) -> list[st
     ]
     limit = line_limit(process_line.format_line(program, "default"))
     return [*messages, *([f"credential_process: {limit}"] if limit is not None else [])]
+
+
+def _shorter_session(role: ManagedProfile, inventory: Inventory, definitions: ManagedProfiles) -> str | None:
+    """Return why the sessions of a role are shorter than its `duration_seconds`, or may be."""
+    seconds = role.duration_seconds or 0
+    if role.kind is not Kind.ROLE or role.key or seconds <= CHAINED_MAX:
+        return None
+    name = role.source_profile or ""
+    user = definitions.get(name) or inventory.definitions.get(name)
+    native = inventory.natives.get(name)
+    if user is not None and user.kind is Kind.IAM_KEY:
+        serial = user.mfa_serial
+    elif user is None and native is not None and native.plaintext_key:
+        serial = native.mfa_serial
+    else:
+        return f"{role.name}: role chaining, so AWS allows 1 h instead of {seconds} s"
+    if serial is None or role.mfa_serial is not None:
+        return None
+    return (
+        f"{role.name}: if it requires MFA, its sessions last 1 h instead of {seconds} s, unless each gets a "
+        "code of its own"
+    )
 
 
 def _session_limit(user: ManagedProfile) -> str:
