@@ -343,3 +343,14 @@ def test_an_ended_mfa_session_is_no_session_of_its_user_either(alice: Bench) -> 
     assert row(alice.service, "ops").session is not None
     with pytest.raises(NeedsMfa):
         alice.service.credential_process("acme-alice")
+
+
+def test_a_rotation_replaces_an_ended_mfa_session(alice: Bench) -> None:
+    user = alice.sandbox.state.user("aws", DEV, "alice")
+    assert user is not None
+    user.iam_needs_mfa = True
+    alice.service.refresh("acme-alice", code(alice))
+    alice.sandbox.state.end_sessions(user)
+    with pytest.raises(NeedsMfa):
+        alice.service.rotation.start("acme-alice")
+    alice.service.rotation.start("acme-alice", code(alice))

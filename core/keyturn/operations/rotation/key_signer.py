@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from keyturn.aws.api import Aws, LastUse, ListedKey
+from keyturn.aws.errors import EXPIRED_SESSION_CODES
 from keyturn.model.errors import (
     THEN_RUN,
     AwsRefused,
@@ -27,6 +28,8 @@ from keyturn.operations.rotation.drift import KeyDrift
 from keyturn.operations.rotation.progress import progress_of, rotation_halted
 from keyturn.operations.rotation.record import Record
 from keyturn.operations.rotation.state_machine import ObservedKeys
+from keyturn.providers.base import FetchedSession
+from keyturn.providers.refresher import Refresher
 
 T = TypeVar("T")
 
@@ -46,7 +49,7 @@ class KeySigner:
     context: Context
     profile: str
     code: str | None = None
-    _mfa_sessions: list[Credentials] = field(default_factory=list)
+    _mfa_sessions: list[FetchedSession] = field(default_factory=list)
 
     def aws(self) -> Aws:
         """Return the profile's AWS client. Each call has a timeout of its own.
@@ -197,21 +200,32 @@ class KeySigner:
             session = self._mfa_session()
             if session is None:
                 raise
-        return action(self.aws(), session)
+        try:
+            return action(self.aws(), session.issued.credentials)
+        except AwsRefused as refusal:
+            if refusal.code not in EXPIRED_SESSION_CODES:
+                raise
+            self._mfa_sessions.clear()
+            refresher = session_cache.refresher(self.context, self.context.read())
+            refresher.store.drop(session)
+            session = self._fetch_mfa_session(refresher)
+        return action(self.aws(), session.issued.credentials)
 
-    def _mfa_session(self) -> Credentials | None:
+    def _mfa_session(self) -> FetchedSession | None:
         """Return an MFA session of the user, or None if the profile has no MFA device."""
         if not self._mfa_sessions:
             inventory = self.context.read()
             managed = inventory.definitions.get(self.profile)
             if managed is None or managed.kind is not Kind.IAM_KEY or managed.mfa_serial is None:
                 return None
-            code, self.code = self.code, None
-            fetched = session_cache.refresher(self.context, inventory).fetch(
-                self.profile, code, only_if_due=code is None
-            )
-            self._mfa_sessions.append(fetched.issued.credentials)
+            return self._fetch_mfa_session(session_cache.refresher(self.context, inventory))
         return self._mfa_sessions[0]
+
+    def _fetch_mfa_session(self, refresher: Refresher) -> FetchedSession:
+        code, self.code = self.code, None
+        fetched = refresher.fetch(self.profile, code, only_if_due=code is None)
+        self._mfa_sessions.append(fetched)
+        return fetched
 
 
 @contextmanager
