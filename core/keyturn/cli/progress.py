@@ -79,7 +79,7 @@ class ProgressBar:
                 return
             self._next_draw, self._is_drawn = now + REDRAW_EVERY, True
             width = shutil.get_terminal_size().columns
-            line = bar_line(step, width, is_stopping=self._stop.is_set())
+            line = safe(bar_line(step, width, is_stopping=self._stop.is_set()))
             sys.stderr.write(f"{_ERASE_LINE}{line}")
             sys.stderr.flush()
 

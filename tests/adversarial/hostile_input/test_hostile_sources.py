@@ -77,7 +77,7 @@ KNOWN = {
     ("timeline_strip.py", "title"): "the same, from `window_words`",
     ("driver.py", "text"): "Textual's output, after the filters of `output_filters`",
     ("app.py", "app.fault"): "a type's and a file's name, by `crash_report`",
-    ("command_palette.py", "action.label"): "the registry's",
+    ("command_palette.py", "label"): "the registry's",
     ("command_palette.py", "action.key_label.split()[0]"): "the registry's",
     ("styled_lines.py", "text"): "a segment that was made by `safe`, padded",
     ("styled_lines.py", "title"): "of `set_border_text`, whose callers are checked",
