@@ -127,6 +127,7 @@ def _error(person: Person, *words: str) -> str:
     return done.stderr
 
 
+@pytest.mark.usefixtures("unignored")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_program_that_hangs_ends_with_the_command(
     person: Person, tool: Tool, number: signal.Signals
