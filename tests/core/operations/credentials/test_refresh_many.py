@@ -107,13 +107,19 @@ def test_eight_calls_are_made_at_a_time_and_no_more(bench: Bench, monkeypatch: p
 
 def test_a_hop_that_many_roles_share_is_assumed_once(bench: Bench) -> None:
     bench.adopt("ci-deploy")
-    role = next(row.role for row in bench.service.snapshot().profiles if row.name == "ci-release")
-    bench.config.write_text(
-        bench.config.read_text() + "".join(CHAINED.format(number, role) for number in range(6))
-    )
+    arn = next(row.role for row in bench.service.snapshot().profiles if row.name == "ci-release") or ""
+    state, account = bench.sandbox.state, arn.split(":")[4]
+    hop = state.role(arn)
+    assert hop is not None
+    hop.may_assume = (f"arn:aws:iam::{account}:role/Hop*",)
+    trust = {"Effect": "Allow", "Principal": {"AWS": arn}, "Action": "sts:AssumeRole"}
+    roles = [state.add_role(account, f"Hop{number}", [trust]).arn for number in range(6)]
+    sections = (CHAINED.format(number, role) for number, role in enumerate(roles))
+    bench.config.write_text(bench.config.read_text() + "".join(sections))
     hops = [f"hop-{number}" for number in range(6)]
     bench.sandbox.calls.clear()
     outcomes = bench.service.refresh_many(hops)
+    assert all(outcome.refreshed is not None for outcome in outcomes)
     assert len(outcomes) == len(hops)
     assert bench.calls("AssumeRole") == 1 + len(hops)
 
