@@ -274,7 +274,7 @@ NAME_PATTERN = "Member must satisfy regular expression pattern: [\\w+=,.@-]*"
             ),
         ),
         (
-            {"RoleArn": ARN, "RoleSessionName": "xy"},
+            {"RoleArn": ARN, "RoleSessionName": "x"},
             (
                 "1 validation error detected: Value 'x' at 'roleSessionName' failed to satisfy constraint: "
                 "Member must have length greater than or equal to 2"

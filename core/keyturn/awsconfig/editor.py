@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, takewhile
 
-from keyturn.awsconfig.parser import DEFAULT, Document, FileKind, Item, Section, parse
+from keyturn.awsconfig.parser import DEFAULT, Document, FileKind, Item, Section, parse_sections
 from keyturn.awsconfig.section_names import check_header, require_unique_name, sections_by_name
 from keyturn.model.errors import ChangeRefused, UnparsableFile, UsageError
 
@@ -304,7 +304,7 @@ class Editor:
         """Return a section as its text reads now, with lines counted from its header, which is line 1."""
         chunk = self._chunks[self._by_header[section]]
         if chunk.section is None:
-            chunk.section = parse(chunk.text, self.document.path, self.document.kind).sections[0]
+            chunk.section = parse_sections(chunk.text, self.document.path)[0]
         return chunk.section
 
     def _put(self, section: str, text: bytes, expected: dict[str, str] | None) -> None:
@@ -323,7 +323,7 @@ class Editor:
         :raises ChangeRefused: if it does not read as `expected`.
         """
         try:
-            sections = parse(text, self.document.path, self.document.kind).sections
+            sections = parse_sections(text, self.document.path)
         except UnparsableFile as error:
             raise ChangeRefused(self._what(section), f"the result would not parse: {error.why}") from None
         found = {found.name: found.values for found in sections}
@@ -506,7 +506,7 @@ def _parse_single_section(text: bytes, section: str) -> dict[str, str] | None:
     :raises UsageError: if it contains another section, or botocore does not accept it.
     """
     try:
-        sections = parse(text).sections
+        sections = parse_sections(text)
     except UnparsableFile as error:
         raise UsageError(f"Invalid text for [{section}]", error.why) from None
     if not sections:

@@ -181,6 +181,11 @@ def parse(data: bytes, path: str = "", kind: FileKind = FileKind.CONFIG) -> Docu
     :param kind: how its headers name profiles; does not affect what is accepted.
     :raises UnparsableFile: if botocore rejects the file; holds the line of the first error.
     """
+    return Document(data, path, kind, parse_sections(data, path))
+
+
+def parse_sections(data: bytes, path: str = "") -> tuple[Section, ...]:
+    """Parse the sections of a file, or of a part of one that begins with a header; see :func:`parse`."""
     text = _decode(data, path)
     reader = _Reader(path)
     reader.read(text)
@@ -191,9 +196,8 @@ def parse(data: bytes, path: str = "", kind: FileKind = FileKind.CONFIG) -> Docu
         Section(name, tuple(rows), line=line, line_end=end - 1, start=offsets[line - 1], end=offsets[end - 1])
         for (name, line, rows), end in zip(reader.sections, ends, strict=False)
     )
-    document = Document(data, path, kind, sections)
-    _check_blocks(reader.blocks, document, text)
-    return document
+    _check_blocks(reader.blocks, sections, path, text)
+    return sections
 
 
 def settings_of(document: Document, section: Section) -> Settings:
@@ -325,20 +329,22 @@ class _Reader:
         self.key = ""
 
 
-def _check_blocks(blocks: list[tuple[str, Item]], document: Document, text: str) -> None:
+def _check_blocks(
+    blocks: list[tuple[str, Item]], sections: tuple[Section, ...], path: str, text: str
+) -> None:
     """Reject nested blocks that botocore cannot parse. It parses a block of `[DEFAULT]` only if a section
     inherits it."""
     for name, item in blocks:
         try:
             parse_nested(item.value)
         except ValueError:
-            if name != DEFAULT or _is_inherited(document, item.key):
+            if name != DEFAULT or _is_inherited(sections, item.key):
                 line = _first_bad_line(item, text)
-                refuse(document.path, line, f"a line without `=` in the nested block of {item.key}")
+                refuse(path, line, f"a line without `=` in the nested block of {item.key}")
 
 
-def _is_inherited(document: Document, key: str) -> bool:
-    return any(section.name != DEFAULT and section.item(key) is None for section in document.sections)
+def _is_inherited(sections: tuple[Section, ...], key: str) -> bool:
+    return any(section.name != DEFAULT and section.item(key) is None for section in sections)
 
 
 def _first_bad_line(item: Item, text: str) -> int:

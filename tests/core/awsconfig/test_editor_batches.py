@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyturn.awsconfig import parser
-from keyturn.awsconfig.document import Document, Editor, FileKind, edit, parse
+from keyturn.awsconfig.document import Document, Editor, FileKind, Section, edit, parse
 from keyturn.model.errors import ChangeRefused, UnparsableFile
 
 Change = Callable[[Editor], None]
@@ -96,14 +96,14 @@ def test_a_file_is_parsed_once_for_many_edits(monkeypatch: pytest.MonkeyPatch) -
     text = b"".join(b"[s%d]\nk = 1\n" % number for number in range(200))
     document = parse(text, "file", FileKind.CREDENTIALS)
     parsed: list[int] = []
-    real = parser.parse
+    real = parser.parse_sections
 
-    def counted(data: bytes, *rest: object) -> Document:
+    def counted(data: bytes, path: str = "") -> tuple[Section, ...]:
         parsed.append(len(data))
-        return real(data, *rest)  # type: ignore[arg-type]  # as they were given
+        return real(data, path)
 
-    monkeypatch.setattr(parser, "parse", counted)
-    monkeypatch.setattr("keyturn.awsconfig.editor.parse", counted)
+    monkeypatch.setattr(parser, "parse_sections", counted)
+    monkeypatch.setattr("keyturn.awsconfig.editor.parse_sections", counted)
 
     def change(editor: Editor) -> None:
         for number in range(200):

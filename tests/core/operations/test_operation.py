@@ -105,7 +105,7 @@ def test_a_dataclass_is_a_table_and_comes_back() -> None:
 def test_names_on_the_wire_stay() -> None:
     assert sorted(registry.OPERATIONS) == [
         "adopt", "allow-key-delivery", "deliver", "document", "forbid-key-delivery", "hand", "mfa-devices",
-        "plan-release", "refresh", "release",
+        "plan-release", "refresh", "refresh-many", "release",
         "rotate-begin", "rotate-drop",
         "rotate-ending", "rotate-finish", "rotate-status", "rotate-step", "rotate-undo", "stop",
     ]  # fmt: skip

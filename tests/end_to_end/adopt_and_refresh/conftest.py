@@ -13,9 +13,9 @@ LONG = {
     "test_one_code.py",
     "test_parallel_acts.py",
     "test_process_helpers.py",
-    "test_process_line.py",
+    "test_line_quotes.py",
     "test_refused_hop.py",
-    "test_renewal_words.py",
+    "test_renewal_told.py",
 }
 
 
