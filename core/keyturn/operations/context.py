@@ -327,14 +327,14 @@ class Context:
 
     @contextmanager
     def log_failure(self, profile: str, event: str) -> Iterator[None]:
-        """Record an error that the body raises, and raise it again.
-
-        See :func:`is_failure_of`.
+        """Name the profile in an error that the body raises, record it if it is a failure of the profile,
+        and raise it again.
         """
         try:
             yield
         except KeyturnError as error:
-            if is_failure_of(profile, event, error):
+            name_profile(error, profile, event)
+            if is_failure(error, event):
                 self.record_failure(profile, event, error)
             raise
 
@@ -358,14 +358,18 @@ class Context:
             thread.join(wait)
 
 
-def is_failure_of(profile: str, event: str, error: KeyturnError) -> bool:
-    """Return True if an error is recorded as a failure of a profile, and name the profile in its text.
+def name_profile(error: KeyturnError, profile: str, event: str) -> None:
+    """Put the profile and what was done with it before the text of an error of AWS."""
+    if isinstance(error, AwsError) and not error.what.endswith(f" {profile}"):
+        error.what = f"Could not {_EVENT_VERBS.get(event, event)} {profile}: {error.what}"
+
+
+def is_failure(error: KeyturnError, event: str) -> bool:
+    """Return True if an error is recorded as a failure of its profile.
 
     Requests for interaction, unknown names and invalid arguments are not recorded, because the profile did
     not fail. A usage error during a refresh is, because it comes from the profile's settings.
     """
-    if isinstance(error, AwsError) and not error.what.endswith(f" {profile}"):
-        error.what = f"Could not {_EVENT_VERBS.get(event, event)} {profile}: {error.what}"
     if isinstance(error, (NeedsInteraction, WrongMfaCode, NotFound)):
         return False
     return not isinstance(error, UsageError) or event == "refresh"

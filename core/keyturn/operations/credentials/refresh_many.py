@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from keyturn.agent.protocol import error_from_json, error_to_json
 from keyturn.model.errors import KeyturnError
@@ -19,7 +19,7 @@ from keyturn.model.json_codec import from_table, to_table
 from keyturn.model.profile import Credentials, Delivery, Refreshed
 from keyturn.model.steps import Step
 from keyturn.operations import deliver, key_metadata, write_check
-from keyturn.operations.context import Context, credentials_in, is_failure_of, key_entry
+from keyturn.operations.context import Context, credentials_in, is_failure, key_entry, name_profile
 from keyturn.operations.credentials import refresh, session_cache
 from keyturn.operations.operation import operation
 from keyturn.profiles.inventory import Inventory
@@ -77,6 +77,14 @@ def refresh_many(context: Context, names: Sequence[str]) -> tuple[dict[str, Any]
     context.require_open()
     inventory = context.read()
     return tuple(outcome.to_json() for outcome in _Batch(context, inventory).run(tuple(dict.fromkeys(names))))
+
+
+class _Fetched(NamedTuple):
+    """A new session of a requested profile, and the seconds that it took."""
+
+    profile: str
+    session: FetchedSession
+    seconds: float
 
 
 @dataclass
@@ -138,8 +146,8 @@ class _Batch:
         self._inventory = inventory
         self._store = _BatchSessionStore(context, inventory, context.vault.sessions())
         self._refresher = self._refresher_of(inventory)
-        self._fetched: dict[str, tuple[FetchedSession, float]] = {}
-        """New sessions that are not delivered yet, with the seconds that each took."""
+        self._fetched: dict[str, _Fetched] = {}
+        """New sessions of the requested profiles that are not delivered yet."""
         self._outcomes: dict[str, RefreshOutcome] = {}
         self._recorded: set[str] = set()
 
@@ -162,15 +170,18 @@ class _Batch:
         if self._context.foreign_names:
             self._call(names, self._refresh_for_caller)
         else:
-            self._call(names, self._fetch)
-            self._save()
+            try:
+                self._call(names, self._fetch)
+            finally:
+                self._save()
         return (self._outcomes[name] for name in names if name in self._outcomes)
 
-    def _call(self, names: Sequence[str], call: Callable[[str], None]) -> None:
+    def _call(self, names: Sequence[str], call: Callable[[str], RefreshOutcome | _Fetched]) -> None:
         """Call a function for each name, for :data:`CALLS_AT_ONCE` of them at a time, until the user stops
-        it.
+        it. This thread alone notes what the function returns and saves it.
         """
-        steps, waiting, running = self._context.steps, list(reversed(names)), set[Future[None]]()
+        steps, waiting = self._context.steps, list(reversed(names))
+        running = set[Future[RefreshOutcome | _Fetched]]()
         next_save = time.monotonic() + SAVE_EVERY
         with ThreadPoolExecutor(CALLS_AT_ONCE, "keyturn-refresh") as pool:
             while running or waiting:
@@ -180,7 +191,7 @@ class _Batch:
                     running.add(pool.submit(copy_context().run, call, waiting.pop()))
                 done, running = wait(running, LOOK_EVERY, return_when=FIRST_COMPLETED)
                 for future in done:
-                    future.result()
+                    self._note(future.result())
                 finished = len(self._outcomes) + len(self._fetched)
                 following = waiting[-1] if waiting else ""
                 steps.report(Step("refreshing", min(finished, len(names)), len(names), following))
@@ -188,19 +199,25 @@ class _Batch:
                     self._save()
                     next_save = time.monotonic() + SAVE_EVERY
 
-    def _fetch(self, name: str) -> None:
+    def _note(self, result: RefreshOutcome | _Fetched) -> None:
+        if isinstance(result, RefreshOutcome):
+            self._outcomes[result.profile] = result
+        else:
+            self._fetched[result.profile] = result
+
+    def _fetch(self, name: str) -> RefreshOutcome | _Fetched:
         """Get a session of one profile."""
         started = time.monotonic()
         try:
             self._require_refreshable(name)
             fetched = self._refresher.fetch(name)
         except KeyturnError as error:
-            self._outcomes[name] = RefreshOutcome(name, error=error)
+            name_profile(error, name, "refresh")
+            return RefreshOutcome(name, error=error)
         except OSError as error:
             why = error.strerror or type(error).__name__
-            self._outcomes[name] = RefreshOutcome(name, error=KeyturnError(f"Could not refresh {name}", why))
-        else:
-            self._fetched[name] = fetched, time.monotonic() - started
+            return RefreshOutcome(name, error=KeyturnError(f"Could not refresh {name}", why))
+        return _Fetched(name, fetched, time.monotonic() - started)
 
     def _require_refreshable(self, name: str) -> None:
         context, inventory = self._context, self._inventory
@@ -222,57 +239,59 @@ class _Batch:
             return error
         return None
 
-    def _refresh_for_caller(self, name: str) -> None:
+    def _refresh_for_caller(self, name: str) -> RefreshOutcome:
         """Refresh a profile for a caller with endpoints of its own. Nothing is stored or delivered then."""
         try:
-            done = refresh.refresh(self._context, name)
+            return RefreshOutcome(name, refresh.refresh(self._context, name))
         except KeyturnError as error:
-            self._outcomes[name] = RefreshOutcome(name, error=error)
-        else:
-            self._outcomes[name] = RefreshOutcome(name, done)
+            return RefreshOutcome(name, error=error)
 
     def _save(self) -> None:
         """Store and deliver the new sessions, and record the outcomes."""
         fetched, self._fetched = self._fetched, {}
-        unsaved = self._store.take_unsaved()
-        errors = self._store_and_deliver(unsaved, [name for name in fetched if name in unsaved])
-        for name, (session, seconds) in fetched.items():
-            error = errors.get(name) or session.not_stored
-            if isinstance(error, KeyturnError):
+        # A session may have been stored by an earlier call, before its thread returned.
+        unsaved, requested = self._store.take_unsaved(), {name: it.session for name, it in fetched.items()}
+        errors = self._store_and_deliver(unsaved, requested)
+        for name, (_, session, seconds) in fetched.items():
+            if (error := errors.get(name)) is not None:
                 self._outcomes[name] = RefreshOutcome(name, error=error)
             else:
-                row = self._inventory.row(name)
-                done = refresh.refreshed(self._context, row, session, seconds)
+                done = refresh.refreshed(self._context, self._inventory.row(name), session, seconds)
                 self._outcomes[name] = RefreshOutcome(name, done)
-        self._record(fetched)
+        self._record(requested)
 
     def _store_and_deliver(
-        self, unsaved: Mapping[str, FetchedSession], requested: Sequence[str]
+        self, unsaved: Mapping[str, FetchedSession], requested: Mapping[str, FetchedSession]
     ) -> dict[str, KeyturnError]:
         """Store sessions in the vault and deliver those of the requested profiles. Return the errors by
         profile.
         """
-        if not unsaved:
+        sessions = {**unsaved, **requested}
+        if not sessions:
             return {}
         context, errors = self._context, dict[str, KeyturnError]()
         try:
             with context.state_lock():
                 current = context.read(self._inventory)
-                good = self._unchanged(current, unsaved, errors)
-                entries = {name: session_cache.encode(fetched) for name, fetched in good.items()}
-                context.vault.change_sessions(lambda sessions: sessions.update(entries))
-
-                def list_sessions(index: Index) -> None:
-                    for name, fetched in good.items():
-                        session_cache.list_session(index, name, fetched)
-
-                context.update_index(list_sessions)
-                to_deliver = {name: good[name] for name in requested if name in good}
-                self._deliver(context.read(current), to_deliver, errors)
+                good = self._unchanged(current, sessions, errors)
+                self._store_sessions({name: good[name] for name in unsaved if name in good})
+                self._deliver(current, {name: good[name] for name in requested if name in good}, errors)
         except KeyturnError as error:
-            for name in unsaved:
-                errors.setdefault(name, error)
+            # The next call of `_save` tries again to store what no requested profile is told about now.
+            for name in unsaved.keys() - requested.keys() - errors.keys():
+                self._store.put(name, unsaved[name])
+            errors = dict.fromkeys(sessions, error) | errors
         return errors
+
+    def _store_sessions(self, sessions: Mapping[str, FetchedSession]) -> None:
+        entries = {name: session_cache.encode(fetched) for name, fetched in sessions.items()}
+        self._context.vault.change_sessions(lambda stored: stored.update(entries))
+
+        def list_sessions(index: Index) -> None:
+            for name, fetched in sessions.items():
+                session_cache.list_session(index, name, fetched)
+
+        self._context.update_index(list_sessions)
 
     def _unchanged(
         self, current: Inventory, unsaved: Mapping[str, FetchedSession], errors: dict[str, KeyturnError]
@@ -302,7 +321,7 @@ class _Batch:
                 except KeyturnError as error:
                     errors[name] = error
 
-    def _record(self, fetched: Mapping[str, tuple[FetchedSession, float]]) -> None:
+    def _record(self, fetched: Mapping[str, FetchedSession]) -> None:
         """Write the activity log and the failures of the profiles, and ask for metadata of their keys."""
         context, inventory = self._context, self._inventory
         failures = {
@@ -311,10 +330,10 @@ class _Batch:
             if outcome.error is not None and name not in self._recorded
         }
         self._recorded |= self._outcomes.keys()
-        failed = {name: error for name, error in failures.items() if is_failure_of(name, "refresh", error)}
+        failed = {name: error for name, error in failures.items() if is_failure(error, "refresh")}
         if failed:
             context.record_failures("refresh", failed)
-        done = {name: session for name, (session, _) in fetched.items() if name not in failures}
+        done = {name: session for name, session in fetched.items() if name not in failures}
         now = context.clock()
         context.activity.add_all(
             [

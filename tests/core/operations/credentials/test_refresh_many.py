@@ -13,9 +13,18 @@ from keyturn.model.profile import Delivery
 from keyturn.model.steps import Step, Steps
 from keyturn.operations.credentials import refresh_many
 from keyturn.providers import refresher
+from keyturn.system.secret_channel import WaitCancelled
 from tests.core.operations.conftest import Bench
 
 CHAINED = "[profile hop-{0}]\nrole_arn = {1}\nsource_profile = ci-release\nrole_session_name = hop-{0}\n"
+
+
+def wait_for_key_metadata(bench: Bench) -> None:
+    """Wait for the requests that :func:`refresh_key_metadata` makes in the background."""
+    deadline = time.monotonic() + 10
+    while any(key.checked is None for key in bench.service.context.read().index.keys.values()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def managed(bench: Bench) -> list[str]:
@@ -65,6 +74,76 @@ def test_the_sessions_are_stored_listed_and_delivered(bench: Bench) -> None:
             assert bench.service.context.vault.session(row.name) is not None
 
 
+def test_a_session_that_was_stored_before_its_thread_returned_is_delivered(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.adopt("ci-deploy")
+    bench.service.deliver("ci-deploy", Delivery.CREDENTIALS_FILE)
+    is_stored = threading.Event()
+    real_fetch, real_save = refresher.Refresher.fetch, refresh_many._Batch._save
+
+    def fetch(*args: Any, **keywords: Any) -> Any:
+        session = real_fetch(*args, **keywords)
+        assert is_stored.wait(10)
+        return session
+
+    def save(own: Any) -> None:
+        has_session = "ci-deploy" in own._store.unsaved
+        real_save(own)
+        if has_session:
+            is_stored.set()
+
+    monkeypatch.setattr(refresher.Refresher, "fetch", fetch)
+    monkeypatch.setattr(refresh_many._Batch, "_save", save)
+    monkeypatch.setattr(refresh_many, "SAVE_EVERY", 0)
+    (outcome,) = bench.service.refresh_many(["ci-deploy"])
+    assert outcome.refreshed is not None
+    assert outcome.refreshed.session.key_id in bench.section("ci-deploy")
+
+
+def test_sessions_are_stored_if_the_batch_ends_with_an_unexpected_error(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    managed(bench)
+    real_fetch = refresher.Refresher.fetch
+    is_fetched = threading.Event()
+
+    def fetch(own: Any, name: str, *args: Any, **keywords: Any) -> Any:
+        if name == "personal":
+            assert is_fetched.wait(10)
+            raise WaitCancelled
+        session = real_fetch(own, name, *args, **keywords)
+        is_fetched.set()
+        return session
+
+    monkeypatch.setattr(refresher.Refresher, "fetch", fetch)
+    context = bench.service.context
+    with pytest.raises(WaitCancelled):
+        refresh_many.refresh_many(context, ["ci-deploy", "personal"])
+    assert context.vault.session("ci-deploy") is not None
+
+
+def test_a_source_that_could_not_be_stored_is_stored_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.adopt("ci-deploy")
+    batch = refresh_many._Batch(bench.service.context, bench.service.context.read())
+    session = batch._refresher.fetch("ci-release")
+    vault = type(bench.service.context.vault)
+    with monkeypatch.context() as patch:
+        patch.setattr(vault, "change_sessions", lambda *_: raise_disk_full())
+        batch._save()
+        assert bench.service.context.vault.session("ci-release") is None
+    batch._save()
+    stored = bench.service.context.vault.session("ci-release")
+    assert stored is not None
+    assert stored["key_id"] == session.issued.credentials.access_key_id
+
+
+def raise_disk_full() -> None:
+    raise KeyturnError("Could not write the vault", "no space left on device")
+
+
 def test_one_that_the_credentials_file_refuses_does_not_hold_up_the_others(bench: Bench) -> None:
     managed(bench)
     for name in ("ci-deploy", "personal"):
@@ -84,13 +163,14 @@ def test_eight_calls_are_made_at_a_time_and_no_more(bench: Bench, monkeypatch: p
     bench.adopt("ci-deploy")
     running, most = [0], [0]
     lock = threading.Lock()
+    are_all_running = threading.Barrier(refresh_many.CALLS_AT_ONCE)
     real = refresher.Refresher.fetch
 
     def counted(own: Any, _name: str, *args: Any, **keywords: Any) -> Any:
         with lock:
             running[0] += 1
             most[0] = max(most[0], running[0])
-        time.sleep(0.2)
+        are_all_running.wait(10)
         try:
             return real(own, "ci-deploy", *args, **keywords)
         finally:
@@ -101,7 +181,7 @@ def test_eight_calls_are_made_at_a_time_and_no_more(bench: Bench, monkeypatch: p
     batch = refresh_many._Batch(bench.service.context, bench.service.context.read())
     monkeypatch.setattr(batch, "_require_refreshable", lambda _name: None)
     monkeypatch.setattr(batch, "_save", lambda: None)
-    list(batch.run([f"p{number}" for number in range(20)]))
+    list(batch.run([f"p{number}" for number in range(2 * refresh_many.CALLS_AT_ONCE)]))
     assert most == [refresh_many.CALLS_AT_ONCE]
 
 
@@ -150,8 +230,8 @@ def test_the_files_and_the_vault_are_read_a_few_times_however_many_there_are(
             bench.service.refresh_many(wanted)
         return len(reads), len(decryptions)
 
-    bench.service.refresh_many(names)  # metadata of the keys is fetched now, and not again for an hour
-    time.sleep(0.5)
+    bench.service.refresh_many(names)
+    wait_for_key_metadata(bench)  # it is not requested again for an hour
     few, many = readings(names[:1]), readings(names)
     assert few[0] > 0
     assert many == few
