@@ -78,9 +78,14 @@ def ask(path: str, request: bytes, seconds: float, *, is_remote: bool = False) -
     """
     deadline = time.monotonic() + seconds
     connection = connect(path, seconds, is_remote=is_remote)
+    return _exchange(connection, request, lambda: read_line(connection, deadline, path, is_remote=is_remote))
+
+
+def _exchange(connection: _socket.socket, request: bytes, read_answer: Callable[[], bytes]) -> bytes:
+    """Send a request, return the answer and close the connection. Raises as :func:`ask`."""
     try:
         connection.sendall(request)
-        return read_line(connection, deadline, path, is_remote=is_remote)
+        return read_answer()
     except TimeoutError:
         raise
     except OSError as error:
@@ -156,7 +161,7 @@ def read_line(
             if path and remaining > HEARTBEAT_SECONDS:
                 more = _require_responsive(path, connection, is_remote=is_remote)
                 # A program of the user may take longer than AWS, within a limit that the user has set.
-                deadline = max(deadline, time.monotonic() + more if more else deadline)
+                deadline = max(deadline, time.monotonic() + more)
             continue
         if not chunk or len(reply) > wire.ANSWER_LIMIT:
             raise NoAgent
@@ -178,15 +183,7 @@ def ask_with_steps(
     :param is_stopped: returns True once the user stops the operation. The answer says how far it came.
     """
     connection = connect(path, seconds)
-    try:
-        connection.sendall(request)
-        return _read_steps(connection, path, seconds, on_step, is_stopped)
-    except TimeoutError:
-        raise
-    except OSError as error:
-        raise NoAgent from error
-    finally:
-        connection.close()
+    return _exchange(connection, request, lambda: _read_steps(connection, path, seconds, on_step, is_stopped))
 
 
 def _read_steps(
@@ -217,8 +214,8 @@ def _read_steps(
         if now >= deadline:
             raise TimeoutError
         if now >= next_check:
-            wait_seconds = _require_responsive(path, connection, is_remote=False)
-            deadline = max(deadline, time.monotonic() + wait_seconds) if wait_seconds else deadline
+            more = _require_responsive(path, connection, is_remote=False)
+            deadline = max(deadline, time.monotonic() + more)
             next_check = time.monotonic() + HEARTBEAT_SECONDS
         connection.settimeout(STOP_POLL_SECONDS)
         try:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import math
 import os
 import select
 import selectors
 import socket
+import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -118,12 +121,18 @@ class _Caller:
     received: bytearray = field(default_factory=bytearray)
 
 
+#: Bytes of kernel memory that unread steps may take. The rest of a socket's buffer is left to the answer,
+#: which a client finds when its user continues it.
+MOST_QUEUED_BYTES = 64 << 10
+
+
 class _StepLines:
     """Sends the steps of one operation to its client, and notices when the client stops it."""
 
     def __init__(self, sock: socket.socket, limits: Limits) -> None:
+        self.unsent = b""
+        """The rest of a line of which the client took the beginning. The answer must follow it."""
         self._sock = sock
-        self._send_seconds = limits.request_seconds
         self._pause = limits.step_pause
         self._next_send = self._next_look = 0.0
         self._is_stopped = False
@@ -133,15 +142,20 @@ class _StepLines:
         return Steps(self._send, self._look)
 
     def _send(self, step: Step) -> None:
+        """Send a step, unless one was sent just now or the client takes no more. It never waits for the
+        client, because the operation may hold the state lock.
+        """
         with self._lock:
             now = time.monotonic()
             if now < self._next_send and step.done < step.total:
                 return
             self._next_send = now + self._pause
-            # A client that is gone, or takes no lines, gets no answer either.
+            if _queued_bytes(self._sock) > MOST_QUEUED_BYTES:
+                return
+            line = self.unsent or step_line(step)
             with contextlib.suppress(OSError):
-                self._sock.settimeout(self._send_seconds)
-                self._sock.sendall(step_line(step))
+                self._sock.settimeout(0)
+                self.unsent = line[self._sock.send(line) :]
 
     def _look(self) -> bool:
         """Return True if the client has closed its sending direction, or is gone."""
@@ -472,21 +486,19 @@ class AgentServer:
         with self._condition:
             self._calls.add(call)
         try:
+            lines = _StepLines(sock, self._limits)
+            steps = lines.steps() if request.has_steps else UNWATCHED
             with serving(call):
-                answer = self._answer_to(request, self._steps(sock, request), is_remote=is_remote)
+                answer = self._answer_to(request, steps, is_remote=is_remote)
             with self._condition:
                 self._generation += request.op == "run"
-            self._answer(sock, answer)
+            self._answer(sock, lines.unsent + answer)
         finally:
             with self._condition:
                 self._calls.discard(call)
                 self._operations -= 1
                 self._remote_operations -= is_remote
                 self._condition.notify_all()
-
-    def _steps(self, sock: socket.socket, request: Request) -> Steps:
-        """Return how an operation reports its steps to the client at `sock`."""
-        return _StepLines(sock, self._limits).steps() if request.has_steps else UNWATCHED
 
     def _answer_to(self, request: Request, steps: Steps, *, is_remote: bool) -> bytes:
         try:
@@ -529,6 +541,14 @@ class AgentServer:
             self._drop(caller)
         with self._condition:
             self._condition.wait_for(lambda: self._operations == 0, self._limits.shutdown_seconds)
+
+
+def _queued_bytes(sock: socket.socket) -> int:
+    """Return the bytes of kernel memory that the peer has not read yet, 0 if the kernel cannot tell."""
+    try:
+        return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:
+        return 0
 
 
 def _has_hung_up(sock: socket.socket) -> bool:

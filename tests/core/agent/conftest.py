@@ -85,14 +85,16 @@ class FakeService:
             self.blocked.release()
             self.gate.wait(30)
         if op == "count":
-            return list(self._count(steps))
+            to = args.get("to", 100)
+            assert isinstance(to, int)
+            return list(self._count(steps, to))
         if op in self.errors:
             raise self.errors[op]
         return self.results.get(op, {"did": op})
 
-    def _count(self, steps: Steps) -> Iterator[str]:
-        """Yield the numbers from 0 to 99, a step each, until it is stopped."""
-        for name in steps.each("counting", [str(number) for number in range(100)]):
+    def _count(self, steps: Steps, to: int) -> Iterator[str]:
+        """Yield the numbers below `to`, a step each, until it is stopped."""
+        for name in steps.each("counting", [str(number) for number in range(to)]):
             self.gate.wait(0.02)
             yield name
 

@@ -55,6 +55,26 @@ def test_an_operation_whose_client_is_gone_stops(serve: Serve) -> None:
     assert agent.server._operations == 0
 
 
+def test_a_client_that_reads_nothing_delays_nothing_and_finds_the_answer(serve: Serve) -> None:
+    agent = serve(EVERY_STEP)
+    agent.service.gate.set()
+    client = rpc_client.connect(str(agent.path), 10)
+    client.sendall(request_line("run", act="count", args={"to": 5000}, steps=True))
+    deadline = time.monotonic() + EVERY_STEP.request_seconds
+    while agent.server._generation == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    received = bytearray()
+    while chunk := client.recv(65536):
+        received += chunk
+    client.close()
+    *steps, answer, rest = bytes(received).split(b"\n")
+    assert rest == b""
+    assert steps[0] == step_line(Step("counting", 0, 5000, "0")).rstrip()
+    assert all(parse_step(line) is not None for line in steps)
+    assert 10 < len(steps) < 1000
+    assert len(parse_answer(answer)) == 5000
+
+
 def test_without_the_wish_there_are_no_steps_and_no_stop(serve: Serve) -> None:
     agent = serve(EVERY_STEP)
     agent.service.gate.set()
