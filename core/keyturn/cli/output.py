@@ -43,20 +43,21 @@ def unconfirmed_line(name: str) -> str:
 
 
 @contextmanager
-def tell_if_slow(what: str) -> Iterator[None]:
-    """Print one line on a terminal's stderr if the block takes longer than :data:`SLOW_SECONDS`.
+def tell_if_slow(what: str) -> Iterator[Callable[[], None]]:
+    """Print one line on a terminal's stderr if the block takes longer than :data:`SLOW_SECONDS`. Yield a
+    function that the block may call as soon as the work is done and something else follows.
 
     :param what: the work that CPU time is needed for, as in `Opening the vault`.
     """
     if sys.stderr is None or not sys.stderr.isatty():
-        yield
+        yield lambda: None
         return
     text = f"{what} takes longer than usual, because this machine is busy or slow. Ctrl+C cancels."
     timer = threading.Timer(SLOW_SECONDS, warn, (text,))
     timer.daemon = True
     timer.start()
     try:
-        yield
+        yield timer.cancel
     finally:
         timer.cancel()
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -40,12 +40,15 @@ def bar_line(step: Step, width: int, *, is_stopping: bool = False) -> str:
 
 
 class ProgressBar:
-    """The bar on stderr, if that is a terminal. Steps may come from several threads."""
+    """The bar on stderr, if that is a terminal. Steps may come from several threads.
 
-    def __init__(self) -> None:
+    :param on_step: called at each step, drawn or not.
+    """
+
+    def __init__(self, on_step: Callable[[], None] = lambda: None) -> None:
+        self._on_step = on_step
         self._is_shown = sys.stderr is not None and sys.stderr.isatty()
-        self._started = time.monotonic()
-        self._next_draw = self._started + DELAY
+        self._next_draw = time.monotonic() + DELAY
         self._is_drawn = False
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -73,6 +76,7 @@ class ProgressBar:
             self._is_drawn = self._is_shown = False
 
     def _show(self, step: Step) -> None:
+        self._on_step()
         with self._lock:
             now = time.monotonic()
             if not self._is_shown or now < self._next_draw or step.total < 2:
@@ -85,9 +89,12 @@ class ProgressBar:
 
 
 @contextmanager
-def progress_bar() -> Iterator[ProgressBar]:
-    """Show a bar while the block runs. The first Ctrl+C stops the operation, the second one ends keyturn."""
-    bar = ProgressBar()
+def progress_bar(on_step: Callable[[], None] = lambda: None) -> Iterator[ProgressBar]:
+    """Show a bar while the block runs. The first Ctrl+C stops the operation, the second one ends keyturn.
+
+    :param on_step: called at each step.
+    """
+    bar = ProgressBar(on_step)
     is_main = threading.current_thread() is threading.main_thread()
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:

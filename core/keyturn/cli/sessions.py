@@ -23,6 +23,9 @@ from keyturn.operations.release import confirmation
 from keyturn.profiles.status import why_not_adoptable
 from keyturn.service import CredentialService
 
+#: Most profiles that a question or a command names; more are counted.
+MAX_NAMES = 10
+
 
 @click.command()
 @click.argument("profiles", nargs=-1)
@@ -70,13 +73,10 @@ def adopt(
     adopted = unlocker.run(run)
     for name in adopted:
         say(f"adopted {name}")
-    if plan.dependants:
+    if plan.dependants and len(adopted) == len(plan.names):
         say(f"To undo all of it: {undo_command(plan)}", err=True)
-    return _say_rest("adopt", plan, adopted) or min(refused_count, 1)
-
-
-#: Most profiles that a question or a command names; more are counted.
-MAX_NAMES = 10
+    options = ("--session-none",) if session_none else ()
+    return _say_rest("adopt", plan, adopted, options) or min(refused_count, 1)
 
 
 def _names(plan: Plan) -> str:
@@ -86,12 +86,15 @@ def _names(plan: Plan) -> str:
     return ", ".join(plan.names)
 
 
-def _say_rest(verb: str, plan: Plan, done: Sequence[str]) -> int:
-    """Say what is left of a plan that was stopped. Return the exit code, 0 if nothing is left."""
+def _say_rest(verb: str, plan: Plan, done: Sequence[str], options: Sequence[str] = ()) -> int:
+    """Say what is left of a plan that was stopped. Return the exit code, 0 if nothing is left.
+
+    :param options: those of the command that the rest needs too.
+    """
     rest = [name for name in plan.names if name not in set(done)]
     if not rest:
         return 0
-    command = shlex.join(["keyturn", verb, "--", *rest])
+    command = shlex.join(["keyturn", verb, *options, "--", *rest])
     go_on = f"Run: {command}" if len(rest) <= MAX_NAMES else f"{len(rest)} are left, first {rest[0]}"
     done_words = {"adopt": "adopted", "release": "released"}
     warn(f"Stopped: {len(done)} of {len(plan.names)} profiles {done_words[verb]}. {go_on}")
@@ -190,7 +193,7 @@ def release(
             "A secret leaves the vault in plaintext. To confirm, type the text in the brackets.", err=True
         )
         words = ask_line(f"[{confirmation(plan.names)}]")
-    with tell_if_slow("Opening the vault"), progress_bar() as bar:
+    with tell_if_slow("Opening the vault") as has_opened, progress_bar(has_opened) as bar:
         released = service.watched(bar.steps).release(plan, passphrase, words, recovery_key=recovery_key)
     for name in released:
         say(f"released {name}")
@@ -264,7 +267,7 @@ def _refreshed(
 ) -> Refreshed:
     """Return the new session of one profile, which may need an MFA code.
 
-    :param outcome: what became of it when several were refreshed together.
+    :param outcome: its outcome if several were refreshed together.
     :param codes: the code that the user gave. AWS accepts it once, so it is removed when it is used.
     :raises KeyturnError: if it could not be refreshed.
     """

@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from keyturn.cli import progress
+from keyturn.cli import output, progress
 from keyturn.cli.progress import bar_line, progress_bar
 from keyturn.model.steps import Step
 from keyturn.model.text import cells
@@ -61,6 +62,36 @@ def test_nothing_is_drawn_elsewhere_or_for_one_profile_or_at_once(monkeypatch: p
     with progress_bar() as bar:
         bar.steps.report(Step("adopting", 1, 3, "ci"))
     assert plain.getvalue() == terminal.getvalue() == ""
+
+
+def test_each_step_is_told_of_on_a_terminal_and_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream in (Terminal(), io.StringIO()):
+        monkeypatch.setattr(sys, "stderr", stream)
+        calls: list[int] = []
+        with progress_bar(lambda calls=calls: calls.append(1)) as bar:  # type: ignore[misc]  # a default argument binds the loop variable
+            bar.steps.report(Step("releasing", 0, 2, "a"))
+            bar.steps.report(Step("releasing", 1, 2, "b"))
+        assert len(calls) == 2
+
+
+def test_slow_work_is_told_of_unless_something_else_follows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(output, "SLOW_SECONDS", 0.05)
+    with output.tell_if_slow("Opening the vault") as is_done:
+        is_done()
+        assert not wait_for_text(terminal, 0.3)
+    with output.tell_if_slow("Opening the vault"):
+        assert wait_for_text(terminal, 10)
+    assert terminal.getvalue().startswith("keyturn: Opening the vault takes longer than usual")
+
+
+def wait_for_text(terminal: Terminal, seconds: float) -> bool:
+    """Return True as soon as something was written."""
+    end = time.monotonic() + seconds
+    while not terminal.getvalue() and time.monotonic() < end:
+        time.sleep(0.01)
+    return bool(terminal.getvalue())
 
 
 @pytest.fixture

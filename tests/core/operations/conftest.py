@@ -19,6 +19,11 @@ from tests.core.vault import weak_age
 from tests.support.instant_timing import instant_timing
 
 PASSPHRASE = Secret("three small words")
+#: A native profile of the credentials file, by name and number.
+PLAINTEXT = (
+    "[{0}]\naws_access_key_id = AKIA{1:016d}\n"
+    "aws_secret_access_key = {1:08d}wJalrXUtnFEMIK7MDENGbPxRfiCYEXAM\n"
+)
 
 
 @dataclass
@@ -39,6 +44,13 @@ class Bench:
 
     def files(self) -> tuple[bytes, bytes]:
         return self.config.read_bytes(), self.credentials.read_bytes()
+
+    def add_plaintext_keys(self, count: int) -> list[str]:
+        """Add native profiles with access keys to the credentials file, and return their names."""
+        names = [f"plain-{number}" for number in range(count)]
+        added = "\n".join(PLAINTEXT.format(name, number) for number, name in enumerate(names))
+        self.credentials.write_text(f"{self.credentials.read_text()}\n{added}")
+        return names
 
     def adopt(self, *names: str) -> None:
         self.service.adopt(self.service.plan_adopt(names))

@@ -39,21 +39,8 @@ def test_a_release_reads_a_file_anew_a_few_times_however_many_profiles_it_has(
     assert _count_parses(bench, monkeypatch, more) < 20
 
 
-PLAINTEXT = (
-    "[{0}]\naws_access_key_id = AKIA{1:016d}\n"
-    "aws_secret_access_key = {1:08d}wJalrXUtnFEMIK7MDENGbPxRfiCYEXAM\n"
-)
-
-
-def _with_plaintext_keys(bench: Bench, count: int) -> list[str]:
-    names = [f"plain-{number}" for number in range(count)]
-    added = "\n".join(PLAINTEXT.format(name, number) for number, name in enumerate(names))
-    bench.credentials.write_text(f"{bench.credentials.read_text()}\n{added}")
-    return names
-
-
 class Readings:
-    """What one act reads: whole files parsed, botocore sessions, decryptions of the vault, writes."""
+    """Counts of one operation: parsed files, botocore sessions, decryptions of the vault, writes."""
 
     def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         self.counts: dict[str, int] = {}
@@ -92,7 +79,7 @@ def _readings_of_a_batch(bench: Bench, monkeypatch: pytest.MonkeyPatch, names: l
 def test_a_batch_reads_and_writes_no_more_than_one_profile(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = _with_plaintext_keys(bench, 40)
+    names = bench.add_plaintext_keys(40)
     one = _readings_of_a_batch(bench, monkeypatch, names[:1])
     many = _readings_of_a_batch(bench, monkeypatch, names)
     assert one["keyturn.vault.files.read_keys"] > 0
@@ -101,7 +88,7 @@ def test_a_batch_reads_and_writes_no_more_than_one_profile(
 
 
 def test_a_stopped_adoption_keeps_what_was_prepared_and_can_be_gone_on_with(bench: Bench) -> None:
-    names = _with_plaintext_keys(bench, 10)
+    names = bench.add_plaintext_keys(10)
     before = bench.files()
     service = bench.service
     plan = service.plan_adopt(names)
@@ -121,7 +108,7 @@ def test_a_stopped_adoption_keeps_what_was_prepared_and_can_be_gone_on_with(benc
 
 
 def test_an_act_stopped_before_its_first_profile_changes_nothing(bench: Bench) -> None:
-    names = _with_plaintext_keys(bench, 3)
+    names = bench.add_plaintext_keys(3)
     before = bench.files()
     stopped = bench.service.watched(Steps(is_stopped=lambda: True))
     with pytest.raises(Stopped):
@@ -136,7 +123,7 @@ def test_an_act_stopped_before_its_first_profile_changes_nothing(bench: Bench) -
 
 
 def test_a_plan_stays_good_while_its_own_change_is_the_same(bench: Bench) -> None:
-    names = _with_plaintext_keys(bench, 3)
+    names = bench.add_plaintext_keys(3)
     before = bench.files()
     plans = [bench.service.plan_adopt([name]) for name in names]
     for plan in plans:
@@ -148,7 +135,7 @@ def test_a_plan_stays_good_while_its_own_change_is_the_same(bench: Bench) -> Non
 
 
 def test_a_plan_whose_own_change_is_another_one_is_refused(bench: Bench) -> None:
-    (name,) = _with_plaintext_keys(bench, 1)
+    (name,) = bench.add_plaintext_keys(1)
     plan = bench.service.plan_adopt([name])
     bench.credentials.write_text(
         bench.credentials.read_text().replace(f"[{name}]\n", f"[{name}]\nmfa_serial = arn:aws:iam::1:mfa/x\n")
