@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from textual.command import CommandPalette
 
-from keyturn.model.errors import AwsRefused
+from keyturn.model.errors import AgentUnavailable, AwsRefused
 from keyturn.model.profile import Delivery, FileProblem, Renew, Session, VaultState
 from keyturn_tui.actions import ACTIONS, BY_ID
 from keyturn_tui.screens.detail import DetailScreen
@@ -251,6 +251,38 @@ async def test_escape_skips_the_rest_of_a_refresh_of_all(drive: Drive, service: 
         await driver.settle()
         assert "1 refreshed, 2 skipped." in driver.message
         assert len(service.refreshed) == 1
+
+
+async def test_a_second_refresh_of_all_leaves_the_first_one_alone(
+    drive: Drive, service: MemoryService
+) -> None:
+    service.edit("terraform", renew=Renew.AUTO, mfa_serial=None, needs_person=False)
+    service.edit("ci-deploy-mfa", renew=Renew.AUTO, mfa_serial=None, needs_person=False)
+    service.gate = threading.Event()
+    async with drive(service) as driver:
+        await driver.pilot.press("a")
+        await driver.pilot.pause()
+        await driver.pilot.press("a")
+        await driver.pilot.pause()
+        assert "Profiles are being refreshed. Esc stops that." in driver.message
+        await driver.pilot.press("escape")
+        await driver.pilot.pause()
+        assert "Skipping the rest" in driver.message
+        service.gate.set()
+        await driver.settle()
+        assert len(service.refreshed) == 1
+
+
+async def test_an_error_of_a_whole_refresh_of_all_is_not_hidden_by_counts(
+    drive: Drive, service: MemoryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_names: object) -> None:
+        raise AgentUnavailable("Agent is busy", "", "Try again.")
+
+    monkeypatch.setattr(service, "refresh_many", refuse)
+    async with drive(service) as driver:
+        await driver.press("a")
+        assert "Agent is busy. Try again." in driver.message
 
 
 async def test_escape_during_one_refresh_skips_nothing_and_clears_the_filter(

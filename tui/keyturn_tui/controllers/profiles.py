@@ -86,7 +86,11 @@ class ProfileController:
     async def refresh_due(self) -> None:
         """Refresh all profiles that are in use and due, eight at a time. Those that need an MFA code follow,
         one by one; if the user cancels a dialog, the profiles that need it are skipped. If none is due, offer
-        those that have expired and are not in use."""
+        those that have expired and are not in use. Do nothing while such a refresh is running.
+        """
+        if self._watch is not None:
+            self._ui.show_message("Profiles are being refreshed. Esc stops that.")
+            return
         service = self._state.service
         try:
             names = await self._state.workers.run(service.due_profiles, Queue.AWS)
@@ -101,6 +105,8 @@ class ProfileController:
             names, unused = unused, ()
         self._cancelled_topics.clear()
         counts = await self._refresh_all([name for name in names if name not in self._state.working])
+        if counts is None:
+            return
         skipped = len(names) - counts[True] - counts[False]
         parts = [
             f"{counts[True]} refreshed",
@@ -111,41 +117,50 @@ class ProfileController:
         text = ", ".join(part for part in parts if part) + "." + more
         self._ui.show_message(text, "error" if counts[False] else "good")
 
-    async def _refresh_all(self, names: Sequence[str]) -> Counter[bool]:
+    async def _refresh_all(self, names: Sequence[str]) -> Counter[bool] | None:
         """Refresh several profiles at the same time, then those that need an MFA code one after the other.
-        Return how many succeeded and how many failed.
+        Return how many succeeded and how many failed, or None if an error ended it, which is shown.
+        """
+        self._watch = watch = self._state.workers.watch()
+        try:
+            outcomes = await self._refresh_together(names, watch)
+            waiting = [outcome for outcome in outcomes or () if isinstance(outcome.error, NeedsMfa)]
+            ended = [outcome for outcome in outcomes or () if not isinstance(outcome.error, NeedsMfa)]
+            counts = Counter(map(self._note_outcome, ended))
+            await self._ui.reload()
+            for name in [outcome.profile for outcome in waiting]:
+                if watch.is_stopped:
+                    break
+                done = await self._run_on_profile(name, f"refresh of {name}", partial(self._refresh, name))
+                if done is not None:
+                    counts[done] += 1
+        finally:
+            self._watch = None
+        return None if outcomes is None else counts
+
+    async def _refresh_together(
+        self, names: Sequence[str], watch: Watch
+    ) -> tuple[RefreshOutcome, ...] | None:
+        """Return the outcomes of the profiles that were begun, or None if an error ended it, which is
+        shown.
         """
         self._state.working |= set(names)
-        self._watch = watch = self._state.workers.watch()
         self.show_step(Step("refreshing", 0, len(names)))
         self._ui.redraw()
-        counts: Counter[bool] = Counter()
-        waiting: list[str] = []
+        refresh = partial(self._state.service.watched(watch.steps).refresh_many, names)
         try:
-            refresh = partial(self._state.service.watched(watch.steps).refresh_many, names)
-            what = f"refresh of {count_words(len(names), 'profile')}"
-            for outcome in await self._run_unlocked(refresh, Queue.AWS, what):
-                if isinstance(outcome.error, NeedsMfa):
-                    waiting.append(outcome.profile)
-                else:
-                    counts[self._note_outcome(outcome)] += 1
+            return await self._run_unlocked(
+                refresh, Queue.AWS, f"refresh of {count_words(len(names), 'profile')}"
+            )
         except Cancelled:
-            pass
+            return ()
         except KeyturnError as error:
             self._ui.show_message(error.line(), "error")
         except Exception as error:  # noqa: BLE001  # boundary between a user's action and a bug
             self._ui.report_bug("refresh of all", error)
         finally:
             self._state.working -= set(names)
-            self._watch = None
-        await self._ui.reload()
-        for name in waiting:
-            if watch.is_stopped:
-                break
-            done = await self._run_on_profile(name, f"refresh of {name}", partial(self._refresh, name))
-            if done is not None:
-                counts[done] += 1
-        return counts
+        return None
 
     def _note_outcome(self, outcome: RefreshOutcome) -> bool:
         """Show a failure in its row. Return True if the refresh succeeded."""
