@@ -71,10 +71,8 @@ def _resolved_provider(
     try:
         settings = session.get_scoped_config()
         if "role_arn" in settings and "web_identity_token_file" not in settings:
-            return (
-                AssumeRoleProvider.METHOD,
-                "",
-            )  # not loaded, because it would run the process of its source profile
+            # Not loaded, because it would run the process of its source profile.
+            return AssumeRoleProvider.METHOD, ""
         for provider in builder.providers(profile, disable_env_vars=True):
             if provider.METHOD == SharedCredentialProvider.METHOD:
                 file = session.get_config_variable("credentials_file")

@@ -8,6 +8,7 @@ of the process that asks. Only the signing credentials come from keyturn.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import re
@@ -300,9 +301,9 @@ class BotoClientFactory:
         self._clock = clock
         self._session_lock = threading.Lock()
         self._loader: Any = None
-        self._read: FileContents = ()
+        self._parsed: FileDigests = ()
         self._config: dict[str, Any] = {}
-        """What botocore made of :attr:`_read`."""
+        """Configuration that botocore parsed from the files :attr:`_parsed`."""
 
     def _share_config(self, session: RequestSession, contents: FileContents) -> None:
         """Let a session use the configuration of an earlier one if the files are the same, because botocore
@@ -310,12 +311,13 @@ class BotoClientFactory:
 
         :param contents: the files as they are now.
         """
-        if contents == self._read:
+        digests = _digests(contents)
+        if digests == self._parsed:
             session.use_config(self._config)
             return
         config = session.full_config
-        if _file_contents(session) == contents:
-            self._read, self._config = contents, config
+        if _digests(_file_contents(session)) == digests:
+            self._parsed, self._config = digests, config
 
     def __call__(
         self,
@@ -369,6 +371,8 @@ FileContents = tuple[tuple[str, bytes], ...]
 """Path and content of the config file and of the credentials file; a content that is longer than
 `MAX_SHARED_BYTES` is cut after it.
 """
+FileDigests = tuple[tuple[str, bytes], ...]
+"""Path and SHA-256 of each of them, to be kept, because the contents hold secrets."""
 
 
 def _file_contents(session: RequestSession) -> FileContents:
@@ -381,6 +385,10 @@ def _file_contents(session: RequestSession) -> FileContents:
             content = files.read_regular(Path(path), limit=MAX_SHARED_BYTES + 1) or b""
         contents.append((path, content))
     return tuple(contents)
+
+
+def _digests(contents: FileContents) -> FileDigests:
+    return tuple((path, hashlib.sha256(content).digest()) for path, content in contents)
 
 
 def _bare_session(caller: CallerEnvironment | None) -> RequestSession:
