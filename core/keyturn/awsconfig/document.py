@@ -6,15 +6,7 @@
 
 from __future__ import annotations
 
-from keyturn.awsconfig.editor import (
-    Editor,
-    check_item,
-    edit,
-    remove_items,
-    replace_section,
-    restore_items,
-    set_items,
-)
+from keyturn.awsconfig.editor import Editor, check_item, edit, remove_items, set_items
 from keyturn.awsconfig.parser import (
     DEFAULT,
     Document,
@@ -43,8 +35,6 @@ __all__ = [
     "parse",
     "profile_of",
     "remove_items",
-    "replace_section",
-    "restore_items",
     "set_items",
     "settings_of",
 ]

@@ -2,7 +2,7 @@
 
 An :class:`Editor` changes any number of sections of one file and verifies them together: the new bytes are
 parsed once, and every other setting must read as before. Its cost grows with the file and with the edits, not
-with their product. The functions edit one section. Edits are idempotent.
+with their product. The functions make one edit. Edits are idempotent.
 """
 
 from __future__ import annotations
@@ -31,19 +31,9 @@ def set_items(
     return edit(document, lambda editor: editor.set_items(section, items, before_key=before_key))
 
 
-def restore_items(document: Document, section: str, items: Mapping[str, str]) -> bytes:
-    """Return the file with settings that it had before; see :meth:`Editor.restore_items`."""
-    return edit(document, lambda editor: editor.restore_items(section, items))
-
-
 def remove_items(document: Document, section: str, keys: Collection[str]) -> bytes:
     """Return the file without settings of one section; see :meth:`Editor.remove_items`."""
     return edit(document, lambda editor: editor.remove_items(section, keys))
-
-
-def replace_section(document: Document, section: str, text: bytes | None) -> bytes:
-    """Return the file with one section replaced; see :meth:`Editor.replace_section`."""
-    return edit(document, lambda editor: editor.replace_section(section, text))
 
 
 def edit(document: Document, change: Callable[[Editor], None]) -> bytes:

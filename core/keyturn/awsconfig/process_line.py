@@ -88,7 +88,7 @@ def is_keyturn_process_line(value: str, profile: str) -> bool:
 
 
 def _is_unquoted(value: str) -> bool:
-    """Return True if a value is split at its blanks alone, which is a hundred times faster than shlex."""
+    """Return True if shlex would split a value at its blanks alone. shlex itself is slow."""
     return not ('"' in value or "'" in value or "\\" in value)
 
 

@@ -12,19 +12,12 @@ from typing import Any
 
 import pytest
 
-from keyturn.awsconfig.document import (
-    Document,
-    FileKind,
-    parse,
-    remove_items,
-    replace_section,
-    restore_items,
-    set_items,
-)
+from keyturn.awsconfig.document import Document, FileKind, parse, remove_items, set_items
 from keyturn.awsconfig.loader import read_files
 from keyturn.awsconfig.native_profiles import NativeProfiles
 from keyturn.model.errors import ChangeRefused, UnparsableFile
 from tests.core.awsconfig.conftest import raw_settings
+from tests.core.awsconfig.single_edits import replace_section, restore_items
 
 Judge = Callable[[bytes], tuple[str, Any]]
 Files = Callable[[int], bytes]

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from keyturn.awsconfig.editor import check_item, remove_items, replace_section, restore_items, set_items
+from keyturn.awsconfig.editor import check_item, remove_items, set_items
 from keyturn.awsconfig.parser import parse
 from keyturn.model.errors import ChangeRefused, UsageError
+from tests.core.awsconfig.single_edits import replace_section, restore_items
 
 #: Name, contents before, section, the setting, contents after.
 SETS: list[tuple[str, bytes, str, dict[str, str], bytes]] = [

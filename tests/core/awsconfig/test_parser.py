@@ -7,18 +7,10 @@ from typing import Any
 
 import pytest
 
-from keyturn.awsconfig.document import (
-    FileKind,
-    header_for,
-    parse,
-    profile_of,
-    remove_items,
-    replace_section,
-    restore_items,
-    set_items,
-)
+from keyturn.awsconfig.document import FileKind, header_for, parse, profile_of, remove_items, set_items
 from keyturn.model.errors import ChangeRefused, KeyturnError, UnparsableFile, UsageError
 from tests.core.awsconfig.conftest import raw_settings
+from tests.core.awsconfig.single_edits import replace_section, restore_items
 
 Judge = Callable[[bytes], tuple[str, Any]]
 
