@@ -163,3 +163,16 @@ class Person:
     def leaves(self) -> None:
         """Stop the agent."""
         self.keyturn("agent", "stop")
+
+
+@contextmanager
+def new_person(folder: Path) -> Iterator[Person]:
+    """Yield a user with the seeded files and no vault, in a sandbox of their own. Their agent is stopped at
+    the end.
+    """
+    with Sandbox(folder) as sandbox:
+        person = Person(sandbox)
+        try:
+            yield person
+        finally:
+            person.leaves()

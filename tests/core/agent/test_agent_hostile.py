@@ -12,10 +12,9 @@ import pytest
 
 from keyturn.agent import rpc_client
 from keyturn.model import errors
-from keyturn_sandbox import Sandbox
 from tests.core.agent.hostile_client import ODD_VALUES, good_client, hostile_clients, requests, send
 from tests.core.agent.signed_requests import ROLE, set_up_role
-from tests.end_to_end.person import Person
+from tests.end_to_end.person import Person, new_person
 
 Record = Callable[[str, object], None]
 #: Seconds, for a machine that is busy with other tests; an idle one needs a tenth (see the recorded figure).
@@ -26,13 +25,9 @@ NEED_ARGUMENTS = ("hand", "deliver", "adopt", "release")
 
 @pytest.fixture(scope="module")
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
-    with Sandbox(tmp_path_factory.mktemp("attacked")) as sandbox:
-        user = Person(sandbox)
-        try:
-            set_up_role(user)
-            yield user
-        finally:
-            user.leaves()
+    with new_person(tmp_path_factory.mktemp("attacked")) as user:
+        set_up_role(user)
+        yield user
 
 
 def writable_files(person: Person) -> dict[str, bytes | None]:

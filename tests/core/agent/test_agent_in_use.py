@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from keyturn_sandbox import Sandbox
 from tests.core.agent.signed_requests import (
     BOTOCORE_REFRESHES_AT,
     MIN_SECONDS_AT_OUTPUT,
@@ -19,7 +18,7 @@ from tests.core.agent.signed_requests import (
     sign_in_one_process,
 )
 from tests.core.agent.soak import soak
-from tests.end_to_end.person import Person
+from tests.end_to_end.person import new_person
 
 Record = Callable[[str, object], None]
 #: A one-hour session, of which botocore uses three quarters.
@@ -30,13 +29,9 @@ REFRESH_INTERVAL_SECONDS = 3600 - BOTOCORE_REFRESHES_AT
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CountingProfile]:
     """A user whose role is requested through a program that counts its runs."""
-    with Sandbox(tmp_path_factory.mktemp("used")) as sandbox:
-        person = Person(sandbox)
-        try:
-            set_up_role(person)
-            yield CountingProfile(person)
-        finally:
-            person.leaves()
+    with new_person(tmp_path_factory.mktemp("used")) as person:
+        set_up_role(person)
+        yield CountingProfile(person)
 
 
 def test_two_hundred_signings_of_one_process_ask_once(profile: CountingProfile) -> None:

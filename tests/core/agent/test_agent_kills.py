@@ -22,10 +22,9 @@ from keyturn.model.errors import AgentUnavailable, KeyturnError
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
 from keyturn.storage.paths import paths_for
-from keyturn_sandbox import Sandbox
 from tests.core.agent.signed_requests import MIN_SECONDS_AT_OUTPUT, ROLE, set_up_role
 from tests.core.agent.starter import wait_for_end
-from tests.end_to_end.person import PASSPHRASE, Person
+from tests.end_to_end.person import PASSPHRASE, Person, new_person
 
 Record = Callable[[str, object], None]
 _OVER_AN_HOUR = 3700
@@ -168,12 +167,8 @@ MOMENTS = (
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KillRun]:
-    with Sandbox(tmp_path_factory.mktemp("killed")) as sandbox:
-        person = Person(sandbox)
-        try:
-            yield KillRun(person)
-        finally:
-            person.leaves()
+    with new_person(tmp_path_factory.mktemp("killed")) as person:
+        yield KillRun(person)
 
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(15, marks=pytest.mark.campaign)])

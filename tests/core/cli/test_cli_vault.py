@@ -14,20 +14,16 @@ import pytest
 from keyturn.model.secret import Secret
 from keyturn_sandbox import Sandbox
 from tests.core.vault import weak_age
-from tests.end_to_end.person import PASSPHRASE, WEAK_KEYTURN, Person
+from tests.end_to_end.person import PASSPHRASE, WEAK_KEYTURN, Person, new_person
 
 
 @pytest.fixture(scope="module")
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
     """A user without AWS files, with a vault that holds one key, and its recovery key in `recovery`."""
-    with Sandbox(tmp_path_factory.mktemp("vaults")) as sandbox:
-        user = Person(sandbox)
+    with new_person(tmp_path_factory.mktemp("vaults")) as user:
         user.makes_vault()
         user.does("adopt", "personal", "--yes")
-        try:
-            yield user
-        finally:
-            user.leaves()
+        yield user
 
 
 @pytest.fixture(scope="module")

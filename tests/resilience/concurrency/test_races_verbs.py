@@ -17,9 +17,8 @@ import pytest
 from keyturn.awsconfig.document import FileKind, parse
 from keyturn.model.secret import Secret
 from keyturn.service import CredentialService
-from keyturn_sandbox import Sandbox
 from tests.end_to_end.parallel_acts import Act, add_users, require_all_done, run_at_once
-from tests.end_to_end.person import Person
+from tests.end_to_end.person import Person, new_person
 
 Number = Callable[[str, object], None]
 
@@ -48,12 +47,8 @@ END_TEXTS = {"adopt": ("already managed by keyturn",), "release": ("is not manag
 
 @pytest.fixture
 def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
-    with Sandbox(tmp_path_factory.mktemp("verbs")) as sandbox:
-        somebody = Person(sandbox)
-        try:
-            yield somebody
-        finally:
-            somebody.leaves()
+    with new_person(tmp_path_factory.mktemp("verbs")) as somebody:
+        yield somebody
 
 
 def acts_of_round(managed: Mapping[str, bool], rng: random.Random) -> list[Act]:
