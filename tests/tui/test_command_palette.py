@@ -1,4 +1,4 @@
-"""What the command palette finds: names of profiles and actions, never descriptions."""
+"""The command palette finds names of profiles and actions, never descriptions."""
 
 from __future__ import annotations
 

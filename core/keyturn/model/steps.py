@@ -11,7 +11,7 @@ class Step:
     """Progress of an operation on many profiles."""
 
     doing: str
-    """What happens to the profiles, such as `adopting`."""
+    """Activity that a front end names, such as `adopting`."""
     done: int
     """Number of profiles that are done."""
     total: int

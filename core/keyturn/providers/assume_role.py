@@ -107,16 +107,13 @@ def assume(
     return issued, f"{refusal}, so it lasts one hour"
 
 
-_SETTINGS = MappingProxyType({**sts_limits.ROLE_SETTINGS, "timeout": process.timeout})
-
-
 @dataclass(frozen=True)
 class AssumeRoleProvider(CredentialProvider):
     """Sessions of the role that a profile names, managed or native."""
 
     kind = Kind.ROLE
     plural = "roles"
-    settings = _SETTINGS
+    settings = MappingProxyType({**sts_limits.ROLE_SETTINGS, "timeout": process.timeout})
 
     params: AssumeRoleParams
 

@@ -176,10 +176,8 @@ class RefresherPort(Protocol):
         *,
         refusals: Collection[str],
     ) -> T:
-        """Make a call signed with a session of a source profile. If that came from the cache and AWS refuses
-        it, make the call once more, signed with a new session.
-
-        :param refusals: the error codes after which the call may be repeated.
+        """Make a call signed with a session of a source profile; see
+        :meth:`keyturn.providers.refresher.Refresher.call_as_source`.
         """
 
     def lock(self, name: str, request: SessionRequest) -> AbstractContextManager[None]:

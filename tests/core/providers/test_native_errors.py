@@ -1,4 +1,4 @@
-"""What keyturn makes of the exceptions of botocore's credential providers. Table."""
+"""Errors of keyturn for the exceptions of botocore's credential providers. Table."""
 
 from __future__ import annotations
 

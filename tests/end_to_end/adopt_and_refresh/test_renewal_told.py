@@ -1,4 +1,4 @@
-"""What `show` says of a renewal is what will happen."""
+"""`show` announces the renewal that then happens."""
 
 from __future__ import annotations
 
