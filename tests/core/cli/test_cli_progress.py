@@ -64,14 +64,16 @@ def test_nothing_is_drawn_elsewhere_or_for_one_profile_or_at_once(monkeypatch: p
     assert plain.getvalue() == terminal.getvalue() == ""
 
 
-def test_each_step_is_told_of_on_a_terminal_and_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    for stream in (Terminal(), io.StringIO()):
-        monkeypatch.setattr(sys, "stderr", stream)
-        calls: list[int] = []
-        with progress_bar(lambda calls=calls: calls.append(1)) as bar:  # type: ignore[misc]  # a default argument binds the loop variable
-            bar.steps.report(Step("releasing", 0, 2, "a"))
-            bar.steps.report(Step("releasing", 1, 2, "b"))
-        assert len(calls) == 2
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_each_step_is_told_of_on_a_terminal_and_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream())
+    calls: list[int] = []
+    with progress_bar(lambda: calls.append(1)) as bar:
+        bar.steps.report(Step("releasing", 0, 2, "a"))
+        bar.steps.report(Step("releasing", 1, 2, "b"))
+    assert len(calls) == 2
 
 
 def test_slow_work_is_told_of_unless_something_else_follows_it(monkeypatch: pytest.MonkeyPatch) -> None:
